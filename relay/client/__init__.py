@@ -1,1 +1,1 @@
-"""The SMTP client: MX look-ups, TLS connections, pool, one transaction."""
+"""SMTP client: routes, TLS connections, pool, transactions."""

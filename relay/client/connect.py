@@ -1,8 +1,8 @@
-"""The opening of a conversation with a peer: connection, EHLO and STARTTLS by aiosmtplib.
+"""Opening of a connection to a peer: TCP, EHLO and STARTTLS by aiosmtplib.
 
-Always STARTTLS, always with our certificate, and nothing of the envelope is said before the
-server's certificate has been judged (DOMAIN §3.3, §9.27, §9.28).  There is no way back to clear
-text, and nothing said in clear text decides about a message: it may come from anybody.
+Always STARTTLS, always with our certificate.  No part of the envelope is sent before the server's
+certificate is accepted (DOMAIN §3.3, §9.27, §9.28).  There is no fallback to clear text.  A reply
+in clear text never decides about a message: it may come from anybody.
 """
 
 import asyncio
@@ -23,38 +23,38 @@ from relay.smtp.envelope import KEYWORDS, PeerExtensions
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
 
-# ValueError: a host name that cannot be looked up or shown in TLS, a handshake that was cut short.
+# ValueError: a host name that cannot be looked up or sent in TLS, or a handshake cut short.
 _FAULTS: Final = (aiosmtplib.SMTPException, OSError, ValueError)
 
 
 class EhloRejected(Exception):
-    """A server whose certificate was accepted refuses our greeting for good."""
+    """Refusal of our EHLO for good, by a server whose certificate was accepted."""
 
     def __init__(self, reply: PeerReply) -> None:
         super().__init__(str(reply))
         self.reply = reply
 
 
-ANSWER_SECONDS: Final = 600.0  # for a whole message to be answered, RFC 5321 §4.5.3.2.6
+ANSWER_SECONDS: Final = 600.0  # reply to a whole message, RFC 5321 §4.5.3.2.6
 
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """How we speak to peers: our name, our TLS, the judge of their certificate, seconds per step.
+    """Client configuration: our name, our TLS, check of the peer's certificate, timeouts (seconds).
 
-    `tls()` is the context of the moment: a renewed certificate serves the next connection.
-    `judge(domain, der, tls_version, cipher)` raises AttemptFailed for a server that may not have
-    mail for the domain.
+    `tls()`: current TLS context; a renewed certificate is used for the next connection.
+    `judge(domain, der, tls_version, cipher)`: raises AttemptFailed for a server that may not
+    receive mail for the domain.
     """
 
     hostname: str
     tls: Callable[[], ssl.SSLContext]
     judge: Callable[[str, bytes | None, str, str], Awaitable[None]]
-    # RFC 5321 §4.5.3.2.1 tells a connection that does not come about from a greeting that is late:
-    # the next host need not wait for it.
+    # Apart from the timeout of the greeting (RFC 5321 §4.5.3.2.1): if no TCP connection is made,
+    # the next host need not wait longer.
     connect_timeout: float = 60
-    # For the greeting, MAIL and RCPT (§4.5.3.2.1 to §4.5.3.2.3), and for what has no time of its
-    # own there: EHLO, STARTTLS, the handshake, RSET.  Peers look recipients up while we wait.
+    # Greeting, MAIL, RCPT (§4.5.3.2.1 to §4.5.3.2.3), and steps without a timeout in the RFC: EHLO,
+    # STARTTLS, handshake, RSET.  Peers look recipients up while we wait.
     timeout: float = 300
     start_timeout: float = 120  # DATA, RFC 5321 §4.5.3.2.4
     block_timeout: float = 180  # §4.5.3.2.5
@@ -67,7 +67,7 @@ async def look_at(
     context: ssl.SSLContext,
     identify: Callable[[bytes | None, str, str], Awaitable[Peer]],
 ) -> Peer:
-    """Connect as for delivery, as far as TLS, and say who answered.  Raises AttemptFailed."""
+    """Connect as for delivery, up to TLS; return the identified peer.  Raises AttemptFailed."""
     client = _client(target, hostname, timeout=30)
     try:
         found = await _secure(client, target, context, connect_timeout=30)
@@ -77,7 +77,7 @@ async def look_at(
 
 
 async def open_link(target: Target, domain: str, terms: ClientConfig) -> ClientConnection:
-    """Connect to a server that may have mail for `domain`.  Raises AttemptFailed, EhloRejected."""
+    """Connect to a server that may get mail for `domain`.  Raises AttemptFailed, EhloRejected."""
     client = _client(target, terms.hostname, terms.timeout)
     try:
         found = await _secure(client, target, terms.tls(), terms.connect_timeout)
@@ -88,7 +88,7 @@ async def open_link(target: Target, domain: str, terms: ClientConfig) -> ClientC
     except BaseException:
         await _abort(client)
         raise
-    # Nothing is awaited on the way here: the transport is ours before it can bring anything.
+    # No await from here on: the new protocol must be in place before data arrives.
     transport = client.transport
     if transport is None or transport.is_closing():
         raise AttemptFailed(FailureReason.CONNECTION, f"{target.host}: connection lost after EHLO")
@@ -108,7 +108,7 @@ def _client(target: Target, hostname: str, timeout: float) -> aiosmtplib.SMTP:
 
 
 async def _dial(target: Target, seconds: float) -> socket.socket:
-    """A TCP connection to the first of a host's addresses that takes it.  Raises OSError."""
+    """Connect by TCP to the first address of a host that accepts.  Raises OSError."""
     try:
         async with asyncio.timeout(seconds):
             return await _dial_any(target)
@@ -140,7 +140,7 @@ async def _dial_any(target: Target) -> socket.socket:
 async def _secure(
     client: aiosmtplib.SMTP, target: Target, context: ssl.SSLContext, connect_timeout: float
 ) -> TlsInfo:
-    """Connect and turn to TLS.  aiosmtplib forgets what was said before it (RFC 3207 §4.2)."""
+    """Connect and start TLS.  aiosmtplib discards all earlier replies (RFC 3207 §4.2)."""
     try:
         await client.connect(sock=await _dial(target, connect_timeout))
         await _say_ehlo(client)
@@ -150,21 +150,25 @@ async def _secure(
         raise AttemptFailed(FailureReason.NO_STARTTLS, f"{target.host} offers no STARTTLS")
     plain = client.transport
     try:
-        # Not the address that we connect to is the server's name.
+        # The server's name in TLS is the host's, not the IP address.
         await client.starttls(tls_context=context, server_hostname=target.host)
         secured = cast("ssl.SSLObject", client.get_transport_info("ssl_object"))
         cipher = (secured.cipher() or ("",))[0]
         return TlsInfo(secured.getpeercert(binary_form=True), secured.version() or "", cipher)
     except _FAULTS as error:
         if isinstance(plain, asyncio.WriteTransport):
-            plain.abort()  # a failed handshake leaves it open
+            plain.abort()  # after a failed handshake it is still open
         timed_out = isinstance(error, TimeoutError)
         reason = FailureReason.TIMEOUT if timed_out else FailureReason.TLS
         raise AttemptFailed(reason, f"{target.host}: TLS failed: {_said(error)}") from error
 
 
 async def _say_ehlo(client: aiosmtplib.SMTP) -> None:
-    """EHLO.  From a peer without a name in its reply aiosmtplib takes the first offer for one."""
+    """Send EHLO.
+
+    If the reply's first line has no server name, aiosmtplib takes the first extension for the name:
+    it is added here.
+    """
     first = (await client.ehlo()).message.partition("\n")[0].strip()
     keyword, _, parameters = first.partition(" ")
     if keyword.lower() in KEYWORDS:
@@ -179,7 +183,7 @@ async def _greet(client: aiosmtplib.SMTP, target: Target) -> Mapping[str, str]:
             raise EhloRejected(PeerReply(error.code, shown(error.message))) from error
         raise _failed(FailureReason.CONNECTION, target, error) from error
     except _FAULTS as error:
-        # TLS 1.3 tells a client whose certificate is refused only now.
+        # With TLS 1.3 the refusal of our certificate only arrives now.
         refused = isinstance(error.__cause__, ssl.SSLError)
         raise _failed(
             FailureReason.TLS if refused else FailureReason.CONNECTION, target, error
@@ -191,7 +195,7 @@ def _failed(reason: FailureReason, target: Target, error: Exception) -> AttemptF
     if isinstance(error, TimeoutError):
         reason = FailureReason.TIMEOUT
     elif isinstance(error, aiosmtplib.SMTPResponseException) and error.code < 0:
-        reason = FailureReason.PROTOCOL  # aiosmtplib's code for what is no reply
+        reason = FailureReason.PROTOCOL  # aiosmtplib's code for a malformed reply
     return AttemptFailed(reason, f"{target.host}: {_said(error)}")
 
 
@@ -199,14 +203,14 @@ def _said(error: BaseException) -> str:
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return str(PeerReply(max(error.code, 0), shown(error.message))).removeprefix("0 ")
     if isinstance(error, aiosmtplib.SMTPConnectError) and error.__cause__ is not None:
-        error = error.__cause__  # it names a port that aiosmtplib does not know
+        error = error.__cause__  # aiosmtplib's own text names a port that it does not know
     cause = error.__cause__
     said = shown(str(error)) or type(error).__name__
     return f"{said}: {shown(str(cause))}" if isinstance(cause, ssl.SSLError) else said
 
 
 async def _abort(client: aiosmtplib.SMTP) -> None:
-    """Cut the connection and see it gone: the event loop may end with this call."""
+    """Close the connection and let the event loop finish it: the loop may end after this call."""
     transport = client.transport
     client.close()
     if isinstance(transport, asyncio.WriteTransport):

@@ -1,8 +1,8 @@
-"""One connection to a peer from the end of its opening on: octets out, replies in, nothing more.
+"""Connection to a peer after its opening: octets out, replies in.
 
-aiosmtplib opens it.  From there it cannot be used: its protocol wants one command in flight and
-drops every reply beyond the one that it waits for, and its DATA wants the message in memory
-(aiosmtplib 5).  So this protocol takes its place on the transport.
+aiosmtplib opens the connection, but cannot run the transaction: its protocol allows one command in
+flight, drops each reply beyond the expected reply, and its DATA needs the whole message in memory
+(aiosmtplib 5).  So this protocol replaces it on the transport.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from relay.client.replies import MalformedReply, PeerReply, ReplyReader, shown
 from relay.smtp.envelope import PeerExtensions
 from relay.smtp.failure_reason import FailureReason
 
-_GATHER: Final = 64 * 1024  # octets that are worth a write of their own
-_MAX_PENDING: Final = 64 * 1024  # octets of replies, until which the peer may get ahead of us
+_GATHER: Final = 64 * 1024  # octets that justify a write of their own
+_MAX_PENDING: Final = 64 * 1024  # octets of unread replies, above which reading pauses
 _FAREWELL_SECONDS: Final = 5.0
 _CUT_SECONDS: Final = 1.0
 
 
 class LinkFailed(Exception):
-    """The connection is of no more use."""
+    """Failure of the connection; it cannot be used any more."""
 
     def __init__(self, reason: FailureReason, detail: str) -> None:
         super().__init__(detail)
@@ -31,7 +31,7 @@ class LinkFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class TlsInfo:
-    """What the peer showed in TLS, to be judged: its certificate (DER), version and cipher."""
+    """TLS facts of the peer, to be checked: certificate (DER), version and cipher."""
 
     certificate: bytes | None
     tls_version: str
@@ -39,14 +39,17 @@ class TlsInfo:
 
 
 def abort(transport: asyncio.WriteTransport) -> None:
-    """End a connection at once, whatever its state."""
-    # asyncio of older versions of Python 3.11 forgets what to abort once it was closed twice.
+    """Close a transport at once, in any state."""
+    # Early versions of Python 3.11 raise AttributeError if the transport was closed twice.
     with suppress(AttributeError):
         transport.abort()
 
 
 class ClientConnection(asyncio.Protocol):
-    """A connection under TLS, greeted and told what the peer offers; one message at a time."""
+    """A connection after STARTTLS and EHLO; one message at a time.
+
+    `offers`: extensions of the peer.  `shown`: its TLS facts.
+    """
 
     def __init__(
         self, host: str, transport: asyncio.Transport, offers: PeerExtensions, certificate: TlsInfo
@@ -54,14 +57,14 @@ class ClientConnection(asyncio.Protocol):
         self.host = host
         self.offers = offers
         self.shown = certificate
-        self.messages = 0  # transactions begun
-        self.open_transaction = False  # one was begun and neither ended nor reset
+        self.messages = 0  # transactions so far
+        self.open_transaction = False  # a transaction has begun, without end or reset
         self._transport = transport
         self._replies = ReplyReader()
         self._out: list[bytes | memoryview] = []
         self._waiting = 0  # octets in `_out`
         self._reading = True
-        self._leaving = False  # said by the peer, with 421
+        self._leaving = False  # the peer sent 421
         self._lost: LinkFailed | None = None
         self._gone = asyncio.Event()
         self._arrived = asyncio.Event()
@@ -70,7 +73,7 @@ class ClientConnection(asyncio.Protocol):
         transport.set_protocol(self)
 
     def data_received(self, data: bytes) -> None:
-        """Octets of replies."""
+        """Receive octets of replies."""
         self._replies.feed(data)
         if self._replies.pending > _MAX_PENDING and self._reading:
             self._reading = False
@@ -78,11 +81,11 @@ class ClientConnection(asyncio.Protocol):
         self._arrived.set()
 
     def eof_received(self) -> None:
-        """The peer stopped sending; the transport closes."""
+        """Note EOF: the peer sends no more; the transport closes."""
         self._lose(LinkFailed(FailureReason.CONNECTION, "connection closed by the peer"))
 
     def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone."""
+        """Note the end of the connection."""
         broken = isinstance(error, ssl.SSLError)
         reason = FailureReason.TLS if broken else FailureReason.CONNECTION
         said = f"connection lost: {shown(str(error))}" if error else "connection lost"
@@ -90,11 +93,11 @@ class ClientConnection(asyncio.Protocol):
         self._gone.set()
 
     def pause_writing(self) -> None:
-        """The peer does not read."""
+        """Note that the peer reads too slowly."""
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        """The peer reads again."""
+        """Note that the peer reads again."""
         self._writable.set()
 
     def _lose(self, why: LinkFailed) -> None:
@@ -104,29 +107,29 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def quiet(self) -> bool:
-        """Whether all that the peer said has been read."""
+        """Whether all replies received were read."""
         return self._replies.empty
 
     @property
     def usable(self) -> bool:
-        """Whether another message may be tried."""
+        """Whether another message may be sent."""
         return self._lost is None and self.quiet and not self._leaving
 
     def write(self, data: bytes | memoryview) -> None:
-        """Say something; it leaves with what comes next, at the latest before a reply is read."""
+        """Buffer octets; they are sent with later octets, at the latest before a reply is read."""
         self._out.append(data)
         self._waiting += len(data)
         if self._waiting >= _GATHER:
             self.flush()
 
     def flush(self) -> None:
-        """Let all that was said leave now."""
+        """Send all buffered octets now."""
         if self._out and self._lost is None:
             self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
         self._out, self._waiting = [], 0
 
     async def drain(self, seconds: float) -> None:
-        """Wait until the peer has taken enough of what was said.  Raises LinkFailed."""
+        """Wait until the peer has taken enough of the octets sent.  Raises LinkFailed."""
         if not self._writable.is_set():
             try:
                 async with asyncio.timeout(seconds):
@@ -138,7 +141,7 @@ class ClientConnection(asyncio.Protocol):
             raise self._lost
 
     async def reply(self, seconds: float) -> PeerReply:
-        """The next reply, one that came before the connection ended too.  Raises LinkFailed."""
+        """Return the next reply, even if the connection ended after it.  Raises LinkFailed."""
         self.flush()
         found = self.early_reply()
         if found is None:
@@ -151,7 +154,7 @@ class ClientConnection(asyncio.Protocol):
         return found
 
     def early_reply(self) -> PeerReply | None:
-        """The next reply if it is here already.  Raises LinkFailed for what is none."""
+        """Return the next reply if already here.  Raises LinkFailed if it is malformed."""
         try:
             found = self._replies.take()
         except MalformedReply as error:
@@ -170,7 +173,7 @@ class ClientConnection(asyncio.Protocol):
         await self._arrived.wait()
 
     async def quit(self) -> None:
-        """Take leave as RFC 5321 §4.1.1.10 wants it: QUIT, its reply, the end."""
+        """Send QUIT, wait for its reply and for the end (RFC 5321 §4.1.1.10)."""
         with suppress(LinkFailed, TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 self.write(b"QUIT\r\n")
@@ -180,13 +183,13 @@ class ClientConnection(asyncio.Protocol):
         await self.cut()
 
     def abort(self) -> None:
-        """End the connection at once: what was not sent is not sent."""
+        """Close the connection at once; buffered octets are dropped."""
         self._out, self._waiting = [], 0
         self._lose(LinkFailed(FailureReason.CONNECTION, "connection ended by us"))
         abort(self._transport)
 
     async def cut(self) -> None:
-        """The same, and see it gone: the event loop may end behind it."""
+        """Abort, and wait for the end: the event loop may end after this call."""
         self.abort()
         with suppress(TimeoutError):
             async with asyncio.timeout(_CUT_SECONDS):

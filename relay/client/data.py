@@ -1,8 +1,8 @@
-"""The content of a message on its way to a peer, by DATA or by BDAT, never in memory as a whole.
+"""Content of a message, sent by DATA or BDAT, never whole in memory.
 
-Whatever is not the message that was accepted is never ended, so that the peer never has it: one
-with a fault that would let a peer guess where it ends (RFC 5321 §4.1.1.4), and one of another size
-than was stored.
+The end of the message is sent only if the message is as it was accepted, so that the peer never has
+a damaged one: not after a fault that lets a peer guess at the end (RFC 5321 §4.1.1.4), nor if the
+size differs from the stored size.
 """
 
 from typing import Final
@@ -16,36 +16,36 @@ from relay.smtp.failure_reason import FailureReason
 from relay.smtp.framing import ChunkChecker, DotStuffer
 from relay.smtp.line_checker import Violation
 
-CHUNK: Final = 1024 * 1024  # octets of a BDAT: large, and a refusal is heard between two of them
+CHUNK: Final = 1024 * 1024  # octets of a BDAT: large; a refusal is seen between two chunks
 
 
 class Unsendable(Exception):
-    """The message has a fault; it was not ended, and the connection is of no more use."""
+    """Fault in the message: its end was not sent, and the connection cannot be used any more."""
 
     def __init__(self, violation: Violation) -> None:
         super().__init__(str(violation))
 
 
 class Unanswered(Exception):
-    """The whole message was sent and no reply to it came: the peer may have it or not."""
+    """Whole message sent, no reply to it: the peer may have it or not."""
 
 
 class _Inspector:
-    """Looks at the message as it passes."""
+    """Checks the message while it is sent."""
 
     def __init__(self, size: int) -> None:
         self._checker = ChunkChecker()
         self._missing = size
 
     def look(self, chunk: bytes) -> bytes:
-        """What of the message may be sent now.  Raises Unsendable, StoreUnavailable."""
+        """Return the octets that may be sent now.  Raises Unsendable, StoreUnavailable."""
         self._missing -= len(chunk)
         piece = self._checker.feed(chunk)
         self._object(wrong_size=self._missing < 0)
         return piece
 
     def end(self) -> None:
-        """The message is over: nothing but a bare CR can have been held back."""
+        """Check the end of the message: only a bare CR can have been held back."""
         self._checker.finish()
         self._object(wrong_size=self._missing != 0)
 
@@ -59,17 +59,17 @@ class _Inspector:
 async def send(
     link: ClientConnection, letter: OutgoingMessage, *, block: float, verdict: float
 ) -> PeerReply:
-    """Send the message, after 354 or where BDAT is offered; returns the reply that decides.
+    """Send the message, after 354 or by BDAT; return the reply that decides.
 
-    The peer may take `block` seconds for what is on its way and `verdict` for its reply.  Raises
-    LinkFailed if the message was not ended, Unanswered if it was, Unsendable and what reading it
-    raises; after each of them the connection must be ended.
+    `block`: timeout of each block, `verdict`: timeout of the reply, in seconds.
+    Raises LinkFailed if the end was not sent, Unanswered if it was, Unsendable, and errors from
+    reading the message.  After any of them the connection must be closed.
     """
     by = _by_chunks if link.offers.chunking else _by_data
     try:
         return await by(link, letter, block, verdict)
     except LinkFailed:
-        # A peer that hangs up or stops reading in the middle may have said why.
+        # A peer that closes, or stops reading in mid-message, may have sent a refusal first.
         refusal = _refusal(link)
         if refusal is None:
             raise
@@ -97,8 +97,8 @@ async def _by_data(
     inspector.end()
     early = link.early_reply()
     if early is not None:
-        # Said of a message that has not ended, and so must not: the verdict would be taken for
-        # nothing, or this for the verdict.
+        # A reply before the end of the message: do not send the end, or the real reply and this
+        # reply could be confused.
         if not early.refusal:
             raise LinkFailed(FailureReason.PROTOCOL, f"amid the message the peer said: {early}")
         link.abort()
@@ -128,7 +128,7 @@ async def _by_chunks(
             if missing:
                 link.write(part)
                 await link.drain(block)
-            else:  # not before the message is known to end here
+            else:  # only once the end is certain
                 end = part
     inspector.end()
     link.write(end)
@@ -138,9 +138,9 @@ async def _by_chunks(
 async def _before_chunk(
     link: ClientConnection, owed: int, verdict: float
 ) -> tuple[int, PeerReply | None]:
-    """Hear of the chunks before: how many replies are still due, and the refusal of one if any.
+    """Read replies to earlier chunks; return the number still due, and a refusal if any.
 
-    Without PIPELINING every chunk's reply is waited for (RFC 3030 §4.2).
+    Without PIPELINING the reply to each chunk is awaited (RFC 3030 §4.2).
     """
     while owed:
         if link.offers.pipelining:
@@ -160,10 +160,10 @@ async def _before_chunk(
 
 
 async def _verdict(link: ClientConnection, seconds: float, before: int = 0) -> PeerReply:
-    """The reply to the end of the message, which `before` others precede.
+    """Return the reply to the end of the message; `before` other replies come first.
 
-    Where a chunk was refused and with it the end, the first refusal is the reason: what follows it
-    is about the order of commands.
+    If a chunk was refused, and with it the end, the first refusal is the reason: later replies are
+    about the order of commands.
     """
     link.flush()
     failpoint("delivery.sent")

@@ -1,8 +1,8 @@
-"""Questions to DNS, each answer kept as long as it holds.
+"""DNS cache: each answer is kept for its TTL.
 
-That there is no such record is an answer too, kept as its SOA says (RFC 2308 §5) but never for
-long; that a name server is in trouble is kept for moments, so that a backlog does not hammer it
-(RFC 2308 §7).  Whoever asks what is being asked already waits for the same answer.
+Negative answers are cached too, as long as the SOA says (RFC 2308 §5), but for some minutes at
+most.  A failure of a name server is cached for seconds, so that a backlog does not hammer it (RFC
+2308 §7).  Concurrent questions for the same name share a query.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ import dns.rdata
 import dns.rdatatype
 import dns.resolver
 
-_LONGEST: Final = 3600.0  # seconds an answer is kept, whatever its TTL
+_LONGEST: Final = 3600.0  # seconds an answer is kept at most, whatever its TTL
 _LONGEST_NEGATIVE: Final = 300.0
 _TROUBLE: Final = 15.0
-_MAX_ALIASES: Final = 8  # names that a server leaves to us to follow, RFC 1034 §3.6.2
+_MAX_ALIASES: Final = 8  # aliases that the server leaves to us, RFC 1034 §3.6.2
 _MAX_KEPT: Final = 10_000  # answers; the national list has some 5,000 domains
 
 _Question = tuple[dns.name.Name, dns.rdatatype.RdataType]
@@ -29,9 +29,9 @@ _Question = tuple[dns.name.Name, dns.rdatatype.RdataType]
 
 @dataclass(frozen=True, slots=True)
 class DnsAnswer:
-    """What DNS says: records in the order given, or none, or that the name does not exist.
+    """Answer of DNS: records in the order given; no records; or no such name (`exists` False).
 
-    `trouble` says why there is no answer at all, which may change at any moment.
+    `trouble`: why there is no answer; this may change at any moment.
     """
 
     records: tuple[dns.rdata.Rdata, ...] = ()
@@ -46,7 +46,7 @@ class _Kept:
 
 
 class DnsCache:
-    """Asks through `resolver`, whose time-outs hold; `clock` gives seconds that never go back."""
+    """Caches the answers of `resolver`, which has its own timeouts; `clock`: monotonic seconds."""
 
     def __init__(
         self,
@@ -58,13 +58,13 @@ class DnsCache:
         self._resolver = resolver
         self._clock = clock
         self._most = most
-        self._kept: OrderedDict[_Question, _Kept] = OrderedDict()  # used longest ago first
+        self._kept: OrderedDict[_Question, _Kept] = OrderedDict()  # least recently used first
         self._asking: dict[_Question, asyncio.Task[DnsAnswer]] = {}
 
     async def ask(self, name: str, kind: dns.rdatatype.RdataType) -> DnsAnswer:
-        """The records of one kind under a name, aliases followed.  Never raises for what DNS says.
+        """Return the records of a type for a name, aliases followed.  No error of DNS raises.
 
-        The name counts from the root, whatever search list the system has.
+        The name is absolute, whatever search list the system has.
         """
         try:
             question = dns.name.from_text(name), kind
@@ -79,7 +79,7 @@ class DnsCache:
             asking = asyncio.create_task(self._find_out(question))
             self._asking[question] = asking
             asking.add_done_callback(lambda _: self._asking.pop(question))
-        return await asyncio.shield(asking)  # one who gives up must not take it from the others
+        return await asyncio.shield(asking)  # a cancelled caller must not cancel the others
 
     async def _find_out(self, question: _Question) -> DnsAnswer:
         answer, seconds = await self._query(*question)
@@ -93,7 +93,7 @@ class DnsCache:
     async def _query(
         self, name: dns.name.Name, kind: dns.rdatatype.RdataType
     ) -> tuple[DnsAnswer, float]:
-        """An answer, and for how many seconds it holds."""
+        """Query the resolver; return the answer and its time in the cache, in seconds."""
         holds = _LONGEST
         for _ in range(_MAX_ALIASES):
             try:
@@ -110,5 +110,5 @@ class DnsCache:
                 return DnsAnswer(tuple(chain.answer)), holds
             if chain.canonical_name == name:
                 return DnsAnswer(), min(holds, _LONGEST_NEGATIVE)
-            name = chain.canonical_name  # an alias whose end this server did not look up
+            name = chain.canonical_name  # an alias whose target this server did not resolve
         return DnsAnswer(trouble=f"over {_MAX_ALIASES} aliases in a row"), _TROUBLE

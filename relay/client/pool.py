@@ -1,8 +1,7 @@
-"""Connections to peers, kept for a moment between messages.
+"""Connection pool: connections to peers, kept for some seconds between messages.
 
-Whoever answers on a connection is judged anew for the domain of each message: the white list may
-have changed, and a peer that serves several domains is the right one for each only if its name is
-listed for each (DOMAIN §3.3).
+The peer's certificate is checked again for the domain of each message: the white list may have
+changed, and a peer may serve a domain only if the list has its name for that domain (DOMAIN §3.3).
 """
 
 import asyncio
@@ -26,7 +25,7 @@ FOLLOW_UP_SECONDS: Final = 2 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class _Idle:
-    """A connection that waits for more, until a moment of the event loop's clock."""
+    """An idle connection, kept until a time of the event loop's clock."""
 
     link: ClientConnection
     until: float
@@ -34,11 +33,11 @@ class _Idle:
 
 
 class ConnectionPool:
-    """Hands messages over, on connections that serve one message after the other.
+    """Sends messages, on connections that carry several messages in turn.
 
-    A connection that has served `max_messages`, or as many as the peer wants (RFC 9422), or that
-    was idle for `idle_seconds`, is ended with QUIT; as is the one that was idle longest where more
-    than `max_idle` are, to all peers: each takes a file and some tens of kilobytes.
+    A connection is ended with QUIT after `max_messages` (or the peer's limit, RFC 9422), or after
+    `idle_seconds` without a message.  If more than `max_idle` connections, to all peers, are idle,
+    the longest idle is ended: each costs a file descriptor and some tens of kilobytes.
     """
 
     def __init__(
@@ -54,19 +53,20 @@ class ConnectionPool:
         self._max_messages = max_messages
         self._max_idle = max_idle
         self._idle: dict[Target, list[_Idle]] = {}
-        self._parked: dict[ClientConnection, Target] = {}  # those that are idle, the longest first
+        self._parked: dict[ClientConnection, Target] = {}  # idle connections, longest idle first
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def hand_over(
         self, domain: str, targets: Sequence[Target], letter: Callable[[], OutgoingMessage]
     ) -> Mapping[str, Outcome]:
-        """Give a message to the first of `targets` that will talk; what became of each recipient.
+        """Give a message to the first of `targets` that answers; return recipients' outcomes.
 
-        `letter()` makes it anew for each try; generators of octets are closed.  On any failure the
-        next target is tried, never clear text and never another name, except where the peer may
-        have the message already.  Recipients beyond what the peer takes in one transaction follow
-        in others, on the same connection if it lasts.  Raises AttemptFailed, and what reading the
-        message raises; not once a transaction has given somebody an answer for good.
+        `letter()` makes the message anew for each try; its generator of octets is closed.  After a
+        failure the next target is tried, never in clear text and never under another name; but not
+        if the peer may already have the message.  Recipients beyond the peer's limit per
+        transaction follow in further transactions, on the same connection if it lasts.
+        Raises AttemptFailed, and errors from reading the message; never after a transaction has
+        given a recipient a final reply.
         """
         failure = AttemptFailed(FailureReason.NO_ROUTE, f"{domain} has no host")
         for target in targets:
@@ -87,14 +87,14 @@ class ConnectionPool:
         letter: Callable[[], OutgoingMessage],
         answers: Mapping[str, Outcome],
     ) -> Mapping[str, Outcome]:
-        """Give it to those who were left over by one transaction in the next (RFC 9422 §4).
+        """Give the message to recipients over the limit, in further transactions (RFC 9422 §4).
 
-        Whatever comes between, what was answered stands, or it would be sent twice.  After
-        FOLLOW_UP_SECONDS no further one is begun: the rest waits for the next attempt.
+        Earlier outcomes stand after any error, or the message would be sent twice.  After
+        FOLLOW_UP_SECONDS no further transaction begins: the rest waits for the next attempt.
         """
         found = dict(answers)
-        # A transaction is never broken off for the time that it takes as a whole (RFC 5321
-        # §4.5.3.2); but a slow peer with many to follow would keep our slot for days.
+        # A transaction has no time limit as a whole (RFC 5321 §4.5.3.2); but a slow peer with many
+        # transactions to follow would keep our slot for days.
         clock = asyncio.get_running_loop().time
         until = clock() + FOLLOW_UP_SECONDS
         while (rest := deferred(answers)) and clock() < until:
@@ -117,7 +117,7 @@ class ConnectionPool:
         return found
 
     async def close(self) -> None:
-        """Take leave of all peers; no message may be under way."""
+        """End all connections with QUIT; no message may be in flight."""
         for idle in [one for ones in self._idle.values() for one in ones]:
             idle.timer.cancel()
             self._dismiss(idle.link)
@@ -134,7 +134,7 @@ class ConnectionPool:
             try:
                 return await self._carry(link, target, letter)
             except Stale:
-                pass  # it had ended while idle, which is no fault of the host: once more, anew
+                pass  # the connection ended while idle, not the host's fault: try a new connection
         try:
             link = await open_link(target, domain, self._terms)
         except EhloRejected as refused:
@@ -152,7 +152,7 @@ class ConnectionPool:
                     stack.push_async_callback(made.octets.aclose)
                 answers = await transact(link, self._terms, made)
         except BaseException:
-            # Whatever was under way must not be ended by what comes next.
+            # The next message must not continue this transaction.
             link.abort()
             raise
         if link.usable and link.messages < self._most(link):
@@ -165,7 +165,7 @@ class ConnectionPool:
         return min(self._max_messages, link.offers.mail_max or self._max_messages)
 
     async def _take(self, domain: str, target: Target) -> ClientConnection | None:
-        """An idle connection whose peer may have mail for the domain now, the last used first."""
+        """Return the last used idle connection whose peer may receive mail for the domain now."""
         passed_over: list[_Idle] = []
         found = None
         while found is None and (idle := self._pop(target)) is not None:
@@ -175,7 +175,7 @@ class ConnectionPool:
                     domain, link.shown.certificate, link.shown.tls_version, link.shown.cipher
                 )
             except AttemptFailed:
-                passed_over.append(idle)  # it may still do for another domain
+                passed_over.append(idle)  # may still serve another domain
             except BaseException:
                 link.abort()
                 raise
@@ -216,7 +216,7 @@ class ConnectionPool:
         self._dismiss(link)
 
     def _dismiss(self, link: ClientConnection) -> None:
-        """End a connection without letting anybody wait for it."""
+        """End a connection with QUIT, in the background."""
         task = asyncio.get_running_loop().create_task(link.quit())
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)

@@ -1,12 +1,11 @@
-r"""Replies of a peer, read within bounds (RFC 5321 §4.2, §4.5.3.1.5).
+r"""Replies of a peer, read within limits (RFC 5321 §4.2, §4.5.3.1.5).
 
-Sans-IO: octets in, replies out in order, which is what pipelining needs (RFC 2920 §3.1).  What is
-no reply raises MalformedReply: `int()` would take ` 55`, `+55` and `2_5` for codes, and a code that
-nobody meant must never become the outcome of a recipient.
-
-A reply whose class is clear though its form is not is taken (RFC 5321 §4.2.1: the first digit
-decides): lines of several codes of one class, the last of which counts; a tab after the code;
-blank lines, which carry nothing.  Lines of several classes say two things, and are Garbage.
+Sans-IO: octets in, replies out in order, as pipelining needs (RFC 2920 §3.1).  Malformed text
+raises MalformedReply: `int()` would accept ` 55`, `+55` and `2_5` as codes, and such a code must
+never decide the outcome of a recipient.
+A malformed reply of a clear class is accepted (RFC 5321 §4.2.1: the first digit decides): lines
+with several codes of one class, where the last code counts; a tab after the code; blank lines,
+which mean nothing.  Lines of several classes contradict each other: MalformedReply.
 """
 
 import re
@@ -14,45 +13,45 @@ from dataclasses import dataclass
 from typing import Final
 
 MAX_LINE: Final = 4096  # octets; RFC 5321 §4.5.3.1.5 asks for 512
-MAX_LINES: Final = 100  # of one reply
-MAX_TEXT: Final = 500  # characters of a reply that are kept
+MAX_LINES: Final = 100  # lines of a reply
+MAX_TEXT: Final = 500  # characters kept of a reply
 
 _ENHANCED: Final = re.compile(r"[245]\.([0-9]{1,3}\.[0-9]{1,3})(?: |$)")  # RFC 2034 §4
 _LINE: Final = re.compile(rb"([2-5][0-9]{2})(?:([ \t-])(.*))?", re.DOTALL)
 
 
 class MalformedReply(Exception):
-    """What the peer said is no reply, or one without end."""
+    """Text of the peer that is no reply, or a reply without end."""
 
 
 @dataclass(frozen=True, slots=True)
 class PeerReply:
-    """A reply: its code, and its lines as one, without characters that act on a terminal."""
+    """A reply: code, and text of all lines as one line, without control characters."""
 
     code: int
     text: str = ""
 
     @property
     def positive(self) -> bool:
-        """Whether the command was done (2yz)."""
+        """Whether the command succeeded (2yz)."""
         return 200 <= self.code < 300
 
     @property
     def intermediate(self) -> bool:
-        """Whether the peer waits for more: 354, or another 3yz, to DATA."""
+        """Whether the peer waits for the message: 354, or another 3yz, to DATA."""
         return 300 <= self.code < 400
 
     @property
     def refusal(self) -> bool:
-        """Whether it was refused, for now or for good (4yz, 5yz)."""
+        """Whether the command was refused, for now or for good (4yz, 5yz)."""
         return self.code >= 400
 
     @property
     def too_many_recipients(self) -> bool:
-        """Whether a recipient is refused, perhaps, only for those before it.
+        """Whether a recipient is refused, perhaps, only because of the number of recipients.
 
-        RFC 5321 §4.5.3.1.10: by 452, or as RFC 821 had it by 552; with another enhanced code than
-        X.5.3 (RFC 3463 §3.6) these mean a full mailbox or disk.
+        RFC 5321 §4.5.3.1.10: 452, or 552 as in RFC 821.  With another enhanced code than X.5.3 (RFC
+        3463 §3.6) these mean a full mailbox or disk.
         """
         enhanced = _ENHANCED.match(self.text)
         return self.code in {452, 552} and (enhanced is None or enhanced[1] == "5.3")
@@ -62,36 +61,36 @@ class PeerReply:
 
 
 def shown(text: str) -> str:
-    """Foreign text on one line and fit for a log: controls and the like become `?`."""
+    """Return a peer's text on one line, safe for a log: `?` replaces control characters."""
     line = " ".join(text.split())[:MAX_TEXT]
     return "".join(char if char.isprintable() else "?" for char in line)
 
 
 class ReplyReader:
-    """Takes octets as they come and gives whole replies."""
+    """Parser of replies: octets in, whole replies out."""
 
     def __init__(self) -> None:
         self._data = bytearray()
         self._lines: list[str] = []
         self._code = b""
-        self._blank = 0  # blank lines before the next reply or amid it
+        self._blank = 0  # blank lines before or in the next reply
 
     @property
     def pending(self) -> int:
-        """Octets that have come and were not read."""
+        """Number of octets received and not parsed."""
         return len(self._data)
 
     @property
     def empty(self) -> bool:
-        """Whether nothing has come that is not part of a reply given; blank lines are nothing."""
+        """Whether no octets are left after the last reply, blank lines aside."""
         return not self._lines and not self._data.strip(b"\r\n")
 
     def feed(self, octets: bytes) -> None:
-        """Octets from the peer."""
+        """Add octets from the peer."""
         self._data += octets
 
     def take(self) -> PeerReply | None:
-        """The next reply if it is here whole.  Raises MalformedReply."""
+        """Return the next whole reply, or None.  Raises MalformedReply."""
         while (end := self._data.find(b"\n", 0, MAX_LINE + 1)) >= 0:
             line = bytes(self._data[:end]).removesuffix(b"\r")
             del self._data[: end + 1]

@@ -1,9 +1,9 @@
-"""Where mail for a domain goes: a static route, else its MX hosts in order (RFC 5321 §5.1).
+"""Routes: hosts for mail to a domain, by a static route or by MX in order (RFC 5321 §5.1).
 
-The route of a domain beats the route of its operator, and both beat DNS.  An operator is known by
-the CN of its certificate: whichever domains the white list ties to a name with that CN follow the
-route.  A route says where to connect and no more: who answers there must show a certificate of the
-recipient domain all the same (DOMAIN §3.3), which also keeps a wrong MX record harmless.
+The route of a domain takes precedence over the route of its operator, and both over DNS.  An
+operator is identified by the CN of its certificate: the route applies to all domains that the white
+list ties to a name with that CN.  A route only says where to connect: the server must still show a
+certificate of the recipient domain (DOMAIN §3.3), so a wrong MX record is harmless.
 """
 
 import asyncio
@@ -29,18 +29,18 @@ from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.name_folding import fold
 
 SMTP_PORT: Final = 25
-_MAX_HOSTS: Final = 8  # of a domain, the preferred ones
-_MAX_ADDRESSES: Final = 4  # of a host, so that no host of many addresses hides the next
+_MAX_HOSTS: Final = 8  # hosts per domain, preferred first
+_MAX_ADDRESSES: Final = 4  # addresses per host, so that none hides the next host
 _MAX_TARGETS: Final = 16
 
-# At least two labels, the last not all digits: neither `localhost` nor an address written as name.
+# At least two labels, the last not all digits: neither `localhost` nor an IP address.
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
 _HOST: Final = re.compile(rf"(?:{_LABEL}\.)+(?!\d+$){_LABEL}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A host to try, with its port and an IP address of it; without one, `host` is looked up."""
+    """A host to try, with port and an IP address; without address, `host` is looked up."""
 
     host: str
     port: int = SMTP_PORT
@@ -48,7 +48,7 @@ class Target:
 
 
 class NoRoute(Exception):
-    """The domain cannot be reached now; `permanent` if it says that it takes no mail (RFC 7505)."""
+    """No host for the domain now; `permanent` if it takes no mail (RFC 7505) or is ourselves."""
 
     reason = FailureReason.NO_ROUTE
     ours = False
@@ -68,9 +68,9 @@ def _nobody(_domain: str) -> Iterable[DistinguishedName]:
 class Router:
     """Finds the targets of a domain.
 
-    `routes` are those of domains; `operators` those of operators by their CN, with `names_of` for
-    the certificate names of a domain.  `hostname` is ours, to which nothing is routed; `clock`
-    gives seconds that never go back.
+    `routes`: by domain.  `operators`: routes by CN of the operator, with `names_of`: certificate
+    names of a domain.  `hostname`: our own; mail is never routed to it.  `clock`: monotonic
+    seconds.
     """
 
     def __init__(
@@ -93,11 +93,11 @@ class Router:
 
     @property
     def follows_list(self) -> bool:
-        """Whether a route may depend on the white list."""
+        """Whether any route depends on the white list."""
         return bool(self._operators)
 
     async def targets(self, domain: str) -> list[Target]:
-        """Hosts to try in order, never empty.  Raises NoRoute."""
+        """Return the hosts to try, in order, never empty.  Raises NoRoute."""
         route = self._routes.get(domain) or self._route_of_operator(domain)
         if route:
             return list(route)
@@ -110,7 +110,7 @@ class Router:
         return targets[:_MAX_TARGETS]
 
     def _route_of_operator(self, domain: str) -> list[Target]:
-        """Those of all its operators that have one, in the order of the configuration."""
+        """Routes of all operators of the domain, in the order of the configuration."""
         if not self._operators:
             return []
         names = {fold(name.common_name or "") for name in self._names_of(domain)}
@@ -126,11 +126,12 @@ class Router:
         if [record.exchange for record in listed] == [dns.name.root]:
             raise NoRoute(f"{domain} takes no mail (null MX, RFC 7505)", permanent=True)
         named = [(mx.preference, mx.exchange.to_text(omit_final_dot=True).lower()) for mx in listed]
-        hosts = self._ranked(named or [(0, domain)])  # the implicit MX of RFC 5321 §5.1
+        hosts = self._ranked(named or [(0, domain)])  # the implicit MX, RFC 5321 §5.1
         if not hosts:
             raise NoRoute(f"no MX record of {domain} names a host")
         if self._hostname in hosts:
-            # RFC 5321 §5.1: only hosts preferred to us; from the others it would come back to us.
+            # RFC 5321 §5.1: only hosts with a better preference than ours; the others would send it
+            # back.
             hosts = hosts[: hosts.index(self._hostname)]
         if not hosts:
             said = f"mail for {domain} would loop: its MX is {self._hostname}, that is ourselves"
@@ -138,7 +139,7 @@ class Router:
         return hosts[:_MAX_HOSTS]
 
     def _ranked(self, named: Iterable[tuple[int, str]]) -> list[str]:
-        """Hosts by preference, each once, ours before its equals, else at random to spread load."""
+        """Hosts by preference, each once; at equal preference ours first, the others at random."""
         ranked = sorted(
             (preference, host != self._hostname, self._random.random(), host)
             for preference, host in named
@@ -147,7 +148,7 @@ class Router:
         return list(dict.fromkeys(host for *_, host in ranked))
 
     async def _targets_of(self, host: str) -> tuple[list[Target], str]:
-        """A target for each address of a host, IPv6 and IPv4 in turn; or what went wrong."""
+        """Targets of a host, IPv6 and IPv4 addresses in turn; or the error."""
         kinds = (dns.rdatatype.AAAA, dns.rdatatype.A)
         answers = await asyncio.gather(*(self._dns.ask(host, kind) for kind in kinds))
         mixed = chain.from_iterable(zip_longest(*map(_addresses, answers)))
@@ -165,7 +166,7 @@ def _addresses(answer: DnsAnswer) -> list[str]:
 
 
 def _reachable(text: str) -> bool:
-    """Whether an address can be that of another operator: not one of no host, of many, or ours."""
+    """Whether another operator can have this address: not unspecified, multicast or local."""
     address = ipaddress.ip_address(text)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         return False

@@ -1,4 +1,4 @@
-"""One message handed to a peer on an open connection, and what became of each recipient."""
+"""SMTP transaction: a message sent on an open connection, and the outcome of each recipient."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -18,16 +18,16 @@ _DATA: Final = b"DATA\r\n"
 
 
 class Stale(AttemptFailed):
-    """The connection ended, or the peer took its leave, before it answered anything."""
+    """The connection ended, or the peer sent 421, before any reply of this transaction."""
 
 
 class OutcomeUnknown(AttemptFailed):
-    """The message was sent to its end and nothing usable was said of it.
+    """Whole message sent, but no usable reply: the peer may have it.
 
-    The peer may have it: another host must not be given it at once.  It is tried again later, for
-    it must never be lost (RFC 5321 §4.5.4.1, §6.1), and so may arrive twice; how often, and what
-    comes then, is `relay.queue.retry`'s.  `outcomes` has all recipients: `unknown` are those that
-    the peer took, the others keep what was said of them, or wait unasked.
+    No other host may get it at once.  It is tried again later, because it must not be lost (RFC
+    5321 §4.5.4.1, §6.1), so it may arrive twice; `relay.queue.retry` sets the limits.
+    `outcomes` has all recipients: `unknown` for the recipients that the peer accepted; the others
+    keep their reply, or wait if they were not sent.
     """
 
     def __init__(self, detail: str, outcomes: Mapping[str, Outcome]) -> None:
@@ -36,9 +36,9 @@ class OutcomeUnknown(AttemptFailed):
 
 
 def deferred(answers: Mapping[str, Outcome]) -> tuple[str, ...]:
-    """Recipients that want the next transaction, at once (RFC 5321 §4.5.3.1.10).
+    """Return the recipients for a further transaction, at once (RFC 5321 §4.5.3.1.10).
 
-    None if this one was in vain: what comes next would be as well.
+    None of them if all recipients wait: a further transaction would fail as well.
     """
     if all(one.state is State.WAITING for one in answers.values()):
         return ()
@@ -48,12 +48,12 @@ def deferred(answers: Mapping[str, Outcome]) -> tuple[str, ...]:
 async def transact(
     link: ClientConnection, terms: ClientConfig, letter: OutgoingMessage
 ) -> Mapping[str, Outcome]:
-    """Hand one message over; returns what became of each recipient.
+    """Send a message on a connection; return the outcome of each recipient.
 
-    Raises AttemptFailed, and what reading the message raises; the connection must be ended then.
-    A recipient that is refused is refused for good or for now as the peer says (RFC 5321 §4.2.1).
-    421 among the recipients breaks the transaction off: none of them has an answer.  421 later is a
-    refusal of those that were taken, for now, and the others keep their answers.
+    Raises AttemptFailed, and errors from reading the message; then the connection must be closed.
+    The peer's reply decides whether a refused recipient fails or waits (RFC 5321 §4.2.1).  421 to a
+    RCPT aborts the transaction: no recipient has an outcome.  A later 421 defers the accepted
+    recipients, and the others keep their outcomes.
     """
     wanted = commands(letter.envelope, letter.size, link.offers)
     refused = {
@@ -78,13 +78,13 @@ async def transact(
 
 
 class _Transaction:
-    """MAIL, RCPT and the message (RFC 5321 §3.3), pipelined where the peer offers it (RFC 2920).
+    """MAIL, RCPT and the message (RFC 5321 §3.3), pipelined if the peer offers it (RFC 2920).
 
-    DATA goes along with the envelope, which saves a round trip.  Where the peer accepts it though
-    it took no recipient, the message is ended by a lone dot at once and its reply read, as RFC 2920
-    §3.1 says.  BDAT does not go along, and needs no more round trips than DATA so: it carries
-    content, and a connection that ended without any reply would leave open what became of the
-    message, while as it is a message without a reply to MAIL can be tried anew at once.
+    DATA is pipelined with the envelope, to save a round trip.  If the peer accepts DATA without any
+    accepted recipient, a lone dot ends the message at once and its reply is read (RFC 2920 §3.1).
+    BDAT is not pipelined with the envelope, and so needs no more round trips than DATA.  BDAT
+    carries content: if the connection ended without any reply, the outcome would be unknown.
+    Without content sent, a message without a reply to MAIL can be tried again at once.
     """
 
     def __init__(
@@ -117,12 +117,12 @@ class _Transaction:
         return self._answers
 
     def without_verdict(self, detail: str) -> Mapping[str, Outcome]:
-        """The answers if the peer says nothing of the message that it was sent."""
+        """Outcomes if the peer sends no reply to the whole message."""
         unknown = Outcome(State.WAITING, detail, self._link.offers.dsn, unknown=True)
         return {**self._answers, **dict.fromkeys(self._taken, unknown)}
 
     async def _begin(self) -> PeerReply | None:
-        """Say MAIL; the refusal if there is one.  Raises Stale if the connection was none."""
+        """Send MAIL; return the refusal, if any.  Raises Stale if the connection had ended."""
         link = self._link
         reset = [_RSET] if link.open_transaction else []
         link.messages += 1
@@ -142,7 +142,7 @@ class _Transaction:
         return None if reply.positive else self._expected(reply)
 
     async def _reply(self, command: bytes) -> PeerReply:
-        """The reply to a command, which is said now unless all were said together."""
+        """Return the reply to a command; send the command now unless pipelined."""
         if not self._together:
             self._link.write(command)
         patience = self._terms.start_timeout if command is _DATA else self._terms.timeout
@@ -174,9 +174,9 @@ class _Transaction:
         self._answers.update(dict.fromkeys(addresses, answer))
 
     async def _clear_up(self, owed: int) -> None:
-        """Nobody is to have the message: read what was pipelined behind the refusal.
+        """Read the replies to commands pipelined behind a refusal: no recipient is left.
 
-        The answers stand, whatever becomes of the connection.
+        The outcomes stand, even if the connection fails.
         """
         if not self._together:
             return
@@ -191,7 +191,7 @@ class _Transaction:
             link.abort()
 
     async def _content(self, letter: OutgoingMessage) -> PeerReply:
-        """The reply that decides about the message."""
+        """Send the message; return the reply that decides."""
         link, terms = self._link, self._terms
         if self._data:
             start = await self._reply(_DATA)
@@ -200,14 +200,14 @@ class _Transaction:
             if not start.intermediate:
                 raise LinkFailed(FailureReason.PROTOCOL, f"to DATA the peer said: {start}")
         if not link.quiet:
-            # With one reply too many, a refusal of the message would be read too late.
+            # After a reply too many, a refusal of the message would be read too late.
             raise LinkFailed(FailureReason.PROTOCOL, "the peer said more than it was asked")
         failpoint("delivery.data")
         try:
             end = await send(link, letter, block=terms.block_timeout, verdict=terms.data_timeout)
         except Unsendable as error:
-            # However it came to be stored, where it ends would be for the peer to guess
-            # (RFC 5321 §4.1.1.4): the message is not ended, so it was never sent.
+            # The peer would have to guess the end of this message (RFC 5321 §4.1.1.4), however it
+            # came into the store: its end is not sent, so the message was never sent.
             link.abort()
             return PeerReply(550, f"5.6.0 not sent: it contains {error}")
         link.open_transaction = not end.positive

@@ -1,1 +1,1 @@
-"""The delivery process: selection, concurrency limits, attempts, results."""
+"""Delivery in the courier: selection, concurrency limits, attempts, results."""

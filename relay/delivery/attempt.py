@@ -1,6 +1,6 @@
-"""One attempt by SMTP: finds the hosts of a destination, gives the first the message.
+"""SMTP attempt: finds the hosts of a destination, gives the message to the first that answers.
 
-The outcome of each recipient is the peer's word; without an answer it raises.
+The outcome of each recipient is the peer's reply; without a reply the attempt raises.
 """
 
 import asyncio
@@ -29,14 +29,14 @@ from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome
 
 CHUNK: Final = 256 * 1024
-READERS: Final = 8  # threads for bodies alone: a store that hangs must not hold up the database's
+READERS: Final = 8  # threads that read bodies, apart from the database's threads: a store may hang
 
 NO_LIST: Final = "there is no usable white list now"
 NOT_CERTAIN: Final = "not certain by the white list at hand, which may be older than the message: "
 
 
 def refused_by(rule: str) -> str:
-    """How the error begins of an attempt whose server was refused by a rule."""
+    """Start of the error text of an attempt whose server was refused by a rule."""
     return f"server refused by rule {rule}: "
 
 
@@ -45,7 +45,7 @@ async def judge_server(
 ) -> None:
     """Check that mail for `domain` may go to the server with this certificate (DER) and TLS.
 
-    Raises AttemptFailed, which names the rule that refused it.
+    Raises AttemptFailed, which names the rule that refused the server.
     """
     server = await trust_state.identify_peer(der, version, cipher)
     snapshot = trust_state.snapshot
@@ -56,7 +56,7 @@ async def judge_server(
 
 
 class SmtpDelivery:
-    """Hands deliveries over by SMTP, on connections that are kept for a moment; to be closed."""
+    """Delivers by SMTP, on pooled connections; call `close` at the end."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class SmtpDelivery:
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="body")
 
     async def deliver(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:
-        """What became of each recipient, so far as it is known.
+        """Return the outcome of each recipient, as far as it is known.
 
         Raises AttemptFailed, NoRoute, StoreUnavailable.
         """
@@ -108,14 +108,15 @@ class SmtpDelivery:
             return unknown.outcomes
 
     async def close(self) -> None:
-        """Take leave of the peers; no attempt may be under way."""
+        """End all connections with QUIT; no attempt may be in flight."""
         await self._peers.close()
         self._readers.shutdown(wait=False)
 
     async def _check_listed(self, taken: Claim) -> None:
-        """DOMAIN §3.3: a domain that left the list gets a DSN; without a list nothing fails.
+        """Refuse a domain that is not on the white list (DOMAIN §3.3).
 
-        Nor does anything by a list that may be older than the message, or than another machine's.
+        Mail for a domain that left the list fails, with a DSN.  It waits if there is no list, or if
+        the list may be older than the message or than another machine's list.
         """
         white_list = self._trust_state.snapshot.white_list
         if white_list is None:
@@ -129,7 +130,10 @@ class SmtpDelivery:
         raise AttemptFailed(FailureReason.NOT_LISTED, detail, ours=True)
 
     async def _targets(self, taken: Claim) -> Sequence[Target]:
-        """Hosts to try.  That there will never be any is certain where a list was not needed."""
+        """Return the hosts to try.
+
+        That there is no host for ever is certain only if the list is certain, or was not needed.
+        """
         try:
             return await self._router.targets(taken.domain)
         except NoRoute as failure:
@@ -157,7 +161,7 @@ class SmtpDelivery:
         progress.step(ANSWER)
 
     async def _stored(self, taken: Claim) -> AsyncGenerator[bytes, None]:
-        """The body from the store: if it is one piece, all of it by one turn of a thread."""
+        """Read the body from the store; a small body costs one call of a thread."""
 
         def begin() -> tuple[BinaryIO | None, bytes]:
             body = self._store.blobs.open(taken.blob, taken.size)

@@ -1,4 +1,4 @@
-"""An attempt from its slot to its result, whatever becomes of it."""
+"""Attempt runner: runs an attempt from its slot to its result, whatever happens."""
 
 import asyncio
 import random
@@ -31,7 +31,7 @@ Deliver = Callable[[Claim, Progress], Awaitable[Mapping[str, Outcome]]]
 
 
 class _Ended(NamedTuple):
-    """Outcomes by recipient so far as there are any; error and reason if not all have it."""
+    """Outcomes so far by recipient; error and reason unless all recipients have the message."""
 
     outcomes: Mapping[str, Outcome]
     error: str
@@ -40,9 +40,9 @@ class _Ended(NamedTuple):
 
 @dataclass(slots=True)
 class AttemptRunner:
-    """Runs attempts; `deliver` makes one, with a slot, and raises if there is no answer.
+    """Runs attempts; `deliver` makes an attempt that has a slot, and raises if there is no reply.
 
-    `steady` is the clock by which mail grows old, `monotonic` is in seconds.
+    `steady`: steady clock, for the age of mail.  `monotonic`: seconds.
     """
 
     deliver: Deliver
@@ -55,7 +55,7 @@ class AttemptRunner:
     randomness: random.Random
 
     async def run(self, attempt: DeliveryAttempt) -> AttemptResult | None:
-        """The result of an attempt, None if it was not made since there will be no slot."""
+        """Run an attempt and return its result; None if it was not made, for lack of a slot."""
         ended = await self._ended(attempt)
         if ended is None:
             return None
@@ -87,14 +87,14 @@ class AttemptRunner:
         except (NotFound, StoreUnavailable, OSError) as failure:
             return _Ended({}, *unreadable_body.judged(failure))
         except Exception as failure:
-            # A fault of ours must not strand the message under its lease.
+            # Our own bug must not block the message until its lease lapses.
             session = attempt.progress.session
             _log.exception("delivery.error", delivery=claim.id, session=session)
             error = f"internal error: {type(failure).__name__}"
             return _Ended({}, error, FailureReason.INTERNAL)
 
     async def _deliver(self, attempt: DeliveryAttempt) -> Mapping[str, Outcome]:
-        """Make the attempt, which has a slot."""
+        """Make the attempt, in its slot."""
         claim, began = attempt.claim, self.monotonic()
         try:
             return await self.deliver(claim, attempt.progress)
@@ -120,11 +120,11 @@ class AttemptRunner:
     def _unanswered(self, claim: Claim, failure: AttemptFailed | NoRoute) -> _Ended:
         error = str(failure)
         if failure.permanent:
-            # Nobody is spared by letting the rest of its mail wait for what is known.
+            # A permanent failure is no outage: do not slow other mail for this domain.
             self.limits.succeeded(claim.domain)
             failed = dict.fromkeys(claim.recipients, Outcome(State.FAILED, error))
             return _Ended(failed, error, failure.reason)
-        if not failure.ours:  # else the destination has no part in it
+        if not failure.ours:  # otherwise not the destination's fault
             self._destination_failed(claim, error)
         return _Ended({}, error, failure.reason)
 
@@ -135,7 +135,7 @@ class AttemptRunner:
         return _Ended({}, error, attempt.reason)
 
     def _destination_failed(self, claim: Claim, error: str) -> None:
-        # All who look at the destination see it, and it is about one message's recipients.
+        # The error is about one message's recipients, but every reader of the destination sees it.
         shown = mask_of(error, claim.recipients)
         if self.limits.failed(claim.domain, shown, self.clock()):
             _log.warning("destination.dead", domain=claim.domain, error=shown)

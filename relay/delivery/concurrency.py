@@ -1,7 +1,7 @@
-"""Concurrency limits: how many deliveries each destination may have, by how it takes them.  Pure.
+"""Concurrency limits: how many deliveries each destination may have at once.  Pure.
 
-Windows are of this process alone: several machines may give a destination as many deliveries each.
-Death is known to all, by the table `destinations`; `changes` are to be written there.
+Windows belong to this process: each of several machines may use a whole window.  Death is shared by
+all machines, in table `destinations`; `changes` are still to be written there.
 """
 
 import random
@@ -15,12 +15,12 @@ from relay.delivery.window import DestinationWindow, WindowPolicy
 from relay.queue.model import ALL, DestinationRow, DestinationTable, Traffic
 
 _ALIVE: Final = DestinationRow()
-QUICK: Final = 0.25  # seconds: a destination with attempts as short as that gets a look-ahead
+QUICK: Final = 0.25  # seconds: a destination with attempts this short gets a look-ahead
 
 
 @dataclass(slots=True)
 class ConcurrencyLimits:
-    """Windows by destination domain; a destination without one starts with the first window."""
+    """Windows by destination; without failures or successes a destination has the first window."""
 
     policy: WindowPolicy
     randomness: random.Random
@@ -32,9 +32,10 @@ class ConcurrencyLimits:
     _all_paused: bool = False
 
     def adopt(self, known: DestinationTable) -> frozenset[str]:
-        """Take over the rows of the database, but for changes still to be written there.
+        """Adopt the rows of the database, except for destinations with unwritten changes.
 
-        Returns the destinations that may be tried again and might not before, ALL among them.
+        Returns the destinations no longer dead or paused (ALL among them): mail for them may go
+        again.
         """
         were_dead = {domain for domain, one in self._windows.items() if one.dead}
         before = self._deferred(were_dead)
@@ -48,17 +49,17 @@ class ConcurrencyLimits:
         return before - self._deferred(filter(self.is_dead, before | dead.keys()))
 
     def is_dead(self, domain: str) -> bool:
-        """Whether a delivery to it is a probe."""
+        """Whether the destination is dead, so that a delivery to it is a probe."""
         return domain in self._windows and self._windows[domain].dead
 
     def barred(self, domain: str, now: datetime) -> bool:
-        """Whether nothing may begin, however little is in flight."""
+        """Whether no attempt may begin, even if none is in flight."""
         if self._all_paused or domain in self._paused:
             return True
         return domain in self._windows and not self._windows[domain].allowance(now)
 
     def window(self, domain: str, traffic: Traffic, now: datetime) -> int:
-        """How many deliveries of a class may speak to it; bulk leaves one slot to interactive."""
+        """Return the slots for a class; bulk leaves a slot to interactive mail."""
         if self.barred(domain, now):
             return 0
         one = self._windows.get(domain)
@@ -68,9 +69,9 @@ class ConcurrencyLimits:
     def free_slots(
         self, domain: str, traffic: Traffic, now: datetime, *, ahead: bool = False
     ) -> int:
-        """How many more deliveries of a class may be leased.
+        """Return how many more deliveries of a class may be leased.
 
-        With `ahead` as many again, to follow at once, if it is done with a delivery in moments.
+        `ahead`: for a quick destination add a second window, as look-ahead.
         """
         window = self.window(domain, traffic, now)
         if ahead and domain in self._quick and not self.is_dead(domain):
@@ -85,12 +86,12 @@ class ConcurrencyLimits:
             self._quick.discard(domain)
 
     def succeeded(self, domain: str) -> None:
-        """Note that a destination could be spoken to."""
+        """Note that the destination was reachable."""
         if self._window_of(domain).succeeded():
             self.changes[domain] = DestinationRow()
 
     def failed(self, domain: str, error: str, now: datetime) -> bool:
-        """Note that no host of it could be spoken to; True if it is dead."""
+        """Note that no host of the destination was reachable; True if it is dead."""
         one = self._window_of(domain)
         dead = one.failed(now, self.randomness.random())
         if dead:
@@ -100,7 +101,7 @@ class ConcurrencyLimits:
         return dead
 
     def written(self, changes: Mapping[str, DestinationRow]) -> None:
-        """Note that these changes are in the database now."""
+        """Note that these changes are in the database."""
         for domain, row in changes.items():
             if self.changes.get(domain) is row:
                 del self.changes[domain]

@@ -1,6 +1,6 @@
-"""Events of deliveries for journal, log and metrics, once a result is recorded.
+"""Events of deliveries for journal, log and metrics, after a result is recorded.
 
-By these events `mssante trace ID` tells of a message to its end (docs/trace.md).
+`mssante trace ID` follows a message by these events to its end (docs/trace.md).
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DeliveryEvents:
-    """The events of one process; `operator_of` gives the label of a domain's operator."""
+    """Events of one process; `operator_of`: label of a domain's operator."""
 
     journal: Journal
     operator_of: Callable[[str], str]
 
     def tell(self, recorded: Recorded) -> None:
-        """Tell of a recorded result.  Never raises: it is recorded, whoever hears of it."""
+        """Publish a recorded result.  Never raises: lost events do not change the result."""
         with best_effort:
             self._tell(*recorded)
 
@@ -61,7 +61,7 @@ class DeliveryEvents:
     def _record(self, one: AttemptResult, event: str, **facts: object) -> None:
         named = {"delivery": one.claim.id, "domain": one.claim.domain, **facts}
         self.journal.record(event, message=one.claim.message_id, **named)
-        if event == "delivery.held":  # somebody must put its body back
+        if event == "delivery.held":  # a person must restore the body
             _log.error(event, message=one.claim.message_id, **named)
-        elif event != "report.sent":  # addresses are for the journal alone
+        elif event != "report.sent":  # addresses only in the journal
             _log.info(event, message=one.claim.message_id, **named)

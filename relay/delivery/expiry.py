@@ -1,9 +1,10 @@
-"""Expiry scan: finds mail that no attempt will tell of in time, late unannounced or expired.
+"""Expiry scan: finds late or expired mail that no attempt will report in time.
 
-Mail for a dead destination is not tried one by one, and a backlog may take longer than a sender
-should be left in the dark.  So the queue is read by number, some thousands at a time, from the
-first to the last and from the first again.  Work and rest are in proportion, so that a million
-deliveries are looked through in less than a minute, and delivery goes on.
+Mail for a dead destination is not tried message by message, and a long backlog may delay the
+attempt longer than a sender should stay uninformed.  So the scan reads the queue by number, some
+thousands of rows per step, and begins again at the end.  Each step is followed by a rest in
+proportion to its duration: a million deliveries are scanned in under a minute, and delivery goes
+on.
 """
 
 import asyncio
@@ -29,19 +30,19 @@ from relay.smtp.failure_reason import FailureReason
 
 _log = structlog.get_logger(__name__)
 
-SLICE: Final = 5000  # deliveries looked at in one step
-MOST: Final = 50  # of them told of in one step: a transaction that others wait for
-REST: Final = 19.0  # times what a step took is rested after it
-REST_TELLING: Final = 0.25  # the same where there was something to tell
+SLICE: Final = 5000  # deliveries read per step
+MOST: Final = 50  # deliveries settled per step: other writers wait for the transaction
+REST: Final = 19.0  # rest after a step, in durations of that step
+REST_TELLING: Final = 0.25  # the same after a step that settled deliveries
 
 
 @dataclass(slots=True)
 class ExpirySweeper:
-    """Settles what it finds, until stopped.
+    """Scans the queue and settles late and expired mail, until stopped.
 
-    At least `poll` seconds lie between two rounds; `usable` says whether mail may be given up: not
-    without a white list.  `steady` is the clock by which mail grows old, `longest` the longest wait
-    for the probe of a dead destination.  Work and rest are measured by `monotonic`.
+    `poll`: shortest time between two scans, in seconds.  `usable`: whether mail may expire; never
+    without a white list.  `steady`: steady clock, for the age of mail.  `longest`: longest wait for
+    a probe of a dead destination.  `monotonic`: measures work and rest.
     """
 
     database: Database
@@ -58,7 +59,7 @@ class ExpirySweeper:
     _results: list[AttemptResult] = field(default_factory=list, init=False)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look and tell until `stop`; what has begun by then is brought to its end."""
+        """Scan until `stop`; a step in progress is completed."""
         while not stop.is_set():
             begun, rest = self.monotonic(), REST
             try:
@@ -70,7 +71,7 @@ class ExpirySweeper:
                 _log.warning("sweep.unavailable", detail=str(error))
                 self._after = 0
             except Exception:
-                # Whatever it was, the next round must come: senders would be left in the dark.
+                # The next scan must come after any error, or senders would stay uninformed.
                 _log.exception("sweep.error")
                 self._after = 0
             pause = (self.monotonic() - begun) * rest
@@ -80,7 +81,7 @@ class ExpirySweeper:
                 await asyncio.wait_for(stop.wait(), pause)
 
     async def _step(self) -> bool:
-        """Look at a slice and tell of what is in it; whether there was any."""
+        """Read a slice and settle its deliveries; return whether there were any."""
         if not self._results:
             self._results = await asyncio.to_thread(self._find)
         if not self._results:

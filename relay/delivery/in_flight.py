@@ -1,7 +1,7 @@
-"""Attempts in flight: the one register of them.  Pure.
+"""Register of the attempts in flight.  Pure.
 
-An attempt is in flight from the commit of its lease until its task has ended.  Free slots, waiting
-attempts, the watchdog and the renewal of leases all go by this register.
+An attempt is in flight from the commit of its lease to the end of its task.  Free slots, waiting
+attempts, watchdog and lease renewal use this single register.
 """
 
 import time
@@ -13,15 +13,15 @@ from typing import Final
 from relay.queue.model import LEASE, Claim, Lease, Traffic
 from relay.smtp.failure_reason import FailureReason
 
-ANSWER: Final = "answer"  # phase: the message is sent, and its fate is the peer's to say
-MARGIN_SECONDS: Final = 60.0  # before the end of its lease an attempt that goes on is broken off
+ANSWER: Final = "answer"  # phase: the message is sent, the peer's reply is awaited
+MARGIN_SECONDS: Final = 60.0  # an attempt is aborted this long before its lease ends
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far an attempt has come, for the watchdog; `moved` is in seconds of `monotonic`.
+    """Progress of an attempt, for the watchdog; `moved`: last progress, in seconds of `monotonic`.
 
-    `sealed` is the body, if it is small and at hand.
+    `sealed`: the sealed body, if small and already read.
     """
 
     session: str
@@ -34,16 +34,16 @@ class Progress:
         self.moved = self.monotonic()
 
     def step(self, phase: str) -> None:
-        """Note that it goes on."""
+        """Note progress: a phase begins or goes on."""
         self.phase = phase
         self.moved = self.monotonic()
 
 
 @dataclass(slots=True, eq=False)
 class DeliveryAttempt:
-    """An attempt; `cancel()` ends its task, `broken` says why the watchdog did.
+    """An attempt; `cancel()` cancels its task; `broken`: why the watchdog aborted it.
 
-    `leased_until` is in seconds of the monotonic clock; the lease begins with the attempt.
+    `leased_until`: in seconds of the monotonic clock; the lease begins with the attempt.
     """
 
     claim: Claim
@@ -57,17 +57,17 @@ class DeliveryAttempt:
 
     @property
     def reason(self) -> FailureReason | None:
-        """Reason of its result if it was broken off: once sent whole, the peer may have it."""
+        """Reason of an aborted attempt; after the whole message was sent, the peer may have it."""
         return FailureReason.UNKNOWN_OUTCOME if self.progress.phase == ANSWER else self.broken
 
     def problem(self, now: float, stuck: float) -> FailureReason | None:
-        """Why to break it off at this monotonic time, None to let it go on.
+        """Return the reason to abort the attempt at monotonic time `now`; None to let it go on.
 
-        `stuck` is how many seconds it may go without progress.
+        `stuck`: seconds allowed without progress.
         """
         if now - self.progress.moved > stuck:
             return FailureReason.STUCK
-        # A message sent whole is better waited for: an abort would only make a duplicate certain.
+        # The whole message was sent: wait for the reply, since an abort makes a duplicate certain.
         if now > self.leased_until - MARGIN_SECONDS and self.progress.phase != ANSWER:
             return FailureReason.LEASE
         return None
@@ -76,7 +76,7 @@ class DeliveryAttempt:
 class InFlight:
     """Register of the attempts in flight, with counts by destination.
 
-    A delivery in flight has a slot while it may speak to its destination; without one it waits.
+    An attempt needs a slot to speak to its destination; without a slot it waits.
     """
 
     def __init__(self) -> None:
@@ -86,19 +86,19 @@ class InFlight:
         self._slots: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        """Number of attempts."""
+        """Number of attempts in flight."""
         return len(self._attempts)
 
     def __iter__(self) -> Iterator[DeliveryAttempt]:
-        """The attempts, oldest first, as they are now."""
+        """Attempts, oldest first; a copy."""
         return iter(tuple(self._attempts))
 
     def to(self, domain: str) -> int:
-        """Number of attempts to a destination, with a slot or without."""
+        """Number of attempts to a destination, with or without a slot."""
         return self._count[domain]
 
     def slots(self, domain: str) -> int:
-        """Number of slots of a destination that are taken."""
+        """Number of slots of a destination in use."""
         return self._slots[domain]
 
     def begin(self, attempt: DeliveryAttempt) -> None:
@@ -108,26 +108,30 @@ class InFlight:
         self.bulk += attempt.claim.traffic is Traffic.BULK
 
     def end(self, attempt: DeliveryAttempt) -> None:
-        """Remove an attempt that has ended."""
+        """Remove an ended attempt."""
         del self._attempts[attempt]
         _decrease(self._count, attempt.claim.domain)
         self.bulk -= attempt.claim.traffic is Traffic.BULK
 
     def take_slot(self, domain: str) -> None:
-        """Count a slot as taken."""
+        """Count a slot as in use."""
         self._slots[domain] += 1
 
     def free_slot(self, domain: str) -> None:
-        """Count a slot as free again."""
+        """Count a slot as free."""
         _decrease(self._slots, domain)
 
     def renewals(self, now: float) -> list[Lease]:
-        """Leases that are half over at this monotonic time."""
+        """Leases to renew: half of their time is over at this monotonic time."""
         half = now + LEASE.total_seconds() / 2
         return [one.claim.lease for one in self._attempts if one.leased_until < half]
 
     def renewed(self, leases: Collection[Lease], now: float) -> None:
-        """Note that these leases begin anew.  A lease that is gone comes to its end."""
+        """Note that these leases were renewed.
+
+        An attempt whose lease is not among them has lost it: its `leased_until` stays, and the
+        watchdog aborts it in time, unless the whole message is sent.
+        """
         if leases:
             until = now + LEASE.total_seconds()
             for one in self._attempts:

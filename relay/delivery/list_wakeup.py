@@ -1,12 +1,11 @@
-"""A new white list wakes the mail that waited because of the old one.
+"""List wake-up: a new white list makes mail due that waited because of the old list.
 
-A peer that changes its certificate before the list knows of it, or a domain listed with a wrong
-name, makes mail wait for an hour at most, and its destination be taken for dead.  Once the list
-says otherwise of a domain, what waits for it is due at once.  Each courier does this after it has
-taken the list over itself: due before that, mail would be tried under the old one again.
-
-Mail that waits since nobody knew whether the list is older than the message is due as soon as a
-check has found the list to be the newest.
+A peer may change its certificate before the list has the new name, or the list may have a wrong
+name.  Then mail waits up to an hour, and the destination is declared dead.  Once a new list differs
+for a domain, its waiting mail is due at once.  Each courier does this after it has adopted the list
+itself: earlier, mail would be tried under the old list again.
+Mail that waits because the list may be older than the message is due as soon as a check has found
+the list to be the newest.
 """
 
 import asyncio
@@ -34,22 +33,22 @@ from whitelist.national.lookup import WhiteList
 
 _log = structlog.get_logger(__name__)
 
-_DOMAINS: Final = 200  # asked for in one statement
-_BATCH: Final = 2000  # deliveries woken in one transaction
-_AGAIN: Final = 1.0  # seconds after a fault of ours, twice as long each time
+_DOMAINS: Final = 200  # domains per statement
+_BATCH: Final = 2000  # deliveries per transaction
+_AGAIN: Final = 1.0  # seconds to wait after an error of ours, doubled each time
 _LONGEST: Final = 60.0
-# What an attempt says that failed by the list; a whole error, or how one begins.
+# Errors of attempts that failed because of the list: a whole error, or its start.
 _BY_THE_LIST: Final = (NO_LIST, NOT_CERTAIN, refused_by("list"), refused_by("name"))
 
 
 class ListWakeup:
-    """Wakes the mail of one store; `note` and `confirmed` may be called from any thread."""
+    """Wakes the mail of one store; `note` and `confirmed` are thread-safe."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
         self._changed: SimpleQueue[frozenset[str] | None] = SimpleQueue()
-        self._changed.put(None)  # what changed while no courier ran, nobody has noted
+        self._changed.put(None)  # changes while no courier ran are unknown: None means all
         self._confirmed = False
 
     def confirmed(self) -> None:
@@ -57,7 +56,7 @@ class ListWakeup:
         self._confirmed = True
 
     def note(self, old: WhiteList | None, new: WhiteList) -> None:
-        """Remember what a new list says otherwise than the old one, for `wake`."""
+        """Remember for `wake` the domains for which the new list differs from the old list."""
         if old is None:
             self._changed.put(None)
             return
@@ -67,9 +66,9 @@ class ListWakeup:
             self._changed.put(domains)
 
     async def run(self, interval: float) -> None:
-        """Look every `interval` seconds whether a list was noted, until cancelled.
+        """Call `wake` every `interval` seconds, until cancelled.
 
-        After a fault of ours, which must not end it, a little later.
+        After an error of ours, which must not end this task, somewhat later.
         """
         errors = 0
         while True:
@@ -87,9 +86,9 @@ class ListWakeup:
             await asyncio.sleep(interval)
 
     def wake(self) -> int:
-        """Make due what waits for the domains noted; blocks.  Returns how many deliveries.
+        """Make the waiting mail of the noted domains due; return the number of deliveries.
 
-        Raises StoreUnavailable; what was noted is kept then, as after any other error.
+        Blocks.  Raises StoreUnavailable; noted domains are kept then, as after any other error.
         """
         woken = self._wake_uncertain()
         while (changed := self._next()) != frozenset():
@@ -106,7 +105,7 @@ class ListWakeup:
     def _wake_uncertain(self) -> int:
         if not self._confirmed:
             return 0
-        self._confirmed = False  # first: a check meanwhile wakes again
+        self._confirmed = False  # first: a check in the meantime sets it again
         try:
             uncertain = deliveries.c.last_error.startswith(NOT_CERTAIN, autoescape=True)
             woken = self._make_due(uncertain, false())
@@ -118,7 +117,7 @@ class ListWakeup:
         return woken
 
     def _next(self) -> frozenset[str] | None:
-        """Domains noted; None for all mail that waits by the list; empty if nothing was noted."""
+        """Noted domains; None: all mail that waits because of the list; empty: none noted."""
         try:
             return self._changed.get_nowait()
         except Empty:
@@ -143,8 +142,8 @@ class ListWakeup:
     def _make_due(self, which: ColumnElement[bool], dead: ColumnElement[bool]) -> int:
         """Make these deliveries due, and probe these dead destinations, at once.
 
-        Those in flight too: an attempt under way may have been refused by the old list.  Not what
-        the peer may have already: it waits so as not to arrive again, which no list changes.
+        Deliveries in flight too: the old list may refuse their attempts.  Not after an unknown
+        outcome: the wait avoids a duplicate, and no list changes that.
         """
         d, last, woken = deliveries.c, 0, 0
         known = or_(d.unknown_outcomes == 0, _by_the_list(d.last_error))

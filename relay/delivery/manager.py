@@ -1,10 +1,10 @@
-"""Delivery manager: takes due messages from the queue, has them tried, records the results.
+"""Delivery manager: leases due deliveries, runs their attempts, commits the results.
 
-Delivery is at least once.  An attempt is recorded before it is made, and every claim ends in the
-queue again or out of it: delivered, deferred, held, or kept as failed.  The only window for a
-duplicate is a crash, or a lost connection, between the peer's `250` and our commit.  While the
-database is away a lease lapses at last; an attempt that has lost it is broken off, unless the
-message is already sent.  Without a usable white list all waits (DOMAIN §3.3).
+Delivery is at least once.  An attempt is recorded before it is made, and every claim returns to the
+queue or leaves it: delivered, deferred, held, or kept as failed.  A duplicate is possible only
+after a crash or a lost connection between the peer's `250` and our commit.  If the database stays
+away, leases lapse: an attempt is aborted before its lease ends, unless the message is already sent.
+Without a usable white list all mail waits (DOMAIN §3.3).
 """
 
 import asyncio
@@ -49,15 +49,16 @@ from relay.smtp.address import SmtpAddress
 
 _log = structlog.get_logger(__name__)
 
-LOOP_INTERVAL: Final = 0.01  # seconds between two iterations, in which writes gather
+LOOP_INTERVAL: Final = 0.01  # seconds between two iterations, to gather writes
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryServices:
-    """What delivery works with, passed in; `operator_of` labels the operator of a domain.
+    """Services for delivery; `operator_of`: label of a domain's operator.
 
-    `steady` is the clock by which mail grows old: by default `clock`, which may jump.  `monotonic`
-    is in seconds.  Unless `takes_work`, only attempts in flight go on: no new ones, no expiry.
+    `steady`: steady clock, for the age of mail; by default `clock`, which may jump.  `monotonic`:
+    seconds.  If `takes_work` is False, attempts in flight go on, but there are no new attempts and
+    no expiry.
     """
 
     store: Store
@@ -75,9 +76,9 @@ class DeliveryServices:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryConfig:
-    """`owner` names this process in leases; `poll` and `stuck` are in seconds.
+    """Configuration; `owner`: this process in leases.  `poll`, `stuck`: seconds.
 
-    `postmaster` is told where no sender can be.
+    `postmaster`: gets a notice if no sender can be notified.
     """
 
     hostname: str
@@ -91,7 +92,7 @@ class DeliveryConfig:
 
 
 class DeliveryManager:
-    """Runs delivery attempts side by side until stopped.
+    """Runs delivery attempts concurrently, until stopped.
 
     `deliver` makes an attempt; by default over SMTP.
     """
@@ -102,8 +103,8 @@ class DeliveryManager:
         self._services = services
         self._config = config
         self._in_flight = InFlight()
-        self._results: list[AttemptResult] = []  # to be committed
-        self._unattempted: list[Lease] = []  # to be given back
+        self._results: list[AttemptResult] = []  # to commit
+        self._unattempted: list[Lease] = []  # to release
         self._wake = asyncio.Event()
         self._cancelled = False
         clock, monotonic, store = services.clock, services.monotonic, services.store
@@ -151,11 +152,11 @@ class DeliveryManager:
         )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Try due deliveries until `stop`, then wait for the attempts in flight.
+        """Main loop: try due deliveries until `stop`, then wait for the attempts in flight.
 
         The loop wakes on new mail, on the end of an attempt, and every `poll` seconds.  Each
-        iteration selects deliveries, reading the queue if it may have changed, and commits all
-        pending writes in one transaction; new attempts begin once their leases are committed.
+        iteration selects deliveries, reads the queue if it may have changed, and commits all
+        pending writes in one transaction.  New attempts begin once their leases are committed.
         """
         async with self._helpers(stop):
             while not stop.is_set() or self._in_flight or self._unwritten:
@@ -166,24 +167,25 @@ class DeliveryManager:
                     if writes := self._pending(selected):
                         self._written(writes, await self._commit(writes))
                 except StoreUnavailable as error:
-                    # A result of a peer that took the message is kept until it is committed.
+                    # Results are kept until they are committed: a peer may have accepted the
+                    # message.
                     self._committer.lapses.away()
                     waiting = len(self._results)
                     _log.error("queue.unavailable", unsettled=waiting, detail=str(error))
                     healthy = False
                 if self._cancelled and not self._in_flight and not (healthy and self._unwritten):
-                    break  # results of attempts that finished are committed, unless that fails
+                    break  # finished attempts: results committed, unless the database is away
                 await self._wait(more=selected.more, healthy=healthy)
 
     def cancel(self) -> None:
-        """Break off the attempts in flight; their leases are released at the next start."""
+        """Abort the attempts in flight; the next start releases their leases."""
         self._cancelled = True
         for attempt in self._in_flight:
             attempt.cancel()
         self._wake.set()
 
     async def _select(self) -> Selected:
-        """The deliveries to try next, by what is known or what has to be read."""
+        """Select the deliveries to try next; read the queue if needed."""
         found = self._selection.next(self._room)
         if isinstance(found, NeedsRead):
             snapshot = await asyncio.to_thread(self._read, found, self._services.clock())
@@ -210,12 +212,12 @@ class DeliveryManager:
         try:
             return await asyncio.to_thread(self._committer.commit, writes)
         except StoreUnavailable:
-            # It may be committed, and only we not have heard: then those are leased, and not tried.
+            # The commit may have succeeded although the connection broke.  Give these leases back.
             self._unattempted += writes.wanted
             raise
 
     def _written(self, writes: PendingWrites, committed: Committed) -> None:
-        """Take note of a commit: pending writes are done, attempts begin."""
+        """Process a commit: drop the writes that are done, begin the attempts."""
         del self._results[: len(writes.results)]
         del self._unattempted[: len(writes.unattempted)]
         self._limits.written(writes.health)
@@ -250,7 +252,7 @@ class DeliveryManager:
         self._wake.set()
 
     async def _wait(self, *, more: bool, healthy: bool) -> None:
-        """Wait for a reason to iterate; while the database is away, for the poll alone."""
+        """Wait for the next iteration; after a database error, always for `poll` seconds."""
         if not healthy:
             await asyncio.sleep(self._config.poll)
             return
@@ -263,7 +265,7 @@ class DeliveryManager:
 
     @asynccontextmanager
     async def _helpers(self, stop: asyncio.Event) -> AsyncIterator[None]:
-        """Listening for new mail, the watchdog and the expiry scan, beside the loop."""
+        """Run wake-up listener, watchdog and expiry scan beside the loop."""
         helpers = [
             asyncio.create_task(listen(self._services.store.database.url, self._new_mail)),
             asyncio.create_task(self._watchdog.watch()),

@@ -1,4 +1,4 @@
-"""What a recorded ending adds to the metrics."""
+"""Metrics of recorded results."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -8,7 +8,7 @@ from relay.queue.attempt_result import AttemptResult
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import State
 
-# Reasons that alerts look at.
+# Reasons used by alert rules.
 WATCHED: Final = (
     FailureReason.INTERNAL,
     FailureReason.STORE,
@@ -18,9 +18,9 @@ WATCHED: Final = (
 
 
 def begin(operators: Iterable[str]) -> None:
-    """Have counters begin with 0: Prometheus sees no rise in a series that begins with its event.
+    """Start counters at 0: Prometheus sees no increase in a series that begins with an event.
 
-    Of operators by their labels, those that are known when a process starts.
+    `operators`: labels known at the start of the process.
     """
     for operator in operators:
         metrics.DELIVERED.labels("peer", operator)
@@ -31,7 +31,7 @@ def begin(operators: Iterable[str]) -> None:
 
 
 def count(one: AttemptResult, state: State, operator: str) -> None:
-    """Add a recorded ending to the metrics; `operator` is the label of its destination's."""
+    """Add a recorded result to the metrics; `operator`: label of the destination's operator."""
     if one.delivered:
         metrics.DELIVERED.labels("peer", operator).inc(len(one.delivered))
         age = (one.aged - one.claim.created_at).total_seconds()

@@ -1,8 +1,8 @@
-"""Which operators have a label of their own in the metrics: few, and the same ones for ever.
+"""Operator labels for metrics: a limited set, stable for ever.
 
-The file has a CN on each line, at most `PLACES`; whoever is sent to first has a place.  It is added
-to under a lock, so that all processes agree, and it outlives them
-(docs/decisions/0021-labels-of-operators.md).
+The file has a CN on each line, at most `PLACES`; the first operators that mail is sent to get a
+label.  Lines are added under a lock, so that all processes agree, and the file outlives the
+processes (docs/decisions/0021-labels-of-operators.md).
 """
 
 import fcntl
@@ -19,17 +19,17 @@ from whitelist.pki.name_folding import fold
 _log = structlog.get_logger(__name__)
 
 PLACES: Final = 50
-OTHER: Final = "other"  # without a place
-UNLISTED: Final = "unlisted"  # of a domain that the white list does not have
+OTHER: Final = "other"  # operator without a label of its own
+UNLISTED: Final = "unlisted"  # domain that is not on the white list
 _LONGEST: Final = 100  # characters of a CN; X.520 allows 64
 
 
 @dataclass(slots=True)
 class OperatorLabels:
-    """The labels of one installation.
+    """Labels of one installation.
 
-    `names_of` gives the certificate names of a domain; of several the first by CN with a place
-    counts.
+    `names_of`: certificate names of a domain; with several names, the first CN in order that has a
+    label counts.
     """
 
     path: Path
@@ -39,11 +39,11 @@ class OperatorLabels:
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Every label that was given so far, and those of no operator."""
+        """All labels given so far, and the two labels of no operator."""
         return (*self._known, OTHER, UNLISTED)
 
     def of(self, domain: str) -> str:
-        """The label of a domain's operator.  It takes a place if one is left.  Never raises."""
+        """Return the label of a domain's operator; add a label if there is room.  Never raises."""
         operators = self._operators(domain)
         label = self._label(operators)
         if label != OTHER or len(self._known) >= PLACES or not operators[0]:
@@ -59,18 +59,18 @@ class OperatorLabels:
         return self._label(operators)
 
     def known(self, domain: str) -> str:
-        """The same, but without taking a place."""
+        """Return the label of a domain's operator; never add a label."""
         return self._label(self._operators(domain))
 
     def read(self) -> None:
-        """Look which places are taken; a file that cannot be read changes nothing."""
+        """Read the labels of the file; an unreadable file changes nothing."""
         try:
             self._learn(self.path.read_bytes())
         except OSError:
             return
 
     def _operators(self, domain: str) -> list[str]:
-        """Those with a CN first, by name; a name without one is ''."""
+        """CNs of the operators in order; a name without CN is '' and comes last."""
         found = {fold(name.common_name or "")[:_LONGEST] for name in self.names_of(domain)}
         return sorted(found, key=lambda cn: (not cn, cn))
 
@@ -86,14 +86,14 @@ class OperatorLabels:
 
     def _add(self, cn: str) -> None:
         with self.path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # another delivery asks again
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # busy: the next delivery tries again
             file.seek(0)
             octets = file.read()
             self._learn(octets)
             if cn in self._known or len(self._known) >= PLACES:
                 return
-            # A line that a power cut has torn stays one line: it costs a place, no more.
+            # A line torn by a power failure stays one line: it costs one label, no more.
             line = (b"\n" if octets and not octets.endswith(b"\n") else b"") + f"{cn}\n".encode()
             file.write(line)
-            file.flush()  # not synced: deliveries are not to wait for a label
+            file.flush()  # no fsync: deliveries must not wait for a label
             self._learn(octets + line)

@@ -1,9 +1,9 @@
-"""Ready queue: the deliveries known to be due, in the order in which to try them.  Pure.
+"""Ready queue: cache of due deliveries, in the order of their attempts.  Pure.
 
-Interactive mail comes before bulk: bulk gets one turn in `bulk_every` while interactive mail waits,
-and the slots that it leaves.  Within a class senders take turns, whatever each has queued, and a
-sender's newest mail takes turns with its oldest.  It is a slice of the queue: there is room for
-`most` deliveries of each class, the rest stays in the database.
+Interactive mail goes before bulk: bulk gets one attempt in `bulk_every` while interactive mail
+waits, and the slots left over.  Within a class, senders take turns, however much mail each has
+queued; and a sender's newest mail takes turns with its oldest.  The cache has room for `most`
+deliveries of each class; the rest stays in the database.
 """
 
 from collections import Counter, OrderedDict, deque
@@ -19,14 +19,14 @@ MOST: Final = 1000
 
 @dataclass(slots=True)
 class _Lane:
-    """What is known of one sender in one class."""
+    """Cached deliveries of one sender in one class."""
 
     fresh: deque[Due] = field(default_factory=deque)
     old: deque[Due] = field(default_factory=deque)
     old_next: bool = False
 
     def take(self, allowed: Callable[[Due], bool]) -> Due | None:
-        """The next that may go now, taken out."""
+        """Remove and return the next delivery allowed now; None if there is none."""
         sides = (self.old, self.fresh) if self.old_next else (self.fresh, self.old)
         for side in sides:
             for due in side:
@@ -41,7 +41,7 @@ class _Lane:
 
 
 class ReadyQueue:
-    """A bounded slice of the due deliveries, and the choice among them."""
+    """Bounded cache of due deliveries, and the choice among them."""
 
     def __init__(self, *, bulk_every: int = BULK_EVERY, most: int = MOST) -> None:
         self._bulk_every = bulk_every
@@ -53,18 +53,19 @@ class ReadyQueue:
         self._since_bulk = 0
 
     def __len__(self) -> int:
-        """How many deliveries are known."""
+        """Number of cached deliveries."""
         return len(self._known)
 
     def stock(self, traffic: Traffic, domain: str) -> int:
-        """How many of a class are known for a destination."""
+        """Number of cached deliveries of a class for a destination."""
         return self._stock[traffic, domain]
 
     def add(self, found: Iterable[Due]) -> int:
-        """Add due deliveries; returns how many were new and had room.
+        """Add due deliveries; return how many were new and had room.
 
-        For one that never was tried the fresh one known longest is forgotten, if need be: what has
-        just come may be for a destination that is free.
+        If the cache is full, a delivery without an attempt so far replaces the oldest such entry,
+        because new mail may be for a destination with free slots.  A delivery with earlier attempts
+        is not added.
         """
         taken = 0
         for due in found:
@@ -72,7 +73,7 @@ class ReadyQueue:
             if known is not None:
                 if (known.domain, known.sender) == (due.domain, due.sender):
                     continue
-                self._forget(known)  # a number that a fail-over has given to another delivery
+                self._forget(known)  # after a fail-over the number belongs to another delivery
             if self._count[due.traffic] >= self._most and not (
                 due.fresh and self._forget_one(due.traffic)
             ):
@@ -86,14 +87,14 @@ class ReadyQueue:
         return taken
 
     def take(self, room: int, bulk_room: int, free_slots: Callable[[Due], int]) -> list[Due]:
-        """Pick up to `room` deliveries, of bulk traffic up to `bulk_room`.
+        """Take up to `room` deliveries, of them up to `bulk_room` of bulk traffic.
 
-        `free_slots(due)` is how many more may be in flight to its destination, for its class; what
-        is picked here is counted against it.
+        `free_slots(due)`: how many more deliveries may be in flight to its destination, for its
+        class; deliveries taken here count too.
         """
         picked: list[Due] = []
         used: Counter[str] = Counter()
-        # Whose turn it is; who has nothing that may go now is not asked again.
+        # Senders whose turn is to come; a sender without an allowed delivery drops out.
         turns = {traffic: deque(lanes) for traffic, lanes in self._lanes.items()}
         while len(picked) < room:
             traffic = self._next_class(turns, bulk_room)
@@ -117,7 +118,7 @@ class ReadyQueue:
         return picked
 
     def forget(self, unwanted: Callable[[Due], bool]) -> None:
-        """Forget deliveries that must not be tried now."""
+        """Remove deliveries that must not be tried now."""
         for due in [one for one in self._known.values() if unwanted(one)]:
             self._forget(due)
 

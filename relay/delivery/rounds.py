@@ -1,10 +1,10 @@
-"""Rounds over the destinations with waiting mail, so that each is read in its turn.  Pure.
+"""Rounds over the destinations with waiting mail, so that each destination is read in turn.  Pure.
 
-A round visits each destination and class of traffic once, a few for each read, interactive and bulk
-in turns.  A destination with many senders goes on in the next round where this one left it.  One
-that is skipped because its window is full, or because enough of its deliveries are known, is
-re-queued when one of its attempts ends.  After a round that brought nothing new there is none until
-`begin`.
+A round visits each destination and class once, a few at each read, interactive and bulk in turns.
+A destination with many senders continues in the next round at the sender where this round stopped.
+A destination skipped because its window is full, or because enough of its deliveries are cached, is
+re-queued when one of its attempts ends.  After a round without new deliveries, no round starts
+until `begin`.
 """
 
 from collections import deque
@@ -15,14 +15,14 @@ from typing import Final
 
 from relay.queue.model import Traffic, Visit
 
-VISITS: Final = 8  # destinations visited by one read
+VISITS: Final = 8  # destinations per read
 
 
 @dataclass(slots=True)
 class DestinationRounds:
     """Rounds over the destinations."""
 
-    due: bool = True  # a round is to begin
+    due: bool = True  # a round must begin
     _round: deque[tuple[Traffic, str]] = field(default_factory=deque)
     _skipped: set[tuple[Traffic, str]] = field(default_factory=set)
     _left_at: dict[tuple[Traffic, str], str] = field(default_factory=dict)
@@ -30,18 +30,18 @@ class DestinationRounds:
 
     @property
     def rests(self) -> bool:
-        """Whether there is nothing to visit."""
+        """Whether there is no destination to visit."""
         return not self.due and not self._round
 
     def begin(self) -> None:
-        """Let a round begin, after one that is under way."""
+        """Begin a round; during a round, begin another after it."""
         if self._round:
             self._news += 1
         else:
             self.due = True
 
     def visits(self, wanted: Callable[[Traffic, str], bool]) -> list[Visit]:
-        """The next destinations of the round; those that are not wanted are skipped."""
+        """Return the next destinations of the round; skip unwanted destinations."""
         found: list[Visit] = []
         while self._round and len(found) < VISITS:
             traffic, domain = self._round.popleft()
@@ -52,14 +52,14 @@ class DestinationRounds:
         return found
 
     def freed(self, domain: str) -> None:
-        """Re-queue a destination if it was skipped: one of its attempts has ended."""
+        """Re-queue a skipped destination: one of its attempts has ended."""
         for traffic in Traffic:
             if (traffic, domain) in self._skipped:
                 self._skipped.remove((traffic, domain))
                 self._round.append((traffic, domain))
 
     def visited(self, visit: Visit, last: str | None) -> None:
-        """Note the sender that was read last, None where there were no more."""
+        """Note the last sender read; None if there are no more senders."""
         if last is None:
             self._left_at.pop((visit.traffic, visit.domain), None)
         else:

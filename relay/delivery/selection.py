@@ -1,8 +1,8 @@
-"""Selection: which deliveries to try next, or which part of the queue to read before.  Pure.
+"""Selection: which deliveries to try next, or which part of the queue to read first.  Pure.
 
-Ties together the rounds over destinations (`relay.delivery.rounds`), the deliveries known to be due
-(`relay.delivery.ready_queue`) and the limits of destinations (`relay.delivery.concurrency`).  It
-reads nothing itself: `next` says what to read, and `resume` takes what was read.
+Combines the rounds over destinations (`relay.delivery.rounds`), the cache of due deliveries
+(`relay.delivery.ready_queue`) and the limits of destinations (`relay.delivery.concurrency`).  No
+I/O: `next` names the part to read, and `resume` receives the result.
 """
 
 import time
@@ -22,8 +22,7 @@ from relay.queue.model import Due, Newest, QueueSnapshot, Traffic, Visit
 class Selected:
     """Deliveries to lease and to try.
 
-    `probes` are the numbers of those for dead destinations; `more` says that the queue is to be
-    read on at once.
+    `probes`: numbers of deliveries for dead destinations.  `more`: read on in the queue at once.
     """
 
     deliveries: Sequence[Due] = ()
@@ -36,10 +35,10 @@ NOTHING: Final = Selected()
 
 @dataclass(frozen=True, slots=True)
 class NeedsRead:
-    """A read of the queue (`relay.queue.due.read_queue`) without which there is too little to try.
+    """A read of the queue (`relay.queue.due.read_queue`), needed to find enough deliveries.
 
-    `around` asks for the state of destinations and for the newest mail, `round_due` for the
-    destinations of a new round.  `taken` are deliveries that are selected already.
+    `around`: read the rows of destinations and the newest mail.  `round_due`: read the destinations
+    of a new round.  `taken`: deliveries already selected.
     """
 
     visits: Sequence[Visit]
@@ -49,7 +48,7 @@ class NeedsRead:
 
 
 class Selection:
-    """Selects for a process that has at most `concurrency` attempts in flight.
+    """Selects deliveries for a process with at most `concurrency` attempts in flight.
 
     The queue is read after `new_mail()`, and every `poll` seconds of `monotonic`.
     """
@@ -74,15 +73,15 @@ class Selection:
         self._polled = float("-inf")
 
     def new_mail(self) -> None:
-        """Note that mail was queued: the next selection reads the newest."""
+        """Note a wake-up: the next selection reads the newest mail."""
         self._has_new_mail = True
 
     def completed(self, domain: str) -> None:
-        """Note that an attempt has ended: its destination may be visited again."""
+        """Note the end of an attempt: its destination may be visited again."""
         self._rounds.freed(domain)
 
     def next(self, room: int) -> Selected | NeedsRead:
-        """Up to `room` deliveries to try now, or what to read before."""
+        """Return up to `room` deliveries to try now, or the read needed first."""
         now = self._monotonic()
         around = self._has_new_mail
         if now - self._polled >= self._poll:
@@ -96,7 +95,7 @@ class Selection:
         return NeedsRead(self._visits(), self._rounds.due, around, taken)
 
     def resume(self, needs: NeedsRead, snapshot: QueueSnapshot, room: int) -> Selected:
-        """Up to `room` deliveries, by what was read since `next`."""
+        """Return up to `room` deliveries, after the read that `next` asked for."""
         self._learn(snapshot, {due.id for due in needs.taken})
         taken = self._take(needs.taken, room)
         return self._selected(taken, room, more=len(taken) < room and not self._rounds.rests)
@@ -107,7 +106,7 @@ class Selection:
         return Selected(taken, probes, more)
 
     def _take(self, taken: Sequence[Due], room: int, *, ahead: bool = False) -> Sequence[Due]:
-        """These deliveries and others, `room` in all; with `ahead` beyond the windows."""
+        """Add deliveries to `taken`, up to `room` in all; with `ahead` also for look-ahead."""
         now, used = self._clock(), Counter(due.domain for due in taken)
         bulk = self._limits.in_flight.bulk + sum(due.traffic is Traffic.BULK for due in taken)
 
@@ -118,7 +117,7 @@ class Selection:
         return [*taken, *self._ready.take(room - len(taken), self._most_bulk - bulk, free_slots)]
 
     def _visits(self) -> list[Visit]:
-        """The next destinations that could take more than is known for them."""
+        """Next destinations with more free slots than cached deliveries."""
         now = self._clock()
 
         def wanted(traffic: Traffic, domain: str) -> bool:
@@ -128,7 +127,7 @@ class Selection:
         return self._rounds.visits(wanted)
 
     def _learn(self, snapshot: QueueSnapshot, taken: Collection[int]) -> None:
-        """Take over what was read, but for deliveries that are taken: no lease keeps them away."""
+        """Cache the deliveries read, except the taken ones: those have no lease yet."""
         now = self._clock()
         if snapshot.known is not None:
             self._look_again(snapshot.newest, self._limits.adopt(snapshot.known))
@@ -145,7 +144,7 @@ class Selection:
         # Rows read again because their lease is not committed yet hide the rows behind them: they
         # count as news, so that the round goes on after the commit.
         news = sum(not is_new(due) for due in found) + self._ready.add(filter(is_new, found))
-        # The newest also for a full window: a slot may be free before they are read again.
+        # Newest mail also for a full window: a slot may be free before the next read.
         self._ready.add(
             due
             for due in filter(is_new, snapshot.newest.found)
@@ -156,8 +155,8 @@ class Selection:
         self._rounds.learned(snapshot.lanes, news)
 
     def _look_again(self, newest: Newest, released: frozenset[str]) -> None:
-        """Begin a round if more may go than the newest: it must not wait for the next poll."""
-        # None of the newest of the last read: more has become due since than this read brought.
+        """Begin a round if the newest mail is not all: older mail must not wait for a poll."""
+        # No overlap with the last read: more mail became due in between than this read returned.
         missed = newest.full and not newest.numbers & self._newest
         self._newest = newest.numbers
         for domain in released:

@@ -1,9 +1,9 @@
-"""Slots of destinations: how many attempts may speak to each at once.
+"""Slots: how many attempts may speak to a destination at once.
 
-A destination that answers fast is done with its window of deliveries before the next iteration can
-lease others.  Look-ahead: up to one extra window of deliveries is leased in advance and waits here
-for a slot, interactive before bulk.  If the destination is paused or declared dead, or the process
-stops, the waiting attempts are released unattempted.
+A fast destination is done with its window before the next iteration can lease more deliveries.
+Look-ahead: up to one extra window of deliveries is leased in advance and waits here for a slot,
+interactive before bulk.  If the destination is paused or declared dead, or the process stops, the
+waiting attempts are released unattempted.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from relay.queue.model import Traffic
 
 @dataclass(slots=True)
 class DestinationSlots:
-    """Gives out slots; `window(domain, traffic)` is how many there are, 0 if nothing may go."""
+    """Gives out slots; `window(domain, traffic)`: number of slots, 0 if no attempt may begin."""
 
     in_flight: InFlight
     window: Callable[[str, Traffic], int]
@@ -25,9 +25,9 @@ class DestinationSlots:
     _closed: bool = False
 
     async def acquire(self, domain: str, traffic: Traffic, *, at_once: bool) -> bool:
-        """Wait for a slot, unless `at_once`; False if there will be none.
+        """Wait for a slot (not with `at_once`); False if there will be no slot.
 
-        A slot that was given has to be released.
+        A slot must be released.
         """
         if not at_once and self.in_flight.slots(domain) >= self.window(domain, traffic):
             return await self._wait(domain, traffic)
@@ -35,12 +35,12 @@ class DestinationSlots:
         return True
 
     def release(self, domain: str) -> None:
-        """Free a slot, for the next attempt that waits."""
+        """Free a slot, for the next waiting attempt."""
         self.in_flight.free_slot(domain)
         self._admit(domain)
 
     def close(self) -> None:
-        """Refuse all waiting attempts, and all that would wait."""
+        """Refuse a slot to all waiting attempts, and to all that would wait later."""
         self._closed = True
         for domain in list(self._waiting):
             self._admit(domain)

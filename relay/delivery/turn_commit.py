@@ -1,4 +1,4 @@
-"""Commits the writes of delivery: one transaction, or one for each result if that is refused."""
+"""Commit of an iteration: one transaction, or one for each result if that is refused."""
 
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,11 +34,11 @@ _Rest = TypeVar("_Rest")
 
 @dataclass(frozen=True, slots=True)
 class PendingWrites:
-    """What one iteration of the delivery loop commits.
+    """All writes of one iteration of the delivery loop.
 
-    `results` of attempts that ended, `health` of destinations that changed, `renewals` of leases,
-    `unattempted` leases to give back, and `wanted` leases of deliveries to try next, of which
-    `probes` (numbers) are for dead destinations.
+    `results`: of ended attempts.  `health`: of changed destinations.  `renewals`: leases to renew.
+    `unattempted`: leases to release.  `wanted`: leases of the deliveries to try next.  `probes`:
+    numbers among them that are for dead destinations.
     """
 
     results: Sequence[AttemptResult]
@@ -55,9 +55,9 @@ class PendingWrites:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What came of it: the `recorded` results in order, the leases `renewed`, and new `claims`.
+    """Result of a commit: results `recorded`, in order; leases `renewed`; new `claims`.
 
-    `sealed` has the small bodies of the claims by name (`mailstore.blobs.bodies`).
+    `sealed`: small bodies of the claims by name (`mailstore.blobs.bodies`).
     """
 
     recorded: Sequence[Recorded]
@@ -67,15 +67,15 @@ class Committed:
 
     @property
     def queued(self) -> bool:
-        """Whether reports to senders of other operators came into the queue."""
+        """Whether DSNs for senders at other operators were queued."""
         return any(one.report is not None and one.report[0].remote for one in self.recorded)
 
 
 @dataclass(frozen=True, slots=True)
 class TurnCommitter:
-    """Commits for one `owner` of leases; to be called in a thread.  Raises StoreUnavailable.
+    """Commits for one `owner` of leases; called in a thread.  Raises StoreUnavailable.
 
-    `lapses` says when leases that have lapsed may be taken.
+    `lapses`: whether lapsed leases may be taken.
     """
 
     store: Store
@@ -89,7 +89,7 @@ class TurnCommitter:
     def commit(self, writes: PendingWrites) -> Committed:
         """Commit one iteration of the delivery loop.
 
-        Claims come with their small bodies, read at once.
+        The small bodies of all claims are read at once.
         """
 
         def rest(connection: Connection, now: datetime) -> tuple[Collection[Lease], list[Claim]]:
@@ -113,14 +113,11 @@ class TurnCommitter:
         return Committed(recorded, renewed, claims, self._bodies(claims))
 
     def record(self, results: Sequence[AttemptResult]) -> Sequence[Recorded]:
-        """Commit results alone."""
+        """Commit results only."""
         return self._commit(results, lambda _connection, _now: None)[0]
 
     def expire(self, keys: Sequence[int]) -> Sequence[Claim]:
-        """Lease deliveries of these numbers whose time is over, to be settled without an attempt.
-
-        Those that are leased are left alone.
-        """
+        """Lease late or expired deliveries, to settle them without an attempt; skip leased ones."""
         now = self.clock()
         with self.store.database.write() as connection:
             if not self.lapses.count:
@@ -132,7 +129,7 @@ class TurnCommitter:
         results: Sequence[AttemptResult],
         rest: Callable[[Connection, datetime], _Rest],
     ) -> tuple[Sequence[Recorded], _Rest]:
-        """Record results with reports to their senders, then the rest, in one transaction."""
+        """Record results with their DSNs, then the rest, in one transaction."""
         database, now = self.store.database, self.clock()
         reports = self.bouncer.compose(results, now)
         try:
@@ -142,7 +139,7 @@ class TurnCommitter:
                 done = rest(connection, now)
                 failpoint("delivery.settled")
         except DBAPIError:
-            # One result cannot be recorded: find out which, spare the rest.  Its lease lapses.
+            # A result cannot be recorded: find it, commit the others.  Its lease will lapse.
             _log.exception("queue.batch_refused")
         else:
             failpoint("delivery.committed")
@@ -154,7 +151,7 @@ class TurnCommitter:
     def _record_alone(
         self, result: AttemptResult, reports: Mapping[Lease, Report], now: datetime
     ) -> Recorded:
-        # Should the report be the one that is refused, the result is recorded without it.
+        # If the database refuses the DSN, the result is recorded without it.
         for told in (reports, {}) if result.claim.lease in reports else ({},):
             try:
                 with self.store.database.write() as connection:
@@ -177,7 +174,7 @@ class TurnCommitter:
         )
 
     def _bodies(self, claims: Sequence[Claim]) -> Mapping[str, bytes]:
-        # Without them each attempt reads its own, and finds out what is wrong.
+        # Without them each attempt reads its own body, and finds the error.
         with suppress(StoreUnavailable):
             return self.store.blobs.sealed({one.blob for one in claims}) if claims else {}
         return {}

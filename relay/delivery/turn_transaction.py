@@ -1,7 +1,7 @@
-"""Writes of delivery inside one transaction: results with their reports, health, new leases.
+"""Writes of delivery in one transaction: results with their DSNs, health, new leases.
 
-Results come before claims.  All of an iteration becomes durable by one commit, whose sync is the
-dearest part of a delivery.
+Results come before claims.  One commit makes a whole iteration durable: its fsync is the most
+expensive step of a delivery.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -21,10 +21,9 @@ from relay.smtp.outcome import State
 
 
 class Recorded(NamedTuple):
-    """A result, the state of its delivery from now on, and the report that was stored with it.
+    """A result, the new state of its delivery, and the DSN stored with it.
 
-    The state is None if the lease was lost: another process holds the delivery, and nothing was
-    recorded.
+    `state` is None if the lease was lost: another courier has the delivery, nothing was recorded.
     """
 
     result: AttemptResult
@@ -41,7 +40,7 @@ def record_results(
     bouncer: Bouncer,
     now: datetime,
 ) -> list[Recorded]:
-    """Record results with their reports, which are given by lease."""
+    """Record results with their DSNs (`reports`, by lease)."""
     gone = _record_delivered(connection, results, reports, owner)
     return [
         Recorded(one, State.DELIVERED, None)
@@ -57,7 +56,7 @@ def _record_delivered(
     reports: Mapping[Lease, Report],
     owner: str,
 ) -> frozenset[Lease]:
-    """Record by few statements the results with nothing to keep: delivered, and nobody to tell."""
+    """Record in bulk the results that leave no row: all delivered, no DSN."""
     done = [
         one.claim
         for one in results
@@ -74,7 +73,7 @@ def _record(
     now: datetime,
 ) -> Recorded:
     state = settle(connection, result)
-    if state is None:  # the lease was lost: nobody is told
+    if state is None:  # the lease was lost: no DSN
         return Recorded(result, None, None)
     if report is not None:
         bouncer.insert(connection, [report], now)
@@ -83,7 +82,7 @@ def _record(
 
 
 def record_health(connection: Connection, changes: Mapping[str, DestinationRow]) -> None:
-    """Write down which destinations died, are dead still, or live again."""
+    """Write which destinations died, are still dead, or are alive again."""
     for domain, row in changes.items():
         write_health(
             connection,
@@ -104,10 +103,10 @@ def claim_selected(
     wait: Callable[[int], timedelta],
     lapsed: bool,
 ) -> list[Claim]:
-    """Lease deliveries under these leases to be; `probes` are numbers of those for dead ones.
+    """Take the proposed leases (number, token); return the claims.
 
-    `lapsed` says whether a lease that has lapsed counts as none; `wait(n)` is the time between
-    attempt n and the one after it.
+    `probes`: numbers of deliveries for dead destinations.  `lapsed`: whether lapsed leases may be
+    taken.  `wait(n)`: time from attempt n to the next.
     """
     if wanted and not lapsed:
         free = unleased(connection, [one.id for one in wanted])
@@ -131,8 +130,8 @@ def claim_selected(
     taken = take([key for key in tokens if key not in probes])
     for key in [key for key in tokens if key in probes]:
         for one in take([key]):
-            # Whoever moves the time of the next probe has this one.  The claim has the domain that
-            # counts: the number may mean another delivery by now.
+            # Only the process whose UPDATE succeeds may probe.  The claim's domain counts: after a
+            # fail-over the number may belong to another delivery.
             if begin_probe(connection, one.domain, now, now + PROBE):
                 taken.append(one)
             else:

@@ -1,4 +1,4 @@
-"""Watchdog: breaks off attempts without progress, and attempts whose lease is ending."""
+"""Watchdog: aborts attempts without progress, and attempts whose lease is about to end."""
 
 import asyncio
 import time
@@ -17,9 +17,9 @@ LOOK_SECONDS: Final = 5.0
 
 @dataclass(slots=True)
 class Watchdog:
-    """Watches the attempts in flight; `stuck` is how many seconds each may go without progress.
+    """Watches the attempts in flight; `stuck`: seconds allowed without progress.
 
-    `monotonic` is the clock of their `Progress`.
+    `monotonic`: clock of their `Progress`.
     """
 
     stuck: float
@@ -27,13 +27,13 @@ class Watchdog:
     monotonic: Callable[[], float] = time.monotonic
 
     async def watch(self) -> None:
-        """Look at the attempts now and then, until cancelled."""
+        """Check the attempts every few seconds, until cancelled."""
         while True:
             await asyncio.sleep(min(LOOK_SECONDS, self.stuck / 4))
             self.look()
 
     def look(self) -> None:
-        """Break off the attempts that must not go on, and log where each was."""
+        """Abort the attempts that must not go on; log the phase of each."""
         now = self.monotonic()
         for one in self.in_flight:
             why = None if one.broken else one.problem(now, self.stuck)

@@ -1,11 +1,12 @@
-"""Window of a destination: how many deliveries at once, and when it is taken for dead.  Pure.
+"""Window of a destination: how many deliveries at once, and when it is dead.  Pure.
 
-After the scheduler of Postfix (SCHEDULER_README, "Concurrency scheduling"): the window starts at a
-few, grows by one for each pseudo-cohort (as many deliveries as the window is wide) that went well,
-shrinks likewise with those that failed, and after some failed pseudo-cohorts in a row, without one
-success, the destination is dead.  It is then probed by one delivery at a time, after a wait that
-doubles.  A delivery fails here if no host of the destination could be spoken to; a refusal of a
-sender or a recipient is no failure of the destination.
+After the scheduler of Postfix (SCHEDULER_README, "Concurrency scheduling").  The window starts
+small.  It grows by one after each successful pseudo-cohort (as many deliveries as the window), and
+shrinks by one after each failed pseudo-cohort.  After some failed pseudo-cohorts in a row, without
+a success, the destination is dead: it gets one delivery at a time, as a probe, after a wait that
+doubles.
+Failure here: no host of the destination was reachable.  A refused sender or recipient is no failure
+of the destination.
 """
 
 from dataclasses import dataclass, field
@@ -14,12 +15,12 @@ from typing import Final
 
 from relay.queue.retry import RetryPolicy
 
-_ROUNDING: Final = 1e-9  # ten tenths are a little less than one
+_ROUNDING: Final = 1e-9  # ten times 0.1 is slightly less than 1
 
 
 @dataclass(frozen=True, slots=True)
 class WindowPolicy:
-    """Widths at the start and at most; failed cohorts until death; waits between probes."""
+    """First and largest window; failed cohorts until death; waits between probes."""
 
     first: int = 5
     most: int = 20
@@ -29,16 +30,16 @@ class WindowPolicy:
 
 @dataclass(slots=True)
 class DestinationWindow:
-    """Window of one destination in this process; its death, with `failures`, is known to all.
+    """Window of one destination in this process; its death and `failures` are shared by all.
 
-    `failures` counts deaths and failed probes since the last success.
+    `failures`: deaths and failed probes since the last success.
     """
 
     policy: WindowPolicy
     window: int = 0
     failures: int = 0
     dead_until: datetime | None = None
-    # Cohorts that went well or badly since the window last changed, and badly since a success.
+    # Fractions of cohorts: successful and failed since the window changed; failed since a success.
     _well: float = 0.0
     _badly: float = 0.0
     _failed_cohorts: float = 0.0
@@ -49,17 +50,20 @@ class DestinationWindow:
 
     @property
     def dead(self) -> bool:
-        """Whether it gets nothing but probes."""
+        """Whether the destination is dead: it gets only probes."""
         return self.dead_until is not None
 
     def allowance(self, now: datetime) -> int:
-        """How many deliveries it may have under way in all: none, one as a probe, or its window."""
+        """Return how many deliveries may be in flight.
+
+        Alive: the window.  Dead: 1 if a probe is due, else 0.
+        """
         if self.dead_until is None:
             return self.window
         return int(self.dead_until <= now)
 
     def succeeded(self) -> bool:
-        """Note that it could be spoken to; True if it was dead until then."""
+        """Note that the destination was reachable; True if it was dead before."""
         self._failed_cohorts = 0.0
         if self.dead:
             self.adopt(0, None)
@@ -71,7 +75,7 @@ class DestinationWindow:
         return False
 
     def failed(self, now: datetime, jitter: float) -> bool:
-        """Note that no host of it could be spoken to; True if it is dead, until another time.
+        """Note that no host was reachable; True if the destination is dead (now or still).
 
         `jitter` in [0, 1) lengthens the wait for the next probe.
         """
@@ -88,7 +92,7 @@ class DestinationWindow:
         return True
 
     def adopt(self, failures: int, dead_until: datetime | None) -> None:
-        """Take over what another process, or an operator, wrote down of it."""
+        """Adopt the health written by another process or an operator."""
         if self.dead and dead_until is None:
             self._restart()
         self.failures, self.dead_until = failures, dead_until

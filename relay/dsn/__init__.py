@@ -1,1 +1,1 @@
-"""Delivery status notifications (RFC 3464): who is told what, and how it reads."""
+"""Delivery status notifications (RFC 3464): rules, content, composition."""

@@ -1,10 +1,10 @@
-"""Reports to senders on the outcome of their mail, in the transaction that records it.
+"""Bouncer: composes all DSNs of a process, stored in the transaction that records the results.
 
-A report is written, and its body made durable where that takes a file, before the transaction; it
-becomes a message in it, so that neither the record nor the report is ever there without the other
-(RFC 3461 §5.2): for the mailbox that sent the mail, or by the queue where another operator's did.
-What cannot be told to the sender, since it was a report itself or the mailbox is gone, is told to
-our postmaster.
+A DSN is composed, and its body made durable in a file if it needs one, before the transaction.  In
+the transaction it becomes a message: for the mailbox that sent the mail, or in the queue if the
+sender is at another operator.  So result and DSN are both stored, or neither (RFC 3461 §5.2).
+If no sender can be notified (the mail was itself a report, or the mailbox is gone), our postmaster
+gets a notice.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ from relay.smtp.headers import HeaderCollector
 
 _log = structlog.get_logger(__name__)
 
-_PIECE: Final = 64 * 1024  # octets read at a time of a message that goes back
+_PIECE: Final = 64 * 1024  # octets per read of a returned message
 _UNREADABLE: Final = (NotFound, BlobDamaged, KeyMissing, StoreUnavailable)
 
 Report = tuple[AcceptedMessage, PreparedBody]
@@ -42,7 +42,7 @@ Report = tuple[AcceptedMessage, PreparedBody]
 
 @dataclass(frozen=True, slots=True)
 class _Here:
-    """Who is here: mailboxes by the addresses that were looked for, and our domains."""
+    """Local addresses: mailboxes by the addresses looked up, and our domains."""
 
     mailboxes: Mapping[str, Mailbox]
     domains: frozenset[str]
@@ -50,10 +50,9 @@ class _Here:
 
 @dataclass(frozen=True, slots=True)
 class Bouncer:
-    """Writes the reports of one process; `life` is how long mail is tried.
+    """Composes the DSNs of one process; `life`: how long mail is tried.
 
-    `postmaster` is the address of ours that hears of what nobody else can be told, or None;
-    `record` notes in the journal that nobody is told who should be.
+    `postmaster`: our address for notices, or None.  `record`: writes events to the journal.
     """
 
     store: Store
@@ -64,7 +63,7 @@ class Bouncer:
     record: Callable[..., None]
 
     def compose(self, results: Sequence[AttemptResult], now: datetime) -> dict[Lease, Report]:
-        """The reports that results ask for, by the leases that end so; blocks.
+        """Compose the DSNs due for these results, by lease.  Blocks.
 
         Raises StoreUnavailable.
         """
@@ -75,18 +74,18 @@ class Bouncer:
         return {key: report for key, report in found.items() if report is not None}
 
     def compose_dropped(self, claims: Sequence[Claim], now: datetime) -> dict[Lease, Report | None]:
-        """The reports on deliveries that an operator drops, None where nobody is to be told.
+        """Compose the DSNs for deliveries dropped by an operator; None if no DSN is due.
 
-        Those whose reports could not be written are missing: logged, and not to be dropped.
-        Blocks.  Raises StoreUnavailable.
+        A claim is missing in the result if its DSN could not be written: the error is logged, and
+        the delivery must not be dropped.  Blocks.  Raises StoreUnavailable.
         """
         return self._written([occasion_of_drop(claim) for claim in claims], now)
 
     def insert(self, connection: Connection, reports: Sequence[Report], now: datetime) -> None:
-        """Make reports messages, inside the caller's transaction.
+        """Store DSNs as messages, in the caller's transaction.
 
-        One for another operator is queued; the courier that wrote it looks at once, others, where
-        the database cannot tell them (`relay.queue.wakeup`), when they do.
+        A DSN for another operator is queued.  The courier that wrote it reads the queue at once;
+        other couriers at a wake-up from PostgreSQL (`relay.queue.wakeup`) or at their next poll.
         """
         _, held = insert_rows(self.store, connection, reports, now)
         with best_effort:
@@ -106,7 +105,7 @@ class Bouncer:
                 except StoreUnavailable:
                     raise
                 except Exception:
-                    # A fault of ours must not keep what became of the mail from being recorded.
+                    # Our own bug must not prevent the record of the results.
                     _log.exception("report.error", delivery=one.claim.id)
                     self.record("report.error", message=one.claim.message_id, delivery=one.claim.id)
             reports = [one for one in composed.values() if one is not None]
@@ -124,10 +123,10 @@ class Bouncer:
     def _shortened(
         self, occasion: ReportOccasion, here: _Here, now: datetime, why: StoreUnavailable
     ) -> Report | None:
-        """A report without the message, for which there is no room where large bodies are.
+        """Compose a DSN without the returned message: its large body could not be stored.
 
-        What became of all other mail is written in the same transaction: it must not wait for that
-        until leases lapse, and be sent again.  Raises StoreUnavailable.
+        The results of all other mail are in the same transaction.  If it failed, they would wait
+        until their leases lapse, and the mail would be sent again.  Raises StoreUnavailable.
         """
         _log.warning("report.shortened", message=occasion.claim.message_id, why=str(why))
         message = self._compose(occasion, here, now, limits=(0,))
@@ -167,7 +166,7 @@ class Bouncer:
         abroad = bool(claim.sender) and claim.sender.rpartition("@")[2].lower() not in here.domains
         reachable = abroad or (mailbox is not None and mailbox.state is not MailboxState.CLOSED)
         if reachable and not original.is_report:
-            with suppress(SyntaxRefused):  # a sender that is no address
+            with suppress(SyntaxRefused):  # a sender that is not an address
                 to = None if abroad else mailbox
                 return self._report(original, occasion, to, here, now, limits)
         if not occasion.lost:
@@ -209,7 +208,7 @@ class Bouncer:
         return None
 
     def _home(self, here: _Here) -> str:
-        """The domain of ours that writes to other operators' senders."""
+        """Our domain for DSNs to senders at other operators."""
         if self.postmaster is not None:
             return self.postmaster.domain
         return min(here.domains, default=self.hostname)
@@ -237,7 +236,7 @@ class Bouncer:
         return as_message(facts, draft, session=facts.message_id, mailbox_id=mailbox.id)
 
     def _header(self, blob: str) -> bytes:
-        """The header section of a message, empty if it cannot be read: then without it."""
+        """Header section of a message; empty if the body cannot be read."""
         collector = HeaderCollector()
         try:
             with self.store.blobs.open(blob) as body:
@@ -255,7 +254,7 @@ class Bouncer:
 
 @contextmanager
 def _discarding(composed: Mapping[Lease, AcceptedMessage | None]) -> Iterator[None]:
-    """Where the store fails in the middle, nothing is left of the reports written before."""
+    """Discard all drafts composed so far if the block fails."""
     try:
         yield
     except BaseException:

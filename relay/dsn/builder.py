@@ -1,9 +1,9 @@
-"""Delivery status notifications: what a sender hears of its message (RFC 3461 §5, §6, RFC 3464).
+"""DSN builder: the report to a sender as a message (RFC 3461 §5, §6, RFC 3464).
 
-Pure.  A report is a multipart/report of three parts (RFC 6522): words in French and English, the
-status for programs, and the header section of the message, or all of it where it failed and RET
-asks for that.  Lines end with CRLF and have 998 octets at the most; a report is 7-bit unless the
-message came with SMTPUTF8 or goes back as a whole, which some hosts cannot be sent.
+Pure.  A DSN is a multipart/report of three parts (RFC 6522): text in French and English, status for
+programs, and the original header section, or the whole original if it failed and RET=FULL asks for
+it.  Lines end with CRLF and have at most 998 octets.  A DSN is 7-bit, unless the message came with
+SMTPUTF8 or is returned whole, which some hosts cannot receive.
 """
 
 from dataclasses import dataclass, replace
@@ -19,15 +19,15 @@ from relay.smtp.parameters import DsnReturn
 
 __all__ = ["Action", "BuiltReport", "Cause", "ReportFacts", "ReportedRecipient", "build_report"]
 
-DELIVERED_STATUS: Final = "2.1.5"  # the code for positive delivery reports, RFC 3463 §3.2
+DELIVERED_STATUS: Final = "2.1.5"  # positive delivery reports, RFC 3463 §3.2
 RELAYED_STATUS: Final = "2.1.9"  # relayed to a host without DSN, RFC 3886
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltReport:
-    """A report in octets: `opening`, then the message itself if `whole`, then `closing`.
+    """A DSN in octets: `opening`, then the original message if `whole`, then `closing`.
 
-    `eight_bit` and `smtputf8` say what it takes to send it (RFC 6152, RFC 6531).
+    `eight_bit`, `smtputf8`: extensions needed to send it (RFC 6152, RFC 6531).
     """
 
     opening: bytes
@@ -38,12 +38,12 @@ class BuiltReport:
 
 
 def build_report(facts: ReportFacts) -> BuiltReport:
-    """The report as a message for `facts.to`, to be sent with the null reverse-path.
+    """Build the DSN as a message to `facts.to`; its reverse-path is null.
 
-    Of a header section 64 KiB are returned at the most.  A message that goes back as a whole is to
-    have what any message has that we took: lines with CRLF of 998 octets at the most.
-    Raises SyntaxRefused for an address or a parameter that our parsers refuse, such as the
-    null sender (RFC 5321 §4.5.5), and ValueError without recipients.
+    At most 64 KiB of the original header section are returned.  A message returned whole must be
+    like any message we accept: lines with CRLF, at most 998 octets.
+    Raises SyntaxRefused for an address or parameter that our parsers refuse, such as the null
+    sender (RFC 5321 §4.5.5), and ValueError without recipients.
     """
     if not facts.recipients:
         raise ValueError("a report needs a recipient to tell of")

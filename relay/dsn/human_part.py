@@ -1,7 +1,7 @@
-"""The words of a delivery report, for people: French first, then English.
+"""Human part of a DSN: plain text, French first, then English.
 
-Pure.  First what happened and what its reader should do, without jargon; what servers said comes
-last, as they said it.  Reports of success are MSSanté's *accusé de réception* (DOMAIN §3.3).
+Pure.  First the event and the advice for the sender, without jargon; the servers' replies come
+last, verbatim.  A DSN of success is MSSanté's *accusé de réception* (DOMAIN §3.3).
 """
 
 from email.header import Header
@@ -18,7 +18,7 @@ _SUCCESSES: Final = frozenset({Action.DELIVERED, Action.RELAYED})
 
 
 def subject(facts: ReportFacts) -> list[str]:
-    """The Subject field by what the report tells, in encoded words (RFC 2047), as lines."""
+    """Return the Subject field, in encoded words (RFC 2047), as lines."""
     actions = {recipient.action for recipient in facts.recipients}
     if facts.notice_of:
         text = "Rapport non remis / Undelivered report"
@@ -41,7 +41,7 @@ def _encoded(text: str) -> str:
 
 
 def words(facts: ReportFacts) -> str:
-    """The text of a report, in lines with CRLF between them."""
+    """Return the text of a DSN; CRLF between lines."""
     sections = [_section(facts, FRENCH), _section(facts, ENGLISH)]
     said = [
         line
@@ -79,7 +79,7 @@ def _section(facts: ReportFacts, language: Language) -> list[str]:
 def _groups(
     facts: ReportFacts, language: Language
 ) -> dict[tuple[Action, *tuple[str, ...]], list[str]]:
-    """The recipients that the same is to be said of, under what is said: the worst first."""
+    """Group recipients by action and advice, failures first."""
     groups: dict[tuple[Action, *tuple[str, ...]], list[str]] = {}
     order = {action: number for number, action in enumerate(Action)}
     for recipient in sorted(facts.recipients, key=lambda one: order[one.action]):
@@ -89,11 +89,14 @@ def _groups(
 
 
 def _advice(recipient: ReportedRecipient, language: Language, *, heard: bool) -> tuple[str, ...]:
-    """What it is, and what to do about it, where its reader is `heard` as the sender."""
+    """Return cause and remedy for a recipient.
+
+    `heard`: the reader is the sender; the postmaster gets the cause alone.
+    """
     if recipient.action in _SUCCESSES:
         return ()
     what, remedy = language.causes[recipient.cause]
-    # Where our own store is at fault nobody is told to wait for it.
+    # If our own store has lost the body, waiting does not help: never advise to wait.
     if recipient.action is Action.FAILED or recipient.cause is Cause.UNREADABLE:
         return (what, remedy) if heard else (what,)
     if recipient.retry_until is None:

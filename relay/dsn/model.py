@@ -1,4 +1,4 @@
-"""What a delivery report tells, as facts: of which message, to whom, and what became of whom."""
+"""Facts of a DSN: the message, its recipients, the action for each."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from relay.smtp.parameters import DsnReturn
 
 
 class Action(StrEnum):
-    """What became of the message for one recipient (RFC 3464 §2.3.3), in the order of the words."""
+    """Action for one recipient (RFC 3464 §2.3.3), in the order of the human part."""
 
     FAILED = "failed"
     DELAYED = "delayed"
@@ -19,11 +19,11 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ReportedRecipient:
-    """One recipient: its address, what became of it, and the enhanced status code (RFC 3463).
+    """One recipient: address, action, enhanced status code (RFC 3463).
 
-    `orcpt` is as RCPT gave it; `diagnostic` is the reply of the server that decided, if another, or
-    what we found ourselves, and `remote` the name of that server; both are the peer's, unchecked.
-    `last_attempt` is aware, as is `retry_until`, which a delay alone has.
+    `orcpt`: as RCPT gave it.  `diagnostic`: reply of the server that decided, or our own error.
+    `remote`: name of that server.  Reply and name come from the peer, unchecked.
+    `last_attempt`, `retry_until`: aware times; `retry_until` only for a delay.
     """
 
     address: str
@@ -39,16 +39,21 @@ class ReportedRecipient:
 
 @dataclass(frozen=True, slots=True)
 class ReportFacts:
-    """What a report tells.
+    """Facts of a DSN.
 
-    `hostname` is ours; `message_id` is our id of the report, made after the message came, which is
-    what makes its boundary and its Message-ID; `domain` is the one of ours whose postmaster writes
-    it; `to` the envelope sender of the message; `at` the time of the report and `arrival` that of
-    the message, both aware; `envid` as MAIL gave it; `headers` the header section of the message;
-    `smtputf8` whether it came with SMTPUTF8, and the report may be sent with it; `eight_bit`
-    whether its octets may be beyond ASCII.  `returned` is FULL where the whole message goes back
-    (RFC 3461 §4.3).  `notice_of` is set in what goes to our postmaster instead of a sender: the id
-    of the message that nobody else hears of.
+    `hostname`: our own.
+    `message_id`: our id of the DSN, newer than the original message; source of the boundary and of
+    the Message-ID.
+    `domain`: our domain whose postmaster writes the DSN.
+    `to`: envelope sender of the original.
+    `at`, `arrival`: times of the DSN and of the original, aware.
+    `envid`: as MAIL gave it.
+    `headers`: header section of the original.
+    `smtputf8`: the original came with SMTPUTF8, so the DSN may be sent with it.
+    `eight_bit`: the original may have octets beyond ASCII.
+    `returned`: FULL if the whole original is returned (RFC 3461 §4.3).
+    `notice_of`: set in a notice to our postmaster: id of the message whose failure has no other
+    reader.
     """
 
     hostname: str

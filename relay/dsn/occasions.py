@@ -1,6 +1,6 @@
-"""Occasions for a report to a sender: an attempt, the end of a life, or an operator.  Pure.
+"""Occasions for a DSN: an attempt, an expiry, a drop by an operator.  Pure.
 
-Whether it is told is for NOTIFY to say (`relay.dsn.rules`).
+NOTIFY then decides whether a DSN is sent (`relay.dsn.rules`).
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from relay.smtp.parameters import DsnNotify
 
 @dataclass(frozen=True, slots=True)
 class ReportOccasion:
-    """A delivery, and those of its recipients that there may be something to tell of.
+    """A delivery and its recipients with a new outcome.
 
-    `lost` says that our postmaster is to hear of it if no sender can be told.
+    `lost`: our postmaster gets a notice if no sender can be notified.
     """
 
     claim: Claim
@@ -29,11 +29,12 @@ class ReportOccasion:
 
 
 def occasion_of(result: AttemptResult, life: timedelta) -> ReportOccasion:
-    """By a result; most are successes that nobody asked to hear of.
+    """Return the occasion for a result.
 
-    `life` is how long mail is tried.
+    Successes without NOTIFY=SUCCESS, the most frequent case, are left out.  `life`: how long mail
+    is tried.
     """
-    # Mail whose time is over may be mail whose body could not be read: that is no peer's doing.
+    # Expired mail may have had an unreadable body: then no peer is the cause.
     reason = reason_in(result.error) or result.reason
 
     def told(one: EnvelopeRecipient, until: datetime | None = None) -> RecipientResult:
@@ -58,9 +59,10 @@ def occasion_of(result: AttemptResult, life: timedelta) -> ReportOccasion:
 
 
 def occasion_of_drop(claim: Claim) -> ReportOccasion:
-    """By an operator who drops it: nobody who still waits will get it.
+    """Return the occasion for a drop: each waiting recipient fails.
 
-    Why is between operators.  A report that is dropped is no news to the postmaster, who knows.
+    The operator's reason for the drop is not in the DSN: it is internal.  No notice to the
+    postmaster (`lost`): the operator who drops a report knows it.
     """
     dropped = Outcome(State.FAILED, "")
     recipients = tuple(

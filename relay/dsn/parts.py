@@ -1,7 +1,7 @@
-"""The parts of a report, to the octet: its lines, its quoting, its fields, what it gives back.
+"""Parts of a DSN, to the octet: lines, quoting, fields, returned original.
 
-Pure.  Nothing that a peer supplied stands in a part unchecked: addresses and parameters are parsed
-again, the rest is encoded, so that no line of it can pass for one of ours.
+Pure.  Text supplied by a peer is never copied unchecked: addresses and parameters are parsed again,
+other text is encoded.  So no line of a peer can look like a line of ours.
 """
 
 import itertools
@@ -26,12 +26,12 @@ _REPLY: Final = re.compile(r"[2-5][0-9][0-9](?![0-9])")
 
 
 def shown(text: str) -> str:
-    """What a peer said as printable ASCII, cut to what fits a line."""
+    """Return a peer's text as printable ASCII, cut to fit on a line."""
     return ascii_text(text)[:_MAX_DIAGNOSTIC]
 
 
 def words_part(words: str) -> bytes:
-    """The part for people (RFC 6522 §3)."""
+    """Return the human part (RFC 6522 §3)."""
     header = [
         "Content-Type: text/plain; charset=utf-8",
         "Content-Transfer-Encoding: quoted-printable",
@@ -40,7 +40,7 @@ def words_part(words: str) -> bytes:
 
 
 def status_part(facts: ReportFacts, addresses: Sequence[SmtpAddress]) -> bytes:
-    """The part for programs (RFC 3464 §2.1): fields on the message, then on each recipient."""
+    """Return the part for programs (RFC 3464 §2.1): message fields, then recipient fields."""
     fields = ["Content-Type: message/delivery-status", ""]
     if facts.envid is not None:
         fields.append(f"Original-Envelope-Id: {decode_xtext(facts.envid)}")
@@ -52,7 +52,7 @@ def status_part(facts: ReportFacts, addresses: Sequence[SmtpAddress]) -> bytes:
 
 
 def _of_recipient(address: SmtpAddress, recipient: ReportedRecipient) -> list[str]:
-    """The fields of one recipient, in the order of RFC 3464 §2.3."""
+    """Fields of one recipient, in the order of RFC 3464 §2.3."""
     fields = []
     if recipient.orcpt is not None:
         fields.append(f"Original-Recipient: {decode_orcpt(recipient.orcpt)}")
@@ -62,7 +62,7 @@ def _of_recipient(address: SmtpAddress, recipient: ReportedRecipient) -> list[st
     if _HOST.fullmatch(recipient.remote):
         fields.append(f"Remote-MTA: dns; {recipient.remote}")
     if recipient.diagnostic:
-        # Only a reply is of the type smtp (RFC 3464 §2.3.6); what else was found is told as ours.
+        # Only a reply has the type smtp (RFC 3464 §2.3.6); our own errors have a type of ours.
         kind = "smtp" if _REPLY.match(recipient.diagnostic) else "x-mssante"
         fields.append(f"Diagnostic-Code: {kind}; {shown(recipient.diagnostic)}")
     fields += _date("Last-Attempt-Date", recipient.last_attempt)
@@ -74,7 +74,7 @@ def _date(name: str, at: datetime | None) -> list[str]:
 
 
 def _typed(address: str) -> str:
-    """An address with its type, in 7 bits (RFC 3464 §2.3.2, RFC 6533 §3)."""
+    """Address with its type, in 7 bits (RFC 3464 §2.3.2, RFC 6533 §3)."""
     if address.isascii():
         return f"rfc822;{address}"
     for special in "\\+= ":
@@ -83,24 +83,24 @@ def _typed(address: str) -> str:
 
 
 def original_part(facts: ReportFacts) -> bytes:
-    """What is given back: the header section, or the beginning of a part that the message ends."""
+    """Return the header section, or the head of a part whose content is the whole original."""
     if facts.returned is DsnReturn.FULL:
         return _whole(smtputf8=facts.smtputf8, eight_bit=facts.eight_bit)
     return _section(facts.headers, smtputf8=facts.smtputf8) if facts.headers else b""
 
 
 def _whole(*, smtputf8: bool, eight_bit: bool) -> bytes:
-    """A message goes as it is: no other encoding is allowed (RFC 2046 §5.2.1, RFC 6532 §3.7)."""
+    """Head of that part.  The original goes unencoded (RFC 2046 §5.2.1, RFC 6532 §3.7)."""
     kind = "message/global" if smtputf8 else "message/rfc822"
     encoding = "8bit" if smtputf8 or eight_bit else "7bit"
     return joined([f"Content-Type: {kind}", f"Content-Transfer-Encoding: {encoding}", ""])
 
 
 def _section(headers: bytes, *, smtputf8: bool) -> bytes:
-    """The header section of the message, or the whole lines of its first 64 KiB.
+    """Part with the header section; of a longer section, the whole lines of its first 64 KiB.
 
-    What is no legal 7-bit text goes in quoted-printable (RFC 6522 §4), but as it is where the
-    report may carry UTF-8 (RFC 6533 §4.3).
+    A section that is not legal 7-bit text is quoted-printable (RFC 6522 §4), or goes unchanged if
+    the DSN may carry UTF-8 (RFC 6533 §4.3).
     """
     if len(headers) > _MAX_SECTION:
         headers = b"".join(headers[:_MAX_SECTION].rpartition(b"\r\n")[:2])
@@ -125,19 +125,19 @@ def _is_utf8(octets: bytes) -> bool:
 
 
 def quoted_printable(text: bytes) -> bytes:
-    """Lines in quoted-printable (RFC 2045 §6.7), in which only CRLF is a line end.
+    """Encode lines in quoted-printable (RFC 2045 §6.7); only CRLF is a line end.
 
-    Not by `binascii.b2a_qp`, which makes lines of 77 octets where a soft end follows a quoted one.
+    Not by `binascii.b2a_qp`: it makes lines of 77 octets if a soft line end follows a quoted octet.
     """
     return b"\r\n".join(map(_quoted, text.split(b"\r\n")))
 
 
-@lru_cache(256)  # most lines are in every report
+@lru_cache(256)  # most lines are the same in every DSN
 def _quoted(line: bytes) -> bytes:
-    """A line quoted, in pieces that leave room for the sign of a soft end."""
+    """Quote a line, in pieces that leave room for the sign of a soft line end."""
     pieces = [b""]
     for index, octet in enumerate(line):
-        blank = octet in b" \t" and index < len(line) - 1  # not at the end, where it would be lost
+        blank = octet in b" \t" and index < len(line) - 1  # else lost at the line's end
         plain = blank or (0x21 <= octet <= 0x7E and octet != 0x3D)
         quoted = bytes((octet,)) if plain else b"=%02X" % octet
         if len(pieces[-1]) + len(quoted) > _QUOTED_LINE - 1:
@@ -147,10 +147,10 @@ def _quoted(line: bytes) -> bytes:
 
 
 def boundary(message_id: str, parts: Sequence[bytes]) -> str:
-    """A boundary that stands in no part (RFC 2046 §5.1.1).
+    """Return a boundary that occurs in no part (RFC 2046 §5.1.1).
 
-    A message that is streamed after them cannot hold it either: it was there before the id, 74 bits
-    of which nobody can guess (RFC 9562 §5.7).
+    It cannot occur in a message streamed after the parts either: the message is older than the id,
+    and 74 bits of the id are random (RFC 9562 §5.7).
     """
     candidates = (f"{message_id}.{number}" for number in itertools.count())
     return next(
@@ -159,7 +159,7 @@ def boundary(message_id: str, parts: Sequence[bytes]) -> str:
 
 
 def joined(lines: Sequence[str]) -> bytes:
-    """Lines with their ends.  Raises ValueError for one that would be more or less than a line."""
+    """Join lines with CRLF.  Raises ValueError if a line is too long or has control characters."""
     for line in lines:
         if len(line.encode()) > MAX_TEXT_LINE or any(c < " " or c == "\x7f" for c in line):
             raise ValueError("a line of a report is too long or has control characters")

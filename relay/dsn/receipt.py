@@ -1,9 +1,9 @@
-"""Reports on their way: written as messages, to become durable with what they tell of.
+"""Receipts, and DSNs as messages in a draft.
 
-The receipt for what is delivered here is the report of success that a sender asked for (RFC 3461
-§5.2.3): MSSanté's *accusé de réception*, made durable together with the message that it reports, so
-that neither is ever there without the other, and queued to the sender's operator.  A sender of ours
-has it in its mailbox.
+A receipt is a DSN of success for local delivery, sent if the sender asked for it (RFC 3461 §5.2.3):
+MSSanté's *accusé de réception*.  It becomes durable in the same transaction as the message that it
+reports, so that both exist or neither.  It is queued for the sender's operator; a sender of ours
+gets it in its mailbox.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,10 +29,10 @@ def receipt_of(
     new_draft: Callable[[], Draft],
     mailbox_id: int | None = None,
 ) -> AcceptedMessage | None:
-    """The receipt for a message about to be delivered here, None where nobody asked for one.
+    """Return the receipt for a message about to be delivered here; None if not asked for.
 
-    `header` is the message's header section, `mailbox_id` the mailbox of ours that sent it; a
-    receipt for anybody else is queued.
+    `header`: header section of the message.  `mailbox_id`: our mailbox that sent the message;
+    without it the receipt is queued.
     """
     asked = [
         one
@@ -82,12 +82,11 @@ def as_message(
     mailbox_id: int | None = None,
     original: Iterable[bytes] = (),
 ) -> AcceptedMessage:
-    """A report as a message in `draft`, for the mailbox of ours that it is for, else by the queue.
+    """Write a DSN as a message into `draft`: for our mailbox `mailbox_id`, else for the queue.
 
-    `original` gives the message, of which nothing is taken unless `facts` returns all of it; it is
-    never in memory as a whole.  Blocks where the draft does.  Owns the draft: whatever is raised
-    (SyntaxRefused for the facts, StoreUnavailable, or what reading the message raises), it has
-    been discarded.
+    `original`: octets of the message, read only if `facts` returns the whole message, and never
+    whole in memory.  Blocks where the draft blocks.  Owns the draft: it is discarded after any
+    error (SyntaxRefused for the facts, StoreUnavailable, or an error from reading the message).
     """
     try:
         to, report = parse_address(facts.to), build_report(facts)

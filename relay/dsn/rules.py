@@ -1,15 +1,17 @@
-"""Rules of reports: who is told of which outcome, by NOTIFY, and which mail is never answered.
+"""DSN rules: which sender gets a DSN for which outcome, and which mail never gets a DSN.
 
-Pure.  Out of the message and the results of its recipients come the facts of the one report
-that is due, or None.  Without NOTIFY a sender hears of failures and of delays (RFC 3461 §4.1).
+Pure.  Input: the message and the results of its recipients.  Output: the facts of the DSN due, or
+None.
 
-Never answered is a message with the null reverse-path (RFC 3461 §5.2, RFC 5321 §4.5.5), and one
-that is itself a report on mail, by its type multipart/report (RFC 6522 §3): of delivery (RFC 3464
-§2) or of disposition, an MDN (RFC 8098 §2.1, §3), whatever sender it came with.  Other such reports
-(RFC 5965) with a sender are answered, as is what Auto-Submitted marks: RFC 3834 §2 and §5 bind
-programs that reply to mail, not the notices of its transport, and RFC 3461 §5.2 knows no exception.
-The results that programs send are what nobody may lose unheard; no loop can come of it, since no
-report is ever answered.  Where nobody hears of a failure, our postmaster does.
+1. Without NOTIFY, a sender gets DSNs of failure and delay (RFC 3461 §4.1).
+2. No DSN for a message with the null reverse-path (RFC 3461 §5.2, RFC 5321 §4.5.5).
+3. No DSN for a multipart/report on mail, whatever its sender (RFC 6522 §3): a delivery report (RFC
+   3464 §2) or an MDN (RFC 8098 §2.1, §3).
+4. Other multipart/reports (RFC 5965) with a sender get a DSN.
+5. Mail marked Auto-Submitted gets a DSN: RFC 3834 §2 and §5 bind programs that reply to mail, not
+   notices of its transport, and RFC 3461 §5.2 has no exception.  Results sent by programs must not
+   get lost unnoticed.  No loop can follow, because of rules 2 and 3.
+6. If no sender can be notified of a failure, our postmaster gets a notice.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,24 +32,24 @@ from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import DsnNotify, DsnReturn, decode_orcpt, decode_xtext
 
 FULL_LIMIT: Final = 10 * 1024 * 1024
-"""Octets of a message that may go back as a whole.
+"""Octets of a message that may be returned whole.
 
-Far below what any mailbox here takes (25 MB of content, DOMAIN §9.22), so that no report fails by
-its size where the message did; what is bigger its sender has, and the header section tells which.
+Far below the limit of any mailbox here (25 MB of content, DOMAIN §9.22), so that no DSN fails by
+its size.  The sender still has a bigger message; the returned header section identifies it.
 """
 
 _BY_DEFAULT: Final = frozenset({DsnNotify.FAILURE, DsnNotify.DELAY})
 _REPORTS: Final = frozenset({"delivery-status", "disposition-notification", ""})
-_MAX_TYPE: Final = 2000  # characters of a Content-Type looked at: a report names its kind early
+_MAX_TYPE: Final = 2000  # characters of a Content-Type read: a report names its type early
 
 
 @dataclass(frozen=True, slots=True)
 class Original:
     """The message that was sent.
 
-    `sender` is None or empty for the null reverse-path; `arrival` is aware; `envid` and `ret` are
-    what MAIL said, as the queue keeps it; `size` in octets; `header` its header section; `smtputf8`
-    whether it came with SMTPUTF8; `eight_bit` whether its octets may be beyond ASCII.
+    `sender`: None or empty for the null reverse-path.  `arrival`: aware time.  `envid`, `ret`:
+    parameters of MAIL, as the queue keeps them.  `size`: octets.  `header`: header section.
+    `smtputf8`: it came with SMTPUTF8.  `eight_bit`: it may have octets beyond ASCII.
     """
 
     message_id: str
@@ -62,17 +64,17 @@ class Original:
 
     @property
     def is_report(self) -> bool:
-        """Whether nobody may be told of it by a report, since it answers something itself."""
+        """Whether no DSN may be sent for it: null reverse-path, or itself a report."""
         return not self.sender or is_report(self.header)
 
 
 @dataclass(frozen=True, slots=True)
 class RecipientResult:
-    """A recipient and its outcome, by the attempt that ended just now, or by an operator.
+    """A recipient and its outcome, by the latest attempt or by an operator.
 
-    The outcome's `reply` is the peer's, or if there was no answer the error of the attempt, and
-    then `reason` that of the error.  `here` tells that it is a mailbox of ours.  `retry_until` is
-    when we shall give up: None in state `waiting` means that this was it.  Times are aware.
+    `outcome.reply`: reply of the peer; without a reply, the error of the attempt, and `reason` its
+    reason.  `here`: a mailbox of ours.  `retry_until`: time of the expiry; None in state `waiting`
+    means expired now.  All times are aware.
     """
 
     recipient: EnvelopeRecipient
@@ -85,27 +87,27 @@ class RecipientResult:
 
     @property
     def address(self) -> str:
-        """The recipient's address."""
+        """Address of the recipient."""
         return self.recipient.address
 
 
 def wanted(notify: str) -> frozenset[DsnNotify]:
-    """What NOTIFY asks to be told of, by the queue's text for it (RFC 3461 §4.1)."""
+    """Return the DSNs asked for by NOTIFY, from its text in the queue (RFC 3461 §4.1)."""
     if not notify:
         return _BY_DEFAULT
     return frozenset(DsnNotify(word) for word in notify.split(",") if word in DsnNotify.__members__)
 
 
 def notify_text(notify: Iterable[DsnNotify] | None) -> str:
-    """NOTIFY as the queue keeps it: keywords with commas in their order, '' if it was not said."""
+    """Return NOTIFY as text for the queue: ordered keywords with commas; '' if not given."""
     given = frozenset(notify or ())
     return ",".join(word for word in DsnNotify if word in given)
 
 
 def is_report(header: bytes) -> bool:
-    """Whether a header section is that of a report on delivery or disposition (RFC 6522 §3).
+    """Whether a header section is that of a delivery report or an MDN (RFC 6522 §3).
 
-    One that does not say of what it reports is taken for one, and so is one of several types.
+    A report without a report-type, or with several, counts as such a report.
     """
     unfolded = header.replace(b"\r\n ", b" ").replace(b"\r\n\t", b" ")
     for line in unfolded.split(b"\r\n"):
@@ -136,11 +138,11 @@ def report_of(
     full_limit: int = FULL_LIMIT,
     home: str = "",
 ) -> ReportFacts | None:
-    """The facts of the report that is due to the sender, or None.
+    """Return the facts of the DSN due to the sender, or None.
 
-    `results` are of those whose fate has changed: who is named again is told again.  The postmaster
-    who writes is that of the domain here: the sender's, or a recipient's with a mailbox of ours;
-    where neither is ours, that of `home`.
+    Pass only recipients whose outcome is new; each one passed is reported (again).
+    The DSN comes from the postmaster of a domain of ours: the sender's, or that of a recipient with
+    a mailbox here; if neither is ours, `home`.
     """
     told = tuple(recipient for one in results if (recipient := _told(one)) is not None)
     if not told or original.is_report:
@@ -174,11 +176,11 @@ def notice_of(
     now: datetime,
     postmaster: SmtpAddress,
 ) -> ReportFacts | None:
-    """The facts of the notice to our postmaster that a report failed (RFC 3461 §5.2), or None.
+    """Return the facts of a notice to our postmaster that a report failed (RFC 3461 §5.2), or None.
 
-    It says less than a report, for it goes to somebody who neither wrote nor was to read the
-    message: nothing of that, and no local part of a patient's address, which is an INS.  Nothing
-    is sent where the postmaster's own mailbox failed.
+    A notice contains less than a DSN, because the postmaster neither wrote the message nor was its
+    recipient: nothing of the message, and no local part of a patient's address (it is an INS).  No
+    notice if the postmaster's own mailbox failed.
     """
     if not original.is_report:
         return None
@@ -204,7 +206,7 @@ def notice_of(
 
 
 def _fate(one: RecipientResult) -> Action | None:
-    """What became of it, where it is for us to tell (RFC 3461 §5.2.2)."""
+    """Action to report for a recipient; None if the peer reports it (RFC 3461 §5.2.2)."""
     match one.outcome.state:
         case State.DELIVERED if one.here:
             return Action.DELIVERED
@@ -252,7 +254,7 @@ def _reported(one: RecipientResult, action: Action) -> ReportedRecipient:
     return ReportedRecipient(
         one.address,
         action,
-        # A delay is no failure, whatever a peer says of it (RFC 3464 §2.3.4).
+        # A delay is not a failure, even if the peer's code says so (RFC 3464 §2.3.4).
         found.status if action is Action.FAILED else f"4{found.status[1:]}",
         orcpt,
         diagnostic=found.text,
@@ -265,7 +267,7 @@ def _reported(one: RecipientResult, action: Action) -> ReportedRecipient:
 
 def _masked(recipient: ReportedRecipient) -> ReportedRecipient:
     address = mask(recipient.address)
-    if address != recipient.address:  # then as an address still
+    if address != recipient.address:  # keep the form of an address
         address = f"***@{recipient.address.rpartition('@')[2]}"
     return ReportedRecipient(
         address,
@@ -280,7 +282,7 @@ def _masked(recipient: ReportedRecipient) -> ReportedRecipient:
 
 
 def _sound_envid(envid: str | None) -> str | None:
-    """ENVID if it can be told: what was kept wrongly must not keep a failure untold."""
+    """ENVID if valid, else None: an invalid stored value must not prevent the DSN."""
     try:
         return envid if envid is None or decode_xtext(envid) else None
     except SyntaxRefused:

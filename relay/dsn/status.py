@@ -1,7 +1,7 @@
-"""What was answered, read for a report: the enhanced status code, and what its sender can do.
+"""Status of a recipient in a DSN: enhanced status code and cause, from a reply or an error.
 
-Pure.  A reply is what a peer chose to say: its code decides what became of the message, and its
-enhanced code is believed only where it agrees with it (RFC 2034 §4).
+Pure.  The code of a reply decides the outcome.  Its enhanced code is believed only if it agrees
+with the code (RFC 2034 §4): the peer may write anything.
 """
 
 import re
@@ -12,7 +12,7 @@ from typing import Final
 
 from relay.smtp.failure_reason import Cause, FailureReason
 
-# A reply, before which the name of the host may stand as in the errors of an attempt.
+# A reply; the host's name may precede it, as in the errors of attempts.
 _REPLY: Final = re.compile(
     r"(?:(?P<host>[A-Za-z0-9._-]{1,253}): )?(?P<said>(?P<digit>[2-5])[0-5][0-9](?:[ -]"
     r"(?:(?P<class>[245])\.(?P<subject>0|[1-9][0-9]{0,2})\.(?P<detail>0|[1-9][0-9]{0,2})(?= |$))?"
@@ -20,7 +20,7 @@ _REPLY: Final = re.compile(
     re.DOTALL,
 )
 
-# By subject and detail, then by subject alone (RFC 3463 §3, RFC 7505 §4.1).
+# By subject and detail, else by subject alone (RFC 3463 §3, RFC 7505 §4.1).
 _CAUSES: Final[Mapping[str, Cause]] = MappingProxyType(
     {
         **dict.fromkeys(("1.0", "1.1", "1.3", "1.4", "1.6"), Cause.ADDRESS),
@@ -29,7 +29,7 @@ _CAUSES: Final[Mapping[str, Cause]] = MappingProxyType(
         "2.1": Cause.CLOSED,
         "2.2": Cause.FULL,
         **dict.fromkeys(("2.3", "3.4"), Cause.TOO_BIG),
-        **dict.fromkeys(("4.5", "4.6"), Cause.OTHER),  # congestion, a loop: it was reached
+        **dict.fromkeys(("4.5", "4.6"), Cause.OTHER),  # congestion, a loop: the host was reached
         "4": Cause.UNREACHABLE,
         "6": Cause.FORM,
         "7": Cause.REFUSED,
@@ -39,7 +39,7 @@ _CAUSES: Final[Mapping[str, Cause]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A status code (RFC 3463), a cause, the text to quote, and the host that said it, if told."""
+    """Status code (RFC 3463), cause, text to quote, and the host that replied, if known."""
 
     status: str
     cause: Cause
@@ -48,11 +48,11 @@ class Judged:
 
 
 def judge(text: str, reason: FailureReason | None, *, permanent: bool) -> Judged:
-    """What an answer, or the lack of one, means.
+    """Derive status and cause from a reply, or from the error of an attempt without a reply.
 
-    `text` is the reply `CODE ENH words` or the error of the attempt, `reason` that of the error,
-    None if the peer answered; `permanent` whether it is so for good, which only decides where the
-    reply does not: a message that was given up has the code of its last delay.
+    `text`: the reply `CODE ENH words`, or the error of the attempt.  `reason`: reason of that
+    error; None if the peer replied.  `permanent`: failed for good; it decides only if the reply
+    does not.  An expired message has the code of its last delay.
     """
     reply = _REPLY.fullmatch(text)
     if reply is not None and reply["digit"] in "45":
@@ -63,7 +63,7 @@ def judge(text: str, reason: FailureReason | None, *, permanent: bool) -> Judged
     if reason is None:
         detail, cause = "0.0", Cause.OTHER
     elif permanent and reason is FailureReason.NO_ROUTE:
-        detail, cause = "1.10", Cause.DOMAIN  # it takes no mail, RFC 7505 §4.1
+        detail, cause = "1.10", Cause.DOMAIN  # the domain takes no mail, RFC 7505 §4.1
     else:
         detail, cause = reason.status, reason.cause
     return Judged(f"{5 if permanent else 4}.{detail}", cause, text)

@@ -1,6 +1,6 @@
-"""The texts of delivery reports in French and in English.
+"""Texts of DSNs, in French and English.
 
-For people who look after patients, not after mail: no jargon, and never what to do without why.
+The readers look after patients, not after mail: no jargon, and advice always with its reason.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from relay.smtp.failure_reason import Cause
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """The texts of one language: heads of the lists, and for each cause what it is, what to do."""
+    """Texts of one language: heads of the lists; for each cause, its description and its remedy."""
 
     date: Callable[[datetime], str]
     receipt: str

@@ -1,7 +1,7 @@
-"""Result of an attempt, or of the end of a delivery's life, for its recipients.  Pure.
+"""Result of an attempt, or of an expiry without an attempt, for all recipients.  Pure.
 
-Reports to senders follow from it (RFC 3461 §5.2): each recipient is in one of the groups at most,
-and comes into `failed`, `delivered` or `expired` once in the life of a delivery.
+The reports to senders follow from it (RFC 3461 §5.2).  Each recipient is in one group at most, and
+enters `failed`, `delivered` or `expired` once in the life of a delivery.
 """
 
 from collections.abc import Mapping
@@ -18,14 +18,15 @@ from relay.smtp.outcome import Outcome, State
 
 @dataclass(frozen=True, slots=True)
 class AttemptResult:
-    """A claim to be settled; `reason` is None if every recipient has the message.
+    """Result to settle; `reason` is None if every recipient has the message.
 
-    `state` is that of the delivery from now on, by those of its recipients that waited until now:
-    `relay.queue.settlement` records it, and the report tells the same.  `expired` waited to the end
-    of the queue's life; the senders of `late` are to be told that these still wait.
-    `unknown_until` is the time of the next attempt if the peer may have the message already.
-    `held` is why the delivery is held from now on, empty if it is not.
-    `at` is by the clock of the day, as all that is stored; `aged` by that by which mail grows old.
+    `state`: new state of the delivery, by the recipients that waited until now.
+    `relay.queue.settlement` records it, and the report says the same.
+    `expired`: recipients that waited until the end of the queue's life.
+    `late`: recipients that still wait; their sender gets a delay report.
+    `unknown_until`: time of the next attempt if the peer may already have the message.
+    `held`: reason why the delivery is held from now on; empty if it is not held.
+    `at`: wall clock, stored.  `aged`: steady clock (without forward jumps), used only for age.
     """
 
     claim: Claim
@@ -44,12 +45,12 @@ class AttemptResult:
 
     @property
     def attempted(self) -> bool:
-        """Whether there was an attempt, not only the end of a delivery's time."""
+        """Whether an attempt was made; False if the delivery only expired or is late."""
         return self.reason is not FailureReason.OVERDUE
 
     @property
     def masked_error(self) -> str:
-        """The error for everybody but the sender: no patient can be told from it."""
+        """Error text without patients' identifiers, for all readers but the sender."""
         return mask_of(self.error, self.claim.recipients)
 
 
@@ -64,11 +65,13 @@ def attempt_result(
     jitter: float = 0.0,
     aged: datetime | None = None,
 ) -> AttemptResult:
-    """The result for a claim's recipients; those without an outcome wait.
+    """Return the result for a claim; recipients without an outcome wait.
 
-    Recipients whose outcome was unknown as often as the policy bears fail: each further attempt may
-    be one more copy, and their sender can ask them.
-    `aged` is the steady time by which mail grows old (`foundation.clock_watch`), by default `now`.
+    After `policy.unknown_most` unknown outcomes the recipients concerned fail: each further attempt
+    may deliver a duplicate, and the sender can ask the recipient.
+    `aged`: steady clock (`foundation.clock_watch`) for the age of mail; `now` by default.
+    `jitter`, in [0, 1), serves unknown outcomes only: the next attempt after other results is
+    already scheduled.
     """
     aged = now if aged is None else aged
     unknown_until = None
@@ -111,9 +114,9 @@ def _state(*, waits: bool, failed: bool) -> State:
 
 
 def _given_up(claim: Claim, outcomes: Mapping[str, Outcome], error: str) -> dict[str, Outcome]:
-    """The end for the recipients of whom nobody knows whether they have it.
+    """Fail the recipients with an unknown outcome.
 
-    All of them if the attempt was broken off, which leaves no outcome of anybody.
+    An aborted attempt has no outcomes: then all its recipients fail.
     """
     if not outcomes:
         return dict.fromkeys(claim.recipients, Outcome(State.FAILED, error))

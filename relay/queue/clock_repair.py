@@ -1,13 +1,12 @@
-"""Instants of the queue that a clock which was ahead has written: found, and set right.
+"""Clock repair: finds and corrects times in the queue that a clock ahead has written.
 
-An instant further ahead than the longest wait that it can be is not believed.  What waits is due at
-once, what was born in time to come begins its life now, a lease lapses when a new one would, and a
-destination counts as alive, so that it is tried before anything is said of it.
-
-It may be the clock that reads them which is wrong, and behind.  So births and the times of failures
-are set right by a clock that is proven alone: a later one only makes mail live longer, an earlier
-one ends it.  Leases are judged by the store's own clock, by which they were reckoned.  Where it has
-none, those of other machines are never touched: their attempts would be made twice.
+A time further ahead than the longest possible wait is wrong.  Correction: waiting mail is due at
+once; the life of mail created in the future begins now; a lease lapses when a new lease would; a
+destination counts as alive, so that an attempt comes before any report.
+The reading clock may itself be behind.  So `created_at` and failure times are corrected only by a
+proven clock (a day without a jump): a later `created_at` only lets mail live longer, an earlier one
+expires it.  Leases are judged by the database's own clock, which set them.  If the database has
+none (SQLite), leases of other machines are never changed: their attempts would be made twice.
 """
 
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from relay.smtp.outcome import State
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """The longest waits: before an attempt, before a probe of a dead destination, of a lease."""
+    """Longest waits: for an attempt, for a probe of a dead destination, for the end of a lease."""
 
     retry: timedelta
     probe: timedelta
@@ -38,17 +37,17 @@ class Waits:
     def of(
         cls, retry: RetryPolicy, probing: RetryPolicy, probe: timedelta, lease: timedelta
     ) -> "Waits":
-        """The waits of these policies; `probe` is how long a probe may take."""
+        """The waits of these policies; `probe`: time limit of a probe."""
         return cls(max(retry.most, retry.unknown_most_wait), max(probing.most, probe), lease)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A reading of the clock: `now`, by `node`, whose leases alone it may shorten.
+    """A reading of the clock: `now`, read on machine `node`.
 
-    None stands for all machines: a lease that is ahead by the clock of the database, which all of
-    them share, was given when that was ahead.  `proven` if the clock may be trusted with births and
-    times of failures.
+    `node`: only its leases may be shortened.  None: all machines' leases, judged by the clock of
+    the database, which they share; a lease too far ahead was set when that clock was ahead.
+    `proven`: the clock may correct `created_at` and failure times.
     """
 
     now: datetime
@@ -58,7 +57,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What was set right: domains of destinations, numbers of deliveries, the furthest instant."""
+    """Rows with times too far ahead: domains, numbers of deliveries, the furthest time."""
 
     domains: tuple[str, ...] = ()
     deliveries: tuple[int, ...] = ()
@@ -69,7 +68,7 @@ class Ahead:
 
 
 def destinations_ahead(connection: Connection, now: datetime, waits: Waits) -> Ahead:
-    """The destinations that are dead for longer than can be."""
+    """Find destinations that are dead for longer than possible."""
     c = destinations.c
     query = select(c.domain, c.dead_until).where(c.dead_until > now + waits.probe + SLACK)
     rows = connection.execute(query.order_by(c.domain)).all()
@@ -78,7 +77,7 @@ def destinations_ahead(connection: Connection, now: datetime, waits: Waits) -> A
 
 
 def repair_destinations(connection: Connection, now: datetime, waits: Waits) -> Ahead:
-    """Take these for alive, inside the caller's transaction."""
+    """Declare these destinations alive, in the caller's transaction."""
     found = destinations_ahead(connection, now, waits)
     c = destinations.c
     connection.execute(
@@ -90,7 +89,7 @@ def repair_destinations(connection: Connection, now: datetime, waits: Waits) -> 
 
 
 def any_due_ahead(connection: Connection, now: datetime, waits: Waits) -> bool:
-    """Whether a delivery waits for longer than can be; asks the index of what is due."""
+    """Whether a delivery waits longer than possible; reads only the index of due times."""
     d = deliveries.c
     query = select(d.id).where(d.state == State.WAITING, d.due > now + waits.retry + SLACK)
     return connection.execute(query.limit(1)).first() is not None
@@ -98,7 +97,7 @@ def any_due_ahead(connection: Connection, now: datetime, waits: Waits) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Deliveries with instants ahead, and from where to read on: None when that was all."""
+    """Deliveries with a time too far ahead, and the number to read on from: None at the end."""
 
     keys: Sequence[int]
     last: int | None
@@ -107,7 +106,7 @@ class Slice:
 def deliveries_ahead(
     connection: Connection, reading: Reading, waits: Waits, *, after: int, limit: int
 ) -> Slice:
-    """Of the next `limit` deliveries by number, those with an instant further ahead than can be."""
+    """Scan the next `limit` deliveries by number; return those with a time too far ahead."""
     d = deliveries.c
     part = (
         select(d.id, d.state, d.due, d.created_at, d.lease_owner, d.lease_until)
@@ -124,9 +123,9 @@ def deliveries_ahead(
 def repair_deliveries(
     connection: Connection, keys: Sequence[int], reading: Reading, waits: Waits
 ) -> Ahead:
-    """Set right what is still ahead of these, inside the caller's transaction.
+    """Correct the times still too far ahead in these rows, in the caller's transaction.
 
-    Those that others have locked are left for the next time.
+    Rows locked by others are left for the next time.
     """
     d, now = deliveries.c, reading.now
     due, born, leased = (
@@ -162,7 +161,7 @@ def _ahead(d: Any, reading: Reading, waits: Waits) -> ColumnElement[bool]:
 
 
 def _due_ahead(d: Any, reading: Reading, waits: Waits) -> ColumnElement[bool]:
-    """Of what failed the instant is when it did (`relay.queue_admin.expiry`), and no wait."""
+    """In a failed delivery `due` is the failure time, not a wait (`relay.queue_admin.expiry`)."""
     waiting = and_(d.state == State.WAITING, d.due > reading.now + waits.retry + SLACK)
     if not reading.proven:
         return waiting

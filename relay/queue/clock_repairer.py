@@ -1,8 +1,8 @@
-"""Sets right what a clock that was ahead has left in the queue (`clock_repair`); tells of it.
+"""Clock repairer: repairs times written by a clock that was ahead (`clock_repair`), and logs it.
 
-The whole queue is read at the start, after a jump of the clock, each hour, and whenever a look at
-the indexes finds an instant ahead: another machine of the queue may have written it.  Where the
-clock of this machine and the database's are apart nothing is touched: this one may be behind.
+The whole queue is read at the start, after a clock jump, each hour, and when a look at the indexes
+finds a time too far ahead, perhaps written by another machine.  If the clocks of this machine and
+of the database differ, nothing is changed: this machine's clock may be behind.
 """
 
 import asyncio
@@ -31,19 +31,21 @@ from relay.queue.clock_repair import (
 _log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 30.0  # between two looks at the indexes
-WHOLE_SECONDS: Final = 3600.0  # between two readings of the whole queue
-SLICE: Final = 5000  # deliveries read at once: some milliseconds
-MOST: Final = 500  # of them changed in one transaction: a writer that others wait for
+WHOLE_SECONDS: Final = 3600.0  # between two reads of the whole queue
+SLICE: Final = 5000  # deliveries per read: some milliseconds
+MOST: Final = 500  # deliveries changed per transaction: other writers wait for it
 
 
 @dataclass(slots=True)
 class ClockRepairer:
-    """Mends one queue; `record` notes in the journal what was done.
+    """Repairs one queue; `record` writes to the journal.
 
-    `node` is the name before the `:` in this machine's leases, the only ones that are shortened
-    where the database has no clock of its own; `proven` says whether the clock may be trusted with
-    births and times of failures (`foundation.clock_watch`); `apart`, which may block and raise
-    StoreUnavailable, whether it is known to differ from the database's now.
+    `node`: name before the `:` in this machine's leases.  If the database has no clock of its own,
+    only these leases are shortened.
+    `proven`: whether the clock may correct `created_at` and failure times
+    (`foundation.clock_watch`).
+    `apart`: whether the clocks of machine and database are known to differ.  It may block, and may
+    raise StoreUnavailable.
     """
 
     database: Database
@@ -56,11 +58,11 @@ class ClockRepairer:
     _jumped: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     def jumped(self) -> None:
-        """Read the whole queue now."""
+        """Note a clock jump: read the whole queue now."""
         self._jumped.set()
 
     async def run(self) -> None:
-        """Mend now, and again and again; until cancelled."""
+        """Repair now, then again and again, until cancelled."""
         whole_due = float("-inf")
         while True:
             whole = self._jumped.is_set() or time.monotonic() >= whole_due
@@ -72,14 +74,14 @@ class ClockRepairer:
                 _log.warning("clock.unmended", detail=str(error))
                 whole_due = float("-inf")
             except Exception:
-                # Whatever it was, the next round must come: mail would wait for weeks.
+                # The next round must come after any error, or mail would wait for weeks.
                 _log.exception("clock.unmended")
                 whole_due = float("-inf")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._jumped.wait(), LOOK_SECONDS)
 
     def mend(self, *, whole: bool = True) -> bool:
-        """Mend, if `whole` or an index says that there is need; whether all was read.
+        """Repair, if `whole` or if an index shows the need; return whether all was read.
 
         Blocks.  Raises StoreUnavailable.
         """

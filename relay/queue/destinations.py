@@ -1,4 +1,4 @@
-"""What all machines know of destinations: paused ones and dead ones, in rows of `destinations`."""
+"""Destinations, as all machines know them: paused and dead ones, in table `destinations`."""
 
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,11 +10,11 @@ from mailstore.db.schema import UtcTime
 from relay.queue.model import ALL, DestinationRow, DestinationTable
 from relay.queue.schema import destinations
 
-FORGOTTEN: Final = timedelta(hours=1)  # after a probe was due: couriers make them within seconds
+FORGOTTEN: Final = timedelta(hours=1)  # after a probe was due; a running courier probes in seconds
 
 
 def read_destinations(connection: Connection) -> DestinationTable:
-    """Read what is known."""
+    """Read all rows."""
     c = destinations.c
     rows = connection.execute(
         select(c.domain, c.paused.is_not(None), c.failures, c.dead_until, c.last_error)
@@ -31,7 +31,7 @@ def write_health(
     dead_until: datetime | None,
     last_error: str,
 ) -> None:
-    """Write down that a destination died, is dead still, or lives."""
+    """Write that a destination died, is still dead, or is alive again."""
     connection.execute(insert_or_ignore(connection, destinations).values(domain=domain))
     connection.execute(
         update(destinations)
@@ -41,10 +41,10 @@ def write_health(
 
 
 def begin_probe(connection: Connection, domain: str, now: datetime, until: datetime) -> bool:
-    """Claim the one probe of a dead destination; False if it is not due or another has it.
+    """Claim the next probe of a dead destination; False if not due, or claimed by another courier.
 
-    One that nobody has probed for long, since no courier ran, is taken for alive: what was found
-    that long ago must not be the reason why mail is given up before it is tried.
+    If no courier probed for `FORGOTTEN`, the destination counts as alive again: so old a finding
+    must not expire mail before an attempt.
     """
     c = destinations.c
     forgotten = c.dead_until <= now - FORGOTTEN

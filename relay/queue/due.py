@@ -1,8 +1,8 @@
-"""What of the queue is due, read a little at a time whatever its length (docs/decisions/0020).
+"""Due deliveries, read in small parts whatever the length of the queue (docs/decisions/0020).
 
-Nothing here walks the table.  `destinations_with_mail` and `due_by_sender` jump through the index
-of waiting mail from one destination or sender to the next; `newest` reads the end of the index of
-due mail; `overdue` reads on from a number.  Each result is a hint: `relay.queue.leases.claim`
+No full table scan.  `destinations_with_mail` and `due_by_sender` jump through the index of waiting
+mail, from one destination or sender to the next.  `newest` reads the end of the index of due mail.
+`overdue` reads a slice of rows by number.  Each result is only a hint: `relay.queue.leases.claim`
 decides.
 """
 
@@ -33,12 +33,12 @@ from relay.queue.schema import deliveries, destinations
 from relay.smtp.outcome import State
 
 NEWEST: Final = 100
-SENDERS: Final = 16  # read by one visit
-VISITED: Final = 128  # deliveries read by one visit
-ENOUGH: Final = 250  # deliveries found, after which no further destination is visited
+SENDERS: Final = 16  # senders per visit
+VISITED: Final = 128  # deliveries per visit
+ENOUGH: Final = 250  # deliveries per read of the queue; then no further destination is visited
 
 _D: Final = deliveries.c
-# Written out, not bound: databases use the partial index only where they see that it applies.
+# Literals, not bound parameters: otherwise databases do not see that the partial index applies.
 _WAITS: Final = and_(_D.state == literal_column("'waiting'"), _D.held.is_(None))
 
 
@@ -48,9 +48,9 @@ def _steps(
     after: ColumnElement[str] | None = None,
     most: ColumnElement[int] | None = None,
 ) -> Select[Any]:
-    """The values of `column` in their order, from the first or `after` one, `most` at most.
+    """Distinct values of `column` in order, from the first or after `after`, at most `most`.
 
-    Each is found by a jump of the index.
+    Each value costs one jump in the index.
     """
 
     def following(than: ColumnElement[str] | None) -> Any:
@@ -71,7 +71,7 @@ def _steps(
     return select(walk.c.value).where(walk.c.value.is_not(None))
 
 
-# Put together once, since a courier asks all the time.
+# Built once: a courier runs these all the time.
 _OF_CLASS: Final = and_(_WAITS, _D.traffic == bindparam("traffic"))
 _LANE: Final = and_(_OF_CLASS, _D.domain == bindparam("domain"))
 _MOST: Final = bindparam("most", type_=Integer())
@@ -93,13 +93,13 @@ _NEWEST: Final = (
 
 
 def destinations_with_mail(connection: Connection, traffic: Traffic) -> list[str]:
-    """The destinations for which mail of a class waits, due or not, by name."""
+    """Return the destinations with waiting mail of a class, due or not, in order of name."""
     return list(connection.scalars(_LANES, {"traffic": traffic}))
 
 
 @dataclass(frozen=True, slots=True)
 class DueBySender:
-    """What was found, and the sender that was looked at last: None when there were no more."""
+    """Deliveries found, and the last sender read: None if there are no more senders."""
 
     found: list[Due]
     last: str | None
@@ -115,10 +115,10 @@ def due_by_sender(
     senders: int,
     most: int,
 ) -> DueBySender:
-    """The first due deliveries of each of the next `senders` that wait for a destination.
+    """Read the first due deliveries of each of the next `senders` of a destination.
 
-    They come by name, from the first or `after` one, and share `most` rows evenly; what they have
-    need not be due.
+    Senders come in order of name, from the first or after `after`, whether their mail is due or
+    not.  They share `most` rows evenly.
     """
     lane = {"traffic": traffic, "domain": domain}
     more = {"most": senders} if after is None else {"most": senders, "after": after}
@@ -133,7 +133,7 @@ def due_by_sender(
 
 
 def newest(connection: Connection, now: datetime, limit: int) -> Newest:
-    """The `limit` deliveries that became due last, among them mail that has just come."""
+    """Read the `limit` deliveries that became due last; new mail is among them."""
     rows = connection.execute(_NEWEST, {"now": now, "limit": limit}).all()
     found = _due(row for row in rows if row.held is None)
     return Newest(found, frozenset(row.id for row in rows), full=len(rows) == limit)
@@ -147,16 +147,16 @@ def read_queue(
     round_due: bool,
     around: bool,
 ) -> QueueSnapshot:
-    """Read due deliveries of these destinations, as much as one iteration can use.
+    """Read due deliveries of these destinations, as many as one iteration can use.
 
-    `around` asks also for the state of destinations and for the newest mail, `round_due` for the
-    destinations for which anything waits.
+    `around`: also read the rows of destinations and the newest mail.  `round_due`: also read the
+    list of destinations with waiting mail.
     """
     visited: dict[Visit, str | None] = {}
     found: list[Due] = []
     for visit in visits:
         if len(found) >= ENOUGH:
-            visited[visit] = visit.after  # another time, from the same sender on
+            visited[visit] = visit.after  # not read this time: next time from the same sender on
             continue
         turn = due_by_sender(
             connection,
@@ -180,7 +180,7 @@ def read_queue(
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """Deliveries that are late or over, and from where to read on: None when that was all."""
+    """Late or expired deliveries, and the number to read on from: None at the end of the queue."""
 
     keys: list[int]
     last: int | None
@@ -197,15 +197,17 @@ def overdue(
     limit: int,
     most: int,
 ) -> Overdue:
-    """Of the next `limit` deliveries by number, those that no attempt tells of; at most `most`.
+    """Scan the next `limit` deliveries by number; return up to `most` late or expired ones.
 
-    They wait, neither leased nor held by a person or a rule, and are late without their senders
-    knowing, to whatever destination; or are over, for one that is dead and not paused: a pause
-    gives nothing up, and of what is over elsewhere an attempt tells.  Only a death found lately
-    counts, and none further ahead than `longest`, the longest wait for a probe: mail is not given
-    up for an old error.  What is held since its body cannot be read has no more attempts: it is
-    over wherever it goes, unless that is paused.
-    `aged` is the steady time by which mail grows old (`foundation.clock_watch`), by default `now`.
+    Returned are waiting deliveries, not leased, not held by a person or rule, that are:
+    (a) late, at any destination, and their sender has no delay report yet;
+    (b) expired, at a destination that is dead and not paused (elsewhere the next attempt reports
+        it; during a pause nothing expires);
+    (c) expired with an unreadable body, for which no attempt will come, unless paused.
+    A destination counts as dead only until its next probe: mail must not expire for an old error.
+    A death dated further ahead than `longest`, the longest wait for a probe, is ignored: the clock
+    that wrote it was wrong.
+    `aged`: steady clock (`foundation.clock_watch`) for the age of mail; `now` by default.
     """
     part = (
         select(

@@ -1,4 +1,4 @@
-"""New deliveries, and the rules that hold some of them back."""
+"""Enqueue: new deliveries, and the hold rules for them."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -19,9 +19,9 @@ _RULES: Final = select(
 
 
 def enqueue(connection: Connection, items: Sequence[QueueItem]) -> list[HeldBack]:
-    """Add deliveries, due at once or held by a rule, inside the caller's transaction.
+    """Add deliveries, due at once or held by a rule, in the caller's transaction.
 
-    Returns those that are held.
+    Returns the held deliveries.
     """
     if not items:
         return []

@@ -1,8 +1,8 @@
-"""Rules that hold new mail back until an operator lets it go.  Pure.
+"""Hold rules: new mail that matches is held until an operator releases it.  Pure.
 
-A rule has a pattern for each fact that it looks at: `*` stands for any characters, `?` for one, and
-case does not matter.  Mail that matches every pattern of a rule is held; one recipient is enough,
-since the recipients at a destination go in one delivery.
+A rule has a pattern for each fact: `*` matches any characters, `?` one character; case does not
+matter.  Mail is held if it matches every pattern of a rule.  One matching recipient is enough,
+because all recipients at a destination share one delivery.
 """
 
 import re
@@ -16,7 +16,7 @@ _WILD: Final = {"*": ".*", "?": "."}
 
 @dataclass(frozen=True, slots=True)
 class HoldRule:
-    """Patterns, None for what does not matter, and why matching mail is held (never empty)."""
+    """Patterns (None matches everything), and the reason for the hold (never empty)."""
 
     domain: str | None
     sender: str | None
@@ -27,7 +27,7 @@ class HoldRule:
 
 @dataclass(frozen=True, slots=True)
 class NewMail:
-    """What rules look at: a delivery that is about to be queued."""
+    """Facts for the rules: a delivery about to be queued."""
 
     domain: str
     sender: str
@@ -36,7 +36,7 @@ class NewMail:
 
 
 def reason_to_hold(mail: NewMail, rules: Iterable[HoldRule]) -> str | None:
-    """The reason of the first rule that matches, None if none does."""
+    """Return the reason of the first rule that matches, or None."""
     return next((rule.reason for rule in rules if _matches(rule, mail)), None)
 
 
@@ -55,6 +55,6 @@ def _fits(pattern: str | None, values: Iterable[str]) -> bool:
 
 @lru_cache(256)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    # Stars in a row say no more than one, and would make the matching slow.
+    # `**` means the same as `*`, and would make the match slow.
     text = re.sub(r"\*+", "*", pattern)
     return re.compile("".join(_WILD.get(c, re.escape(c)) for c in text), re.IGNORECASE | re.DOTALL)

@@ -1,8 +1,8 @@
-"""When leases that have lapsed may be taken: not at once after the database was away.
+"""Lapsed leases: a grace period after an outage of the database, before others may take them.
 
-Nobody can renew a lease meanwhile, though attempts go on and peers answer.  Whoever is first when
-it is back would make attempts again whose outcomes another courier is about to write.  So each
-gives the others time to write theirs; what is not leased is taken at once.
+During an outage no lease can be renewed, but attempts go on and peers answer.  Without the grace
+period the first courier back would repeat attempts whose results another courier is about to write.
+Deliveries without a lease are taken at once.
 """
 
 from collections.abc import Callable
@@ -11,26 +11,26 @@ from typing import Final
 
 from foundation.clock_watch import since_boot
 
-# A courier is back at the database after a poll and 45 seconds at most (docs/decisions/0055).
+# A courier is back after a poll and 45 seconds at most (docs/decisions/0055).
 GRACE_SECONDS: Final = 120.0
 
 
 @dataclass(slots=True)
 class Lapses:
-    """Grace period for lapsed leases, from the start: the database may have been away."""
+    """Grace period for lapsed leases; also at the start, since an outage may just have ended."""
 
     running: Callable[[], float] = since_boot
     _until: float = field(init=False)
 
     def __post_init__(self) -> None:
-        """Begin."""
+        """Start the grace period."""
         self.away()
 
     def away(self) -> None:
-        """Note that the database is away at this moment."""
+        """Note an outage of the database at this moment: the grace period starts again."""
         self._until = self.running() + GRACE_SECONDS
 
     @property
     def count(self) -> bool:
-        """Whether a lease that has lapsed counts as none."""
+        """True if lapsed leases may be taken by others now."""
         return self.running() >= self._until

@@ -1,9 +1,11 @@
-"""Leases of the outbound queue: taken, renewed, given back.
+"""Leases of the outbound queue: taken, renewed, released.
 
-Truth is on disk.  An attempt is recorded before it is made, so that a crash never hammers a peer
-(docs/durability.md); a lease keeps other delivery processes away until it lapses.  Leases are
-reckoned by the clock of the database (`mailstore.db.store_time`), so that a machine whose own is
-wrong neither takes what others hold nor holds what it does not work on.
+The truth is on disk.  The attempt is counted before it is made, and the next attempt is scheduled,
+so backoff goes on after a crash (docs/durability.md).  Only `release`, at a restart on the same
+machine or by an operator, makes the interrupted attempts again at once.
+A lease keeps other couriers away until it lapses.  Its end is set by the clock of the database
+(`mailstore.db.store_time`): a machine with a wrong clock takes no delivery that another machine
+works on, and keeps none too long.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -29,8 +31,7 @@ from relay.queue.schema import deliveries, delivery_recipients, destinations
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.outcome import State
 
-# What couriers do all the time is put together once: SQLAlchemy takes longer for that than SQLite
-# for what it says.
+# Frequent statements are built once: SQLAlchemy needs longer to build them than SQLite to run them.
 _D, _R, _AT, _M = deliveries.c, delivery_recipients.c, destinations.c, messages.c
 _NOW: Final = bindparam("now", type_=UtcTime())
 _STORE_NOW: Final = store_time(_NOW)
@@ -90,12 +91,12 @@ def claim(
     among: Sequence[int] | None = None,
     token: Callable[[int], str] = lambda _: new_token(),
 ) -> list[Claim]:
-    """Lease up to `limit` due deliveries to `owner`, counting the attempt and setting the next one.
+    """Lease up to `limit` due deliveries; count the attempt and schedule the next one.
 
-    Those of `among`, or without it the ones due longest, but never what is held, nor for a paused
-    or dead destination.  `wait(n)` is the time between attempt n and the one after it, `token(id)`
-    names the lease of a delivery.  What is due is judged by `now`, leases by the clock of the
-    database (`mailstore.db.store_time`).
+    Candidates: `among`, or else the deliveries due longest.  Never held mail, nor mail for a paused
+    or dead destination.  `wait(n)`: time from attempt n to the next.  `token(id)`: token for the
+    lease of a delivery.  `now` decides which deliveries are due; the clock of the database decides
+    about leases (`mailstore.db.store_time`).
     """
     if connection.scalar(_ALL_PAUSED) is not None:
         return []
@@ -106,7 +107,7 @@ def claim(
     if not rows:
         return []
     tokens = {key: token(key) for key, _, _ in rows}
-    until = rows[0].store_now + lease  # of one moment for all of them
+    until = rows[0].store_now + lease  # same end for all of them
     connection.execute(
         _LEASE,
         [
@@ -125,13 +126,13 @@ def claim(
 
 
 def leased(connection: Connection, owner: str, tokens: Mapping[int, str]) -> list[Claim]:
-    """Read deliveries that are leased to `owner` under these tokens, given by their numbers."""
+    """Read the deliveries leased to `owner` under these tokens (number to token)."""
     found = load_claims(connection, owner, list(tokens))
     return [one for one in found if one.token == tokens[one.id]]
 
 
 def load_claims(connection: Connection, owner: str, keys: Sequence[int]) -> list[Claim]:
-    """Read deliveries as though leased to `owner`, in the order in which they are due."""
+    """Read deliveries as claims of `owner`, leased or not, in the order of their due times."""
     waiting: dict[int, list[EnvelopeRecipient]] = {}
     for key, address, notify, orcpt in connection.execute(_WHO_WAITS, {"keys": keys}):
         waiting.setdefault(key, []).append(EnvelopeRecipient(address, notify, orcpt))
@@ -163,7 +164,10 @@ def load_claims(connection: Connection, owner: str, keys: Sequence[int]) -> list
 
 
 def release(connection: Connection, node: str, now: datetime) -> int:
-    """Free the leases that a dead process of this node left, due at once; returns how many."""
+    """Free the leases left by dead processes of machine `node`; return their number.
+
+    The deliveries are due at once.  Their attempts stay counted.
+    """
     d = deliveries.c
     statement = (
         update(deliveries)
@@ -174,7 +178,7 @@ def release(connection: Connection, node: str, now: datetime) -> int:
 
 
 def unleased(connection: Connection, keys: Sequence[int]) -> set[int]:
-    """Deliveries among these that have no lease, not even a lapsed one."""
+    """Return those of these deliveries that have no lease, not even a lapsed lease."""
     d = deliveries.c
     return set(connection.scalars(select(d.id).where(d.id.in_(keys), d.lease_until.is_(None))))
 
@@ -182,9 +186,9 @@ def unleased(connection: Connection, keys: Sequence[int]) -> set[int]:
 def lease_expired(
     connection: Connection, keys: Sequence[int], *, owner: str, now: datetime, lease: timedelta
 ) -> list[Claim]:
-    """Lease deliveries whose time is over, not to be tried but to be settled.
+    """Lease expired or late deliveries, to settle them without an attempt.
 
-    Nothing is counted.  Those that are leased are left alone, and what a person or a rule holds.
+    No attempt is counted.  Leased deliveries, and deliveries held by a person or rule, are skipped.
     """
     d = deliveries.c
     free = (
@@ -212,7 +216,7 @@ def lease_expired(
 def renew(
     connection: Connection, leases: Sequence[Lease], *, now: datetime, lease: timedelta
 ) -> set[Lease]:
-    """Hold the leases of long conversations for longer; those that are still there."""
+    """Renew leases; return those that still exist."""
     d = deliveries.c
     statement = update(deliveries).where(_under(leases)).returning(d.id, d.lease_token)
     rows = connection.execute(statement.values(lease_until=store_later(now, lease)))
@@ -220,7 +224,7 @@ def renew(
 
 
 def release_unattempted(connection: Connection, leases: Sequence[Lease], *, now: datetime) -> None:
-    """End leases under which no attempt was made: none is counted, and each is due again."""
+    """Release leases without an attempt: the attempt is not counted, the delivery is due now."""
     d = deliveries.c
     connection.execute(
         update(deliveries)
@@ -236,7 +240,7 @@ def release_unattempted(connection: Connection, leases: Sequence[Lease], *, now:
 
 
 def _under(leases: Collection[Lease]) -> ColumnElement[bool]:
-    """The deliveries under these leases.  No two have one token: it need not be by pairs."""
+    """Condition: deliveries under these leases.  Tokens are unique, so pairs need not match."""
     d = deliveries.c
     return and_(
         d.id.in_([one.id for one in leases]), d.lease_token.in_([one.token for one in leases])

@@ -1,6 +1,6 @@
-"""What the outbound queue holds and what is read of it: deliveries, leases, destinations.  Pure.
+"""Values of the outbound queue: deliveries, leases, destinations.  Pure.
 
-A delivery is one message for one destination domain, with the recipients it has there.
+A delivery is one message for one destination domain, with its recipients there.
 """
 
 import secrets
@@ -14,13 +14,13 @@ from mailstore.mailboxes.identifiers import MailboxType
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.parameters import RcptParameters
 
-ALL: Final = "*"  # the row of `destinations` that stands for all of them
-LEASE: Final = timedelta(minutes=30)  # of a delivery; renewed while its attempt lasts
-PROBE: Final = timedelta(minutes=2)  # for which others keep away from a destination being probed
+ALL: Final = "*"  # row of `destinations` that stands for all destinations
+LEASE: Final = timedelta(minutes=30)  # length of a lease; renewed during its attempt
+PROBE: Final = timedelta(minutes=2)  # time for one probe; others send nothing to that destination
 
 
 class Traffic(StrEnum):
-    """Who wrote a message: people do not wait for what programs (APP mailboxes) send."""
+    """Class of traffic: mail of people goes before mail of programs (APP mailboxes)."""
 
     PERSON = "person"
     BULK = "bulk"
@@ -28,10 +28,9 @@ class Traffic(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QueueItem:
-    """A message to be sent to the recipients it has at one domain.
+    """A message to queue, for its recipients at one domain.
 
-    `mailbox_type` is that of the mailbox of ours that sent it; `asked` has what was asked for
-    recipients, by address.
+    `mailbox_type`: type of our mailbox that sent it.  `asked`: DSN parameters of RCPT, by address.
     """
 
     message_id: str
@@ -47,9 +46,10 @@ class QueueItem:
 
 
 class Lease(NamedTuple):
-    """By what a lease is named: its delivery's number, and a token that no other lease has.
+    """Name of a lease: number of its delivery, and a token that no other lease has.
 
-    A number alone may mean another delivery by now: one that a fail-over has lost is given again.
+    A number alone is not enough: after a fail-over that lost rows, the database gives numbers
+    again.
     """
 
     id: int
@@ -57,15 +57,15 @@ class Lease(NamedTuple):
 
 
 def new_token() -> str:
-    """The token of a lease to be, 32 hexadecimal digits that never come again."""
+    """Token of a new lease: 32 hexadecimal digits, random, never repeated."""
     return secrets.token_hex(16)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A delivery leased to `owner`, with what an attempt and its reports need.
+    """A delivery leased to `owner`, with the data for an attempt and its reports.
 
-    `token` is that of the lease, empty if it never had one.
+    `token`: token of the lease; empty if there never was a lease.
     """
 
     id: int
@@ -91,18 +91,18 @@ class Claim:
 
     @property
     def lease(self) -> Lease:
-        """The name of the lease, for every renewal and settlement."""
+        """Name of the lease, for each renewal and settlement."""
         return Lease(self.id, self.token)
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """The addresses that still wait."""
+        """Addresses of the waiting recipients."""
         return tuple(one.address for one in self.waiting)
 
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """A delivery that a rule held as it was queued, and the rule's reason."""
+    """A delivery that a hold rule held when it was queued, and the reason of the rule."""
 
     id: int
     message_id: str
@@ -112,7 +112,7 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A delivery that may be tried; `fresh` if it never was."""
+    """A due delivery; `fresh`: no attempt was made yet."""
 
     id: int
     traffic: Traffic
@@ -123,9 +123,9 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """The deliveries that became due last, but those that are held; the numbers of all of them.
+    """The deliveries that became due last: `found` without held mail, `numbers` with it.
 
-    `full` says that there may be more.
+    `full`: there may be more.
     """
 
     found: Sequence[Due] = ()
@@ -135,7 +135,11 @@ class Newest:
 
 @dataclass(frozen=True, slots=True)
 class DestinationRow:
-    """A row: whether it is paused, and how dead it is."""
+    """Row of a destination: whether it is paused, and whether it is dead.
+
+    `failures`: deaths and failed probes since the last success.  `dead_until`: time of the next
+    probe.
+    """
 
     paused: bool = False
     failures: int = 0
@@ -145,7 +149,7 @@ class DestinationRow:
 
 @dataclass(frozen=True, slots=True)
 class DestinationTable:
-    """All rows by domain, and whether everything is paused."""
+    """Rows of all destinations by domain; `all_paused`: the whole queue is paused."""
 
     by_domain: Mapping[str, DestinationRow]
     all_paused: bool
@@ -153,7 +157,7 @@ class DestinationTable:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A destination to be read for a class, from the sender after `after` on."""
+    """A read of one destination, for one class, from the sender after `after` on."""
 
     traffic: Traffic
     domain: str
@@ -162,11 +166,11 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
-    """What one read of the queue brought (`relay.queue.due.read_queue`).
+    """Result of one read of the queue (`relay.queue.due.read_queue`).
 
-    `known` are the destinations' rows, None unless they were asked for; `newest` is empty then.
-    `visited` has the sender at which each visit ended, None if it came to the last one.  `lanes`
-    are the destinations with waiting mail by class, None unless they were asked for.
+    `known`: rows of the destinations; None if not asked for, and `newest` is empty then.
+    `visited`: the last sender read at each visit; None if there are no more senders.
+    `lanes`: destinations with waiting mail, by class; None if not asked for.
     """
 
     known: DestinationTable | None

@@ -1,4 +1,4 @@
-"""What operators say of destinations: paused, resumed, and alive again whatever was found."""
+"""Pauses: operators pause and resume destinations, and declare dead ones alive."""
 
 from collections.abc import Sequence
 
@@ -9,20 +9,20 @@ from relay.queue.schema import destinations
 
 
 def forget_dead(connection: Connection, domains: Sequence[str]) -> None:
-    """Take these destinations for alive, as before the first failure."""
+    """Declare these destinations alive, as before the first failure."""
     statement = update(destinations).where(destinations.c.domain.in_(domains))
     connection.execute(statement.values(failures=0, dead_until=None))
 
 
 def pause(connection: Connection, domain: str, reason: str) -> None:
-    """Send nothing there, or nowhere for ALL; a pause in force gets the new reason."""
+    """Pause a destination, or all with ALL; a pause in force gets the new reason."""
     connection.execute(insert_or_ignore(connection, destinations).values(domain=domain))
     where = destinations.c.domain == domain
     connection.execute(update(destinations).where(where).values(paused=reason))
 
 
 def resume(connection: Connection, domain: str) -> bool:
-    """End a pause, and take what was paused for alive; False if there was none."""
+    """End a pause and declare the destination alive; False if it was not paused."""
     d = destinations.c
     statement = update(destinations).where(d.domain == domain, d.paused.is_not(None))
     values = statement.values(paused=None, failures=0, dead_until=None)
@@ -30,7 +30,7 @@ def resume(connection: Connection, domain: str) -> bool:
 
 
 def pauses(connection: Connection) -> dict[str, str]:
-    """What is paused, ALL among it, with the reasons."""
+    """Return the paused destinations, ALL among them, with the reasons."""
     d = destinations.c
     statement = select(d.domain, d.paused).where(d.paused.is_not(None)).order_by(d.domain)
     return {row.domain: row.paused for row in connection.execute(statement)}

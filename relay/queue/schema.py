@@ -1,7 +1,7 @@
-"""The tables of the outbound queue, on the metadata that the mailstore's tables are on.
+"""Tables of the outbound queue, in the same SQLAlchemy metadata as the mailstore's tables.
 
-Sharing it lets a message, its mailbox entries and its queue rows be committed in one transaction.
-What changes here needs a migration; a test compares the two.
+So a message, its mailbox entries and its queue rows are committed in one transaction.  A change
+here needs a migration; a test compares the two.
 """
 
 from sqlalchemy import (
@@ -30,37 +30,37 @@ deliveries = Table(
     Column("domain", String(253), nullable=False),
     Column("state", String(9), nullable=False),
     Column("smtputf8", Boolean, nullable=False),
-    # Counted when an attempt begins, so that a crash in the middle of one is not retried at once.
+    # Counted when the lease is taken, before the attempt: backoff goes on after a crash.
     Column("attempts", Integer, nullable=False),
     Column("due", UtcTime, nullable=False),
-    # The process that works on it, as `node:process`, and until when others keep away.
+    # Owner of the lease, as `node:process`, and end of the lease.
     Column("lease_owner", String(100), nullable=True),
     Column("lease_until", UtcTime, nullable=True),
-    # Made anew for each lease: a number and an owner may mean another row after a fail-over.
+    # New for each lease: after a fail-over, a number and an owner may mean another row.
     Column("lease_token", String(32), nullable=True),
     Column("created_at", UtcTime, nullable=False),
     Column("last_error", Text, nullable=False),
-    # The envelope sender, '' for the null one; here too, so that nobody joins to look for it.
+    # Envelope sender, '' for the null sender; a copy, so that no query needs a join for it.
     Column("sender", Text, nullable=False, server_default=""),
-    # Mail by programs, which waits behind that of people: `person` or `bulk`.
+    # Class: `person` (interactive) or `bulk` (mail of programs, sent after interactive mail).
     Column("traffic", String(6), nullable=False, server_default="person"),
-    # The type of the mailbox that sent it, null for what no mailbox of ours sent.
+    # Type of the sending mailbox; null if no mailbox of ours sent the mail.
     Column("mailbox_type", String(3), nullable=True),
-    # Why it is held, null if it is not.
+    # Reason of the hold; null if not held.
     Column("held", Text, nullable=True),
-    # Whether it is held since its body cannot be read, and goes on by itself once that can be.
+    # Held because the body cannot be read; released automatically once it can be read.
     Column("unreadable", Boolean, nullable=False, server_default=false()),
-    # What MAIL asked for in reports (RFC 3461 §4.3, §4.4), verbatim.
+    # DSN parameters of MAIL (RFC 3461 §4.3, §4.4), verbatim.
     Column("envid", Text, nullable=True),
     Column("ret", String(4), nullable=True),
-    # Whether the sender has been told that it is late.
+    # Whether the sender got a delay report.
     Column("delay_told", Boolean, nullable=False, server_default=false()),
-    # Attempts after which the peer may have the message, and nobody knows.
+    # Attempts with an unknown outcome: the peer may have the message.
     Column("unknown_outcomes", Integer, nullable=False, server_default="0"),
     CheckConstraint("state IN ('waiting', 'failed')", name="state_known"),
     CheckConstraint("traffic IN ('person', 'bulk')", name="traffic_known"),
     Index(None, "state", "due", "id"),
-    # What waits, as relay.queue.due walks it: by class, destination and sender.
+    # Waiting mail, as relay.queue.due reads it: by class, destination and sender.
     Index(
         None,
         "traffic",
@@ -71,7 +71,7 @@ deliveries = Table(
         sqlite_where=text("state = 'waiting' AND held IS NULL"),
         postgresql_where=text("state = 'waiting' AND held IS NULL"),
     ),
-    # A number, once given, is never given again: operators quote it in tickets.
+    # A number is never given again: operators quote it in tickets.
     sqlite_autoincrement=True,
 )
 
@@ -82,29 +82,29 @@ delivery_recipients = Table(
     Column("delivery_id", BigId, ForeignKey("deliveries.id"), nullable=False, index=True),
     Column("address", Text, nullable=False),
     Column("state", String(9), nullable=False),
-    # The last reply of the peer to this recipient, empty before the first.
+    # Last reply of the peer to this recipient; empty before the first.
     Column("reply", Text, nullable=False),
-    # What RCPT asked for in reports (RFC 3461 §4.1, §4.2): keywords with commas, '' if it did not;
+    # DSN parameters of RCPT (RFC 3461 §4.1, §4.2): NOTIFY as keywords with commas, '' if absent;
     # and the original recipient, verbatim.
     Column("notify", String(32), nullable=False, server_default=""),
     Column("orcpt", Text, nullable=True),
     CheckConstraint("state IN ('waiting', 'delivered', 'failed')", name="state_known"),
 )
 
-# What is known of a destination, by all machines; the domain `*` stands for all of them.
+# Health of destinations, shared by all machines; the domain `*` stands for all destinations.
 destinations = Table(
     "destinations",
     metadata,
     Column("domain", String(253), primary_key=True),
-    # Why nothing is sent there, null if it is not paused.
+    # Reason of the pause; null if not paused.
     Column("paused", Text, nullable=True),
-    # Attempts in a row that no host of it answered, and until when it is taken for dead.
+    # Deaths and failed probes since the last success, and the time of the next probe.
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("dead_until", UtcTime, nullable=True),
     Column("last_error", Text, nullable=False, server_default=""),
 )
 
-# New mail that matches every pattern of a rule (`*` and `?`; null matches all) is held.
+# Hold rules: new mail that matches every pattern (`*` and `?`; null matches all) is held.
 hold_rules = Table(
     "hold_rules",
     metadata,

@@ -1,7 +1,7 @@
-"""Results of attempts recorded, which ends their leases.
+"""Settlement: records the results of attempts, which ends their leases.
 
-A lease is named by its token and its message.  After a fail-over to a standby that lagged, numbers
-are given again: an old attempt must not end a delivery that has the number of its own.
+A lease is identified by its token and its message.  After a fail-over to a standby that lagged, the
+database gives numbers again: an old attempt must not end a new delivery with the same number.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.smtp.outcome import State
 
-# Put together once, as in `relay.queue.leases`.
+# Built once, as in `relay.queue.leases`.
 _D, _R = deliveries.c, delivery_recipients.c
 _KEYS: Final[BindParameter[int]] = bindparam("keys", expanding=True)
 _LEASED: Final = (
@@ -28,17 +28,16 @@ _REMOVE: Final = delete(deliveries).where(_D.id.in_(_KEYS))
 
 
 def settle(connection: Connection, result: AttemptResult) -> State | None:
-    """Record the result of an attempt and give the lease back.
+    """Record the result of an attempt and end its lease.
 
-    Returns the delivery's new state, or None if the lease is not there any more: it had lapsed and
-    another process holds the delivery, or a fail-over has lost it.  Then our result is dropped.
-
-    The state is the result's.  The claim lacks recipients that failed before: they are looked for
-    where all others have the message, since a delivery stays to be seen where somebody failed.
+    Returns the new state of the delivery, or None if the lease is lost: it lapsed and another
+    courier took the delivery, or a fail-over lost the row.  Then the result is dropped.
+    The claim has only waiting recipients.  If all of them are delivered now, look for earlier
+    failures: a delivery with a failed recipient keeps its row, so that operators see it.
     """
     d, r, done = deliveries.c, delivery_recipients.c, result.claim
     held = (d.id == done.id, d.message_id == done.message_id, d.lease_token == done.token)
-    # Which also locks the row: from here on its number is enough.
+    # This also locks the row: from here on its number is enough.
     if connection.execute(update(deliveries).where(*held).values(lease_token=None)).rowcount == 0:
         return None
     if result.outcomes:
@@ -66,7 +65,10 @@ def settle(connection: Connection, result: AttemptResult) -> State | None:
         "last_error": result.masked_error[:500],
         "delay_told": done.delay_told or bool(result.late),
         "unknown_outcomes": d.unknown_outcomes + int(result.unknown_until is not None),
-        # When it failed, by which its row is removed at last (`relay.queue_admin.expiry`).
+        # Failed: time of the failure; the row is removed some days after it
+        # (`relay.queue_admin.expiry`).
+        # Waiting: `due` stays as set when the lease was taken (`leases.claim`), but is later after
+        # an unknown outcome.
         "due": result.at if over else result.unknown_until or d.due,
     }
     if result.held and not over:
@@ -76,10 +78,9 @@ def settle(connection: Connection, result: AttemptResult) -> State | None:
 
 
 def settle_delivered(connection: Connection, done: Sequence[Claim], owner: str) -> frozenset[Lease]:
-    """Remove deliveries that have reached all who waited, by few statements; the leases ended so.
+    """Delete fully delivered deliveries in bulk; return the leases ended.
 
-    The others are to be settled one by one: the lease is not there any more, or some recipient had
-    failed.
+    Settle the rest one by one: their lease is lost, or a recipient failed earlier.
     """
     ours = {(one.id, one.message_id, one.token) for one in done}
     rows = connection.execute(_LEASED, {"keys": [one.id for one in done], "owner": owner})

@@ -1,8 +1,8 @@
-"""Mail whose body cannot be had, though the store answers: it is held, so that nothing of it ends.
+"""Unreadable body, although the store answers: the delivery is held, not failed.  Pure.
 
-Pure.  A body that is gone, damaged, or sealed with a key that is not here does not come back by
-trying: a person puts it back, and then the delivery goes on.  A store that is away is another
-matter: that passes, and the message waits for its next attempt (docs/decisions/0060).
+A body that is missing, damaged, or sealed with a missing key does not come back by retries: a
+person restores it, and the delivery goes on.  An outage of the store is different: it passes, and
+the message waits for its next attempt (docs/decisions/0060).
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Final
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound
 from relay.smtp.failure_reason import FailureReason
 
-# The first words of an error by its reason.
+# First words of the error, by reason.
 _WORDS: Final[Mapping[FailureReason, str]] = MappingProxyType(
     {
         FailureReason.BODY_MISSING: "body missing: ",
@@ -23,7 +23,7 @@ _WORDS: Final[Mapping[FailureReason, str]] = MappingProxyType(
 
 
 def judged(error: Exception) -> tuple[str, FailureReason]:
-    """The error and the reason of an attempt whose message could not be read."""
+    """Return error text and reason of an attempt whose message could not be read."""
     match error:
         case NotFound():
             reason = FailureReason.BODY_MISSING
@@ -37,5 +37,5 @@ def judged(error: Exception) -> tuple[str, FailureReason]:
 
 
 def reason_in(error: str) -> FailureReason | None:
-    """The reason that an error of `judged` tells of a body, None for any other error."""
+    """Return the reason named by an error text of `judged`; None for any other text."""
     return next((reason for reason, words in _WORDS.items() if error.startswith(words)), None)

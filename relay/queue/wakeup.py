@@ -1,8 +1,8 @@
-"""Waking couriers at once when mail is queued, so that they need not look for it all the time.
+"""Wake-up: couriers learn at once that mail was queued, without constant polling.
 
-PostgreSQL tells every machine by NOTIFY, in the transaction that queues.  SQLite has one node: a
-FIFO beside the database wakes its courier after the commit, without ever blocking.  A wake-up may
-be lost (nobody listens, a connection breaks); the courier looks at the queue now and then anyway.
+PostgreSQL wakes all machines by NOTIFY, in the transaction that queues.  SQLite serves one machine:
+a FIFO beside the database wakes its courier after the commit, and never blocks.  A wake-up may be
+lost (no listener, a broken connection): the courier also polls.
 """
 
 import asyncio
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 _CHANNEL: Final = "mssante_queue"
-_FIRST_WAIT: Final = 1.0  # seconds until a lost connection is made anew, doubled up to the longest
+_FIRST_WAIT: Final = 1.0  # seconds until a lost connection is opened again, doubled each time
 _LONGEST_WAIT: Final = 30.0
-_SILENCE: Final = 60.0  # seconds without a word after which the server is asked whether it is there
-_ANSWER: Final = 10.0  # seconds for it to answer
+_SILENCE: Final = 60.0  # seconds without a notification, until the server is checked
+_ANSWER: Final = 10.0  # timeout of that check, in seconds
 
 
 def notify_in_transaction(connection: Connection) -> None:
-    """Say in the transaction that queues mail that there is some, once it commits."""
+    """Announce new mail in the transaction that queues it (PostgreSQL); sent at the commit."""
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"NOTIFY {_CHANNEL}"))
 
 
 def notify_after_commit(url: URL) -> None:
-    """Say after the commit that mail was queued, where the database itself cannot say it."""
+    """Announce new mail after the commit, if the database itself cannot (SQLite)."""
     if url.get_backend_name() != "sqlite":
         return
-    # ENXIO: no courier listens.  EAGAIN: it has been told often enough.
+    # ENXIO: no courier listens.  EAGAIN: the FIFO is full of wake-ups.
     with suppress(OSError):
         fifo = os.open(_fifo(url), os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -48,7 +48,7 @@ def notify_after_commit(url: URL) -> None:
 
 
 async def listen(url: URL, woken: Callable[[], None]) -> None:
-    """Call `woken` in the event loop whenever mail was queued, until cancelled."""
+    """Call `woken` in the event loop at each wake-up, until cancelled."""
     if url.get_backend_name() == "sqlite":
         await _read_fifo(_open_fifo(_fifo(url)), woken)
     else:
@@ -63,7 +63,7 @@ def _open_fifo(path: Path) -> int:
     if not path.is_fifo():
         path.unlink(missing_ok=True)
         os.mkfifo(path, 0o600)
-    # Open for writing too: it then never ends because the last writer has gone.
+    # Open for writing too: otherwise the last writer's exit would give EOF.
     return os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
@@ -85,7 +85,7 @@ async def _read_fifo(fifo: int, woken: Callable[[], None]) -> None:
 
 
 async def _hear_notifications(url: URL, woken: Callable[[], None]) -> None:
-    # Imported here: it would cost every process that uses SQLite.
+    # Imported here: it would cost time in every process that uses SQLite.
     from psycopg import AsyncConnection, Error  # noqa: PLC0415 - see above
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - as above
 
@@ -98,11 +98,12 @@ async def _hear_notifications(url: URL, woken: Callable[[], None]) -> None:
             async with await AsyncConnection.connect(parameters, autocommit=True) as connection:
                 await _ask(connection, f"LISTEN {_CHANNEL}")
                 wait = _FIRST_WAIT
-                woken()  # what was queued while nobody listened
+                woken()  # mail may have been queued while nobody listened
                 while True:
                     async for _ in connection.notifies(timeout=_SILENCE):
                         woken()
-                    # A host that hangs says nothing either, and its kernel acknowledges for it.
+                    # A hung host sends nothing, and its kernel still acknowledges packets: ask for
+                    # an answer.
                     await _ask(connection, "SELECT 1")
         except (Error, OSError) as error:
             _log.warning("queue.not_listening", detail=first_line(error))

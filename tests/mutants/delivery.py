@@ -170,7 +170,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: who has lost the lease tells nobody",
-        "    if state is None:  # the lease was lost: nobody is told\n"
+        "    if state is None:  # the lease was lost: no DSN\n"
         "        return Recorded(result, None, None)\n",
         "",
         ("test_who_has_lost_the_lease_tells_nobody",),

@@ -169,8 +169,8 @@ MUTANTS = (
     ),
     Mutant(
         "framing: with a reply too many no message is sent",
-        "        if not link.quiet:\n            # With one reply too many",
-        "        if False:\n            # With one reply too many",
+        "        if not link.quiet:\n            # After a reply too many",
+        "        if False:\n            # After a reply too many",
         ("test_nothing_is_decided_by_a_fault",),
     ),
 )

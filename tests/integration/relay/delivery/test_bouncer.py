@@ -1,7 +1,7 @@
-"""Senders hear what became of their mail, by what the courier records, on both databases.
+"""DSNs to senders, from the results that the courier records, on both databases.
 
-RFC 3461 §5.2, DOMAIN §9.29, §9.31: failures and delays unless NOTIFY says otherwise, successes when
-it asks; never in answer to a report; and never a record without its report.
+RFC 3461 §5.2, DOMAIN §9.29, §9.31: failures and delays unless NOTIFY says otherwise, successes if
+it asks; never in answer to a report; and never a result recorded without its DSN.
 """
 
 from dataclasses import replace
@@ -65,12 +65,12 @@ def test_where_no_host_answered_it_is_told_at_the_end(office: Office) -> None:
     (report,) = office.mail(CLAIRE)
     assert report.recipients[0]["Final-Recipient"] == f"rfc822;{TO}"
     assert report.original.startswith(b"From: <claire.martin")
-    assert b"SIDA" not in report.original  # the header section alone
+    assert b"SIDA" not in report.original  # only the header section
 
 
 @pytest.mark.parametrize("size", [100, 300_000])
 def test_all_of_it_goes_back_where_that_was_asked_for(office: Office, size: int) -> None:
-    # RFC 3461 §4.3; the larger one is a file, and is never in memory.
+    # RFC 3461 §4.3; a larger DSN is a file, never whole in memory.
     body = BODY + b"0123456789abcdef\r\n" * (size // 18)
     taken = office.send(body=body, parameters=MailParameters(ret=DsnReturn.FULL, envid="Q1"))
     office.conclude(taken, {TO: REFUSED}, after=SOON)
@@ -128,7 +128,7 @@ def test_a_report_that_cannot_be_written_does_not_stop_the_record(
 
 
 def test_a_report_with_a_sender_that_failed_is_the_postmasters(office: Office) -> None:
-    # Against RFC 8098 §3, but programs do it: nobody else would hear of it.
+    # Forbidden by RFC 8098 §3, but programs do it: the postmaster alone can be notified.
     mdn = b"Content-Type: multipart/report; report-type=disposition-notification; boundary=x\r\n"
     office.conclude(office.send(body=mdn + BODY), {TO: REFUSED}, after=SOON)
     assert office.mail(CLAIRE) == []

@@ -1,4 +1,4 @@
-"""Mail in hundreds leaves without a poll: a courier that is told of it finds all of it."""
+"""Hundreds of messages are sent without a poll: after a wake-up the courier finds all of them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ def world(tmp_path: Path, database: Database) -> Iterator[World]:
 
 
 async def at_rest(world: World) -> None:
-    """Wait until the courier has had its one poll, and delivers only what it is told of."""
+    """Wait for the courier's only poll; from then on it delivers only after wake-ups."""
     put_many(world.store.database, "first.mssante.fr", [10**6])
     await until(lambda: world.has_tried(f"{10**6:032x}") and not rows(world.store.database))
 

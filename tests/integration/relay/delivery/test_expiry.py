@@ -1,4 +1,4 @@
-"""Mail that no attempt tells of in time is found and told of, however much there is."""
+"""Expiry scan: finds and reports late or expired mail that no attempt reports, in any quantity."""
 
 import asyncio
 import json
@@ -36,11 +36,11 @@ POLL = 0.005
 
 
 class Hall:
-    """An office whose mail nobody tries, with a sweeper; time is turned by hand."""
+    """An office without a courier, with an expiry scan; time is set by hand."""
 
     def __init__(self, folder: Path, office: Office) -> None:
         self.folder, self.office, self.now = folder, office, NOW
-        self.jumped = timedelta(0)  # by how much the clock of the day is ahead of the steady one
+        self.jumped = timedelta(0)  # wall clock minus steady clock
         self.usable_for, self.asked = 10**9, 0
         self.journal = Journal(folder / "trace", lambda: self.now)
         self.database = office.store.database
@@ -69,7 +69,7 @@ class Hall:
             await task
 
     def is_usable(self) -> bool:
-        """Whether there is a white list: so many times, which are counted."""
+        """Whether there is a white list: True for the first `usable_for` calls."""
         self.asked += 1
         return self.asked <= self.usable_for
 
@@ -89,7 +89,7 @@ class Hall:
         return [event for event in events if event["message"] == message]
 
     def die(self, at: datetime) -> None:
-        """Let the destination be found dead then, by a probe."""
+        """Declare the destination dead at this time, as by a probe."""
         domain, until = TO.partition("@")[2], at + timedelta(minutes=10)
         with self.database.write() as connection:
             row = {"domain": domain, "dead_until": until, "last_error": "it is down"}
@@ -191,7 +191,7 @@ async def test_without_a_white_list_nothing_is_given_up(
     hall.now, hall.usable_for = NOW + RETRY.life, 2
     async with hall.sweeping():
         await until(lambda: hall.asked > 2)
-        begun, asked = time.monotonic(), hall.asked  # in the middle of a round
+        begun, asked = time.monotonic(), hall.asked  # in the middle of a scan
         await until(lambda: hall.asked >= asked + 10)
         assert time.monotonic() - begun > 9 * POLL
         assert hall.reports() == 2
@@ -209,7 +209,7 @@ async def test_a_backlog_is_read_to_its_end_whatever_the_slices(
     hall.now = NOW + 4 * HOUR
     async with hall.sweeping():
         await until(lambda: hall.told() == 33)
-        last = hall.office.queue()  # queued behind what is told of already
+        last = hall.office.queue()  # queued behind deliveries that are reported already
         await until(lambda: hall.reports() == 1)
     assert [event["event"] for event in hall.events_of(last)] == [
         "delivery.delayed",
@@ -231,7 +231,7 @@ async def test_two_machines_tell_of_each_once(hall: Hall, monkeypatch: pytest.Mo
 async def test_a_long_queue_is_looked_through_in_few_steps(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As many as once took five minutes, at two hundred every two seconds.
+    # So many once took five minutes, with two hundred every two seconds.
     fill(hall.database, [("bulk", "c.mssante.fr", "labo@b.mssante.fr", 30_000)], NOW + HOUR)
     key = hall.office.queue()
     steps: list[int] = []
@@ -249,7 +249,7 @@ async def test_a_long_queue_is_looked_through_in_few_steps(
 
 
 class Unwell(TurnCommitter):
-    """Fails now and then, before the database has written."""
+    """Fails at times, before the database has written."""
 
     def __init__(self, other: TurnCommitter, faults: list[Exception]) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""Five days of the queue in seconds: the real queue and courier, a clock that is turned by hand."""
+"""Five days of the queue in seconds: real queue and courier, a clock set by hand."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ def world(tmp_path: Path, database: Database) -> Iterator[World]:
 
 @pytest.mark.timeout(300)
 async def test_back_off_delay_warning_and_expiry(world: World) -> None:
-    # RFC 5321 §4.5.4.1: 1 min doubling to 1 h, five days of life; the sender knows after 4 h.
+    # RFC 5321 §4.5.4.1: 1 min doubled up to 1 h, five days of life; delay report after 4 h.
     world.answers = {"a.mssante.fr": LATER}
     put(world.store.database, "a.mssante.fr")
     async with world.running():
@@ -67,7 +67,7 @@ async def test_a_dead_destination_is_probed_and_its_mail_told_late_and_given_up(
         # A first cohort, then probes: never forty connections.
         assert len(world.tried) <= 8
         await world.turn_to(NOW + 4.5 * HOUR)
-        # Even those that never were tried.
+        # Also the deliveries that had no attempt.
         await until(lambda: all(row[3] for row in world.rows()))
         world.now = NOW + timedelta(days=5, minutes=1)
         await until(lambda: {row[1] for row in world.rows()} == {"failed"})
@@ -81,7 +81,7 @@ async def test_a_backlog_is_told_late_while_letters_go_on(world: World) -> None:
     for number in range(400):
         put(database, "a.mssante.fr", number=number)
     with database.write() as connection:
-        # Nobody probes it: attempts tell nobody anything.
+        # No probe in this time: no attempt reports anything.
         row = {"domain": "a.mssante.fr", "dead_until": NOW + 9 * timedelta(days=1)}
         connection.execute(insert(destinations).values(row))
     world.now = NOW + 4 * HOUR
@@ -92,7 +92,7 @@ async def test_a_backlog_is_told_late_while_letters_go_on(world: World) -> None:
             await until(partial(world.has_tried, key))
             told_before.append(sum(bool(row[3]) for row in world.rows()))
         await until(lambda: all(row[3] for row in world.rows()))
-    # Letters did not wait for the last of them to be told.
+    # Interactive mail did not wait for the end of the reports.
     assert told_before[0] < 400
     assert len(world.tried) == 5
     assert len(world.rows()) == 400
@@ -218,7 +218,7 @@ async def test_what_cannot_be_recorded_spares_the_others(
 
 
 async def test_what_was_taken_on_ahead_is_given_back_when_the_courier_stops(world: World) -> None:
-    # Nobody counts an attempt that was not made.
+    # An attempt that was not made does not count.
     def leased() -> int:
         return sum(row[4] is not None for row in world.rows())
 

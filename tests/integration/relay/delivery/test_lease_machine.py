@@ -1,6 +1,6 @@
-"""Any actions of couriers over fail-overs, in any order: only its own lease ends a delivery.
+"""Any sequence of courier actions and fail-overs: only its own lease ends a delivery.
 
-On SQLite, where a fail-over is an older copy of the file put in its place.
+On SQLite, where a fail-over replaces the file by an older copy.
 """
 
 import atexit
@@ -44,14 +44,14 @@ def template() -> Path:
 
 @dataclass(frozen=True)
 class Copy:
-    """The standby's data: a file, and the model's state at that time."""
+    """Data of the standby: a file, and the model's state at that time."""
 
     file: Path
     model: dict[str, str | None]
 
 
 class Leases(RuleBasedStateMachine):
-    """The model is the token of each message's delivery, None if it is free."""
+    """Model: token of each message's delivery, None if not leased."""
 
     taken = Bundle("taken")
 
@@ -70,7 +70,7 @@ class Leases(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def _copied(self) -> Copy:
-        self.database.close()  # empties the log into the file
+        self.database.close()  # writes the log into the file
         self.copies += 1
         file = self.folder / f"copy-{self.copies}.db"
         shutil.copyfile(self.file, file)

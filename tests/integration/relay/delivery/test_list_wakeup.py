@@ -39,7 +39,7 @@ NEW = listing(("b", "old.fr"), ("b", "new.fr"), ("c", "c.fr"), ("fresh", "f.fr")
 
 
 def waking(database: Database, *lists: tuple[WhiteList | None, WhiteList]) -> ListWakeup:
-    """A ListWakeup that has done its work at start, and has noted these changes."""
+    """A ListWakeup after its work at the start, with these changes noted."""
     found = ListWakeup(database, lambda: NOW)
     found.wake()
     for old, new in lists:
@@ -64,7 +64,7 @@ def test_mail_for_domains_that_changed_is_due_at_once(database: Database) -> Non
     ]
     ids = put(database, *letters)
     found = ListWakeup(database, lambda: NOW)
-    found._next()  # not the changes before its start
+    found._next()  # without the changes before its start
     found.note(OLD, NEW)
     assert found.wake() == 3
     assert due(database, ids) == [True, True, True, False, False, False, False]
@@ -74,7 +74,7 @@ def test_mail_for_domains_that_changed_is_due_at_once(database: Database) -> Non
 
 
 def test_what_the_peer_may_have_is_not_woken(database: Database) -> None:
-    # Each try may be one more copy; an attempt refused by the list made none.
+    # Each attempt may deliver a duplicate, except an attempt refused because of the list.
     may_have_it = {"unknown_outcomes": 1}
     letters = [
         Letter(last_error="smtp: unknown-outcome: no reply within 600 s", columns=may_have_it),
@@ -191,7 +191,7 @@ async def test_mail_goes_as_soon_as_the_list_has_the_servers_new_name(tmp_path: 
         found = ListWakeup(sender.store.database, system_clock)
         sender.trust_state.on_new_list = found.note
         async with running(server_tls("a", tmp_path)) as peer:
-            for _ in range(6):  # more than a destination survives
+            for _ in range(6):  # enough for the death of a destination
                 sender.queue(ACTIVE)
             stop = asyncio.Event()
             courier = sender.courier({"a.mssante.fr": Target(HOST, peer.port)})

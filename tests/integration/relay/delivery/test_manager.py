@@ -1,4 +1,4 @@
-"""Delivery to peers: real TLS, peers that behave and peers that do not, nothing lost."""
+"""Delivery over real TLS, to correct and to faulty peers: nothing is lost."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from tests.support.machines.operators import ACTIVE, HOST, SUSPENDED, inbound
 from tests.support.sessions.scripted import CLOSE, STALL, ScriptedPeer, running
 from tests.support.waiting import until
 
-CLOSED_PORT = 1  # nobody listens there
+CLOSED_PORT = 1  # no server listens there
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def peer_folder(tmp_path: Path) -> Path:
 
 
 async def test_a_message_arrives_byte_for_byte(sender: Sender, peer_folder: Path) -> None:
-    # DOMAIN §9.23, §9.24, §9.27, §9.28: unchanged but for trace fields on top, over mutual TLS.
+    # DOMAIN §9.23, §9.24, §9.27, §9.28: unchanged except trace fields on top, over mutual TLS.
     async with inbound(peer_folder) as peer:
         sender.queue(ACTIVE)
         await sender.deliver(peer.port)
@@ -84,7 +84,7 @@ async def test_our_certificate_is_shown(sender: Sender, peer_folder: Path) -> No
         ("intruder", "not listed for a.mssante.fr"),
         ("expired", "expired"),
         ("revoked", "revoked"),
-        ("foreign_a", "TLS failed"),  # the right name from another authority
+        ("foreign_a", "TLS failed"),  # the right name, from another authority
     ],
 )
 async def test_a_server_that_may_not_have_it_hears_nothing(
@@ -214,7 +214,7 @@ async def test_a_dead_host_is_passed_over(
 async def test_a_stalled_conversation_ends_with_the_courier(
     sender: Sender, peer_folder: Path
 ) -> None:
-    # Stopping breaks off what does not end; the lease is freed at the next start.
+    # A stop aborts attempts that do not end; the next start frees the lease.
     async with running(replace(server_tls("a", peer_folder), replies={".": STALL})) as peer:
         sender.queue(ACTIVE)
         stop = asyncio.Event()
@@ -231,7 +231,7 @@ async def test_a_stalled_conversation_ends_with_the_courier(
 async def test_who_takes_no_work_tries_and_gives_up_nothing(
     sender: Sender, peer_folder: Path
 ) -> None:
-    # A machine that has lost its name, or whose clock is wrong.
+    # A machine that lost its name, or whose clock is wrong.
     asked, works = 0, False
 
     def takes_work() -> bool:

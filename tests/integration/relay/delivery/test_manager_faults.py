@@ -1,6 +1,6 @@
-"""Faults of peers through the courier and the queue on disk: nothing lost, nothing sent twice.
+"""Faults of peers, through courier and queue on disk: nothing lost, nothing sent twice.
 
-What each comes to is in docs/queue.md; all of them, without a queue, are in
+The result of each fault is in docs/queue.md; all faults without a queue are in
 tests/integration/relay/client/test_peer_faults.py.
 """
 
@@ -19,7 +19,7 @@ from tests.support.sessions.scripted import ALERT, CLOSE, ScriptedPeer, running
 
 MESSAGE = BODY + b"x" * 70 + b"\r\n" + b"y" * 998 + b"\r\n"
 SENT = (TRACE + MESSAGE).replace(b"\r\n.", b"\r\n..") + b".\r\n"
-# What a peer does at first, the reason for which the message waits, how often it was sent whole.
+# Peer's first replies, reason for the wait, number of whole messages sent.
 FAULTS: dict[str, tuple[Replies, str, int]] = {
     "greeting": ({"CONNECT": "554 5.3.2 go away"}, "connection", 0),
     "alert": ({"HANDSHAKE": ALERT}, "tls", 0),
@@ -27,11 +27,11 @@ FAULTS: dict[str, tuple[Replies, str, int]] = {
     "leaving": ({"RCPT": "421 4.3.2 bye"}, "unavailable", 0),
     "leaving-late": ({"DATA": "421 4.3.2 bye\r\n" + CLOSE}, "refused", 0),
     "garbage": ({"RCPT": "hello"}, "protocol", 0),
-    # So short a message has left as a whole by then, whatever the peer has read of it.
+    # So short a message is sent whole by then, whatever part the peer has read.
     "amid": ({"BODY": CLOSE}, "unknown-outcome", 0),
     "refusing": ({".": "451 4.3.0 later"}, "refused", 1),
     "unknown": ({".": CLOSE}, "unknown-outcome", 1),
-    # Its certificate changes between two attempts.
+    # The peer's certificate changes between two attempts.
     "changing": ({"MAIL": "450 4.3.2 later"}, "refused", 0),
 }
 
@@ -41,7 +41,7 @@ def domain(name: str) -> str:
 
 
 async def attempt(sender: Sender, peers: dict[str, ScriptedPeer], number: int) -> dict[str, str]:
-    """The next attempt for all that waits; the reason of what became of it, by peer."""
+    """Run the next attempt for all waiting mail; return the reasons of the results, by peer."""
     before = len(sender.attempts())
     sender.retry()
     await sender.deliver(
@@ -73,7 +73,7 @@ async def test_each_waits_and_arrives_once(tmp_path: Path) -> None:
         for row in sender.queued():
             assert (row.state, row.attempts, row.recipients) == ("waiting", 1, (f"x@{row.domain}",))
             assert row.last_error
-            # By back-off; an unknown outcome has one of its own.
+            # By backoff; an unknown outcome has a backoff of its own.
             unknown = reasons[row.domain.partition(".")[0]] == "unknown-outcome"
             wait = timedelta(minutes=15 if unknown else 1)
             assert begun + wait <= row.due <= system_clock() + wait * 1.2
@@ -88,19 +88,19 @@ async def test_each_waits_and_arrives_once(tmp_path: Path) -> None:
         peers["changing"].tls = context
         assert await attempt(sender, peers, 3) == {"changing": "delivered"}
         assert sender.queued() == []
-    # Once, and once more where it was sent whole before: refused, or with an outcome unknown.
+    # Once; and once more if it was sent whole before (refused, or outcome unknown).
     assert {name: peer.messages.count(SENT) for name, peer in peers.items()} == {
         name: times + 1 for name, times in whole.items()
     }
 
 
 async def test_outcomes_unknown_in_a_row_are_the_death_of_a_destination(tmp_path: Path) -> None:
-    # As with Postfix: each further try may be one more copy, so it is probed by one at a time.
+    # As in Postfix: each further attempt may deliver a duplicate, so single probes follow.
     context = context_of("a", tmp_path)
     with sending(tmp_path / "b") as sender:
         database = sender.store.database
         async with running(ScriptedPeer(context, {".": CLOSE})) as peer:
-            for _ in range(5):  # as many as a new destination gets at once
+            for _ in range(5):  # window of a new destination
                 sender.queue("x@a.mssante.fr")
             await sender.deliver(peer.port)
             dead = destination(database, "a.mssante.fr")

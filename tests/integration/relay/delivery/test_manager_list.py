@@ -1,4 +1,4 @@
-"""Delivery and the white list: held without one, failed for good by the newest alone."""
+"""Delivery and the white list: without a list mail waits; only by the newest list it fails."""
 
 import asyncio
 import random
@@ -26,7 +26,7 @@ from tests.support.sessions.scripted import running
 from whitelist.national.archive import Archive
 from whitelist.national.newest import ConfirmedList
 
-CLOSED_PORT = 1  # nobody listens there
+CLOSED_PORT = 1  # no server listens there
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def peer_folder(tmp_path: Path) -> Path:
 
 
 async def test_without_a_list_the_queue_is_held(sender: Sender, peer_folder: Path) -> None:
-    # DOMAIN §3.3: hold, do not try, do not fail.
+    # DOMAIN §3.3: mail waits, without attempt or failure.
     empty = sender.folder / "empty"
     empty.mkdir()
     sender.trust_state = trust_state(empty, b"", trust_space().trust, system_clock)
@@ -52,7 +52,7 @@ async def test_without_a_list_the_queue_is_held(sender: Sender, peer_folder: Pat
         sender.queue(ACTIVE)
         courier = sender.courier({"a.mssante.fr": Target("127.0.0.1", peer.port)})
         task = asyncio.create_task(courier.run(stop))
-        await asyncio.sleep(0.2)  # twenty looks at the queue
+        await asyncio.sleep(0.2)  # twenty polls of the queue
         stop.set()
         await task
     assert peer.heard == []
@@ -62,7 +62,7 @@ async def test_without_a_list_the_queue_is_held(sender: Sender, peer_folder: Pat
 async def test_a_list_that_is_lost_in_between_ends_an_attempt_before_it_connects(
     sender: Sender, peer_folder: Path
 ) -> None:
-    # A courier looks at the list before it leases a delivery; the list may go right after.
+    # A courier checks the list before it leases a delivery; the list may vanish after that.
     empty = sender.folder / "empty"
     empty.mkdir()
     space = trust_space()
@@ -85,7 +85,7 @@ async def test_a_list_that_is_lost_in_between_ends_an_attempt_before_it_connects
 
 
 def confirm(sender: Sender, at: datetime) -> None:
-    """A check found the list in force to be the newest."""
+    """Note a check that found the list in force to be the newest."""
     archive, snapshot = Archive(sender.folder / "whitelist"), sender.trust_state.snapshot
     assert snapshot.loaded is not None
     archive.note_confirmed(ConfirmedList(snapshot.loaded.digest, at))
@@ -93,7 +93,7 @@ def confirm(sender: Sender, at: datetime) -> None:
 
 
 async def test_a_domain_that_left_the_list_fails(sender: Sender, peer_folder: Path) -> None:
-    # DOMAIN §3.3: as at submission; the sender is told at once, not in five days.
+    # DOMAIN §3.3: as at submission; DSN at once, not after five days.
     async with running(server_tls("a", peer_folder)) as peer:
         for _ in range(3):
             sender.queue("x@gone.mssante.fr")
@@ -110,7 +110,7 @@ async def test_a_domain_that_left_the_list_fails(sender: Sender, peer_folder: Pa
 async def test_nothing_fails_by_a_list_that_may_be_older_than_the_message(
     sender: Sender, peer_folder: Path
 ) -> None:
-    # Issue: 17 of 20 messages for a domain that was just added failed for good.
+    # The fault was: 17 of 20 messages for a new domain failed for good.
     archive = Archive(sender.folder / "whitelist")
     async with running(server_tls("a", peer_folder)) as peer:
         for _ in range(20):
@@ -121,12 +121,12 @@ async def test_nothing_fails_by_a_list_that_may_be_older_than_the_message(
     rows = sender.queued()
     assert [(row.state, row.attempts) for row in rows] == [("waiting", 1)] * 20
     assert all(row.last_error.startswith(NOT_CERTAIN) for row in rows)
-    # The destination has no part in it: whoever has the newer list delivers to it as ever.
+    # The destination is not at fault: machines with the newer list deliver to it as before.
     assert destination(sender.store.database, "new.mssante.fr") is None
-    # The check that decides is asked for, and when it has come what waits is due.
+    # A deciding check is requested; after it, the waiting mail is due.
     assert archive.wanted_stamp() != asked
     waking = ListWakeup(sender.store.database, system_clock)
-    waking._next()  # not what it does at its start
+    waking._next()  # without its work at the start
     sender.trust_state.on_confirmed = waking.confirmed
     confirm(sender, system_clock() + timedelta(minutes=1))
     assert waking.wake() == 20
@@ -138,7 +138,7 @@ async def test_nothing_fails_by_a_list_that_may_be_older_than_the_message(
 async def test_nothing_fails_by_a_list_older_than_another_machines(
     sender: Sender, peer_folder: Path
 ) -> None:
-    # Whatever this machine's own check says: the database is asked before mail fails for good.
+    # The database is asked before mail fails for good, even after this machine's own check.
     now = system_clock()
     snapshot = sender.trust_state.snapshot
     assert snapshot.loaded is not None
@@ -156,7 +156,7 @@ async def test_nothing_fails_by_a_list_older_than_another_machines(
 async def test_where_the_list_gives_a_route_no_mx_record_is_final_without_it(
     sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The operator of a domain has a route, and its list of yesterday does not say so yet.
+    # The operator of a domain has a route, but yesterday's list does not have the domain yet.
     async def null_mx(_router: Router, domain: str) -> list[Target]:
         raise NoRoute(f"{domain} takes no mail (null MX, RFC 7505)", permanent=True)
 

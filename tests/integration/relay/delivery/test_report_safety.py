@@ -1,4 +1,4 @@
-"""DSNs are written by us alone: no text of a peer passes for a part or a line of ours."""
+"""DSNs contain only lines and parts of ours: no text of a peer can look like one."""
 
 import email
 from dataclasses import replace
@@ -29,7 +29,7 @@ from tests.support.storage.cutting import made_of
 @pytest.mark.parametrize(
     "facts",
     [
-        replace(FACTS, to=""),  # RFC 5321 §4.5.5: nothing is sent in answer to <>
+        replace(FACTS, to=""),  # RFC 5321 §4.5.5: no DSN to <>
         replace(FACTS, to="<>"),
         replace(FACTS, to="postmaster"),
         replace(FACTS, to="dr@b.fr>\r\nBcc: x@evil.fr"),
@@ -151,7 +151,7 @@ def test_nobody_injects_anything_into_a_report(
 ) -> None:
     facts = replace(FACTS, to=to, envid=envid, headers=headers, smtputf8=smtputf8)
     octets = made(replace(facts, recipients=tuple(recipients)))
-    report = read_report(octets)  # no field, no part and no line that is not ours
+    report = read_report(octets)  # all fields, parts and lines are ours
     assert octets.isascii() or smtputf8 or not to.isascii()
     assert report.header["To"] == f"<{parse_address(to)}>"
     assert report.header["From"] == "<postmaster@a.mssante.fr>"

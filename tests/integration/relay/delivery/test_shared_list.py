@@ -1,4 +1,4 @@
-"""The list in the database: an older list never replaces a newer one, and none is trusted."""
+"""Shared list in the database: an older list never replaces a newer list, and none is trusted."""
 
 import random
 import threading
@@ -32,7 +32,7 @@ AGO = timedelta(minutes=3)
 
 
 def offer(number: int, *, ago: timedelta | None = AGO, accepted: bool = False) -> ListOffer:
-    """A list with this number, newer than all with lower numbers."""
+    """Make a list with this number; a higher number is newer."""
     data = f"list {number}".encode() * 100
     return ListOffer(f"{number:064x}", NOW + number * SECOND, data, ago, accepted)
 
@@ -103,10 +103,10 @@ def test_a_check_moves_the_time_ahead_by_the_databases_clock(database: Database)
         assert confirm(connection, digest, NOW, AGO)  # an earlier check changes nothing
     assert shared(database).checked_at == NOW - SECOND
     with database.write() as connection:
-        assert confirm(connection, digest, NOW, -AGO)  # no check lies in the future
+        assert confirm(connection, digest, NOW, -AGO)  # no check in the future
     assert shared(database).checked_at == NOW
     with database.write() as connection:
-        assert confirm(connection, digest, NOW - timedelta(days=1), SECOND)  # set back
+        assert confirm(connection, digest, NOW - timedelta(days=1), SECOND)  # clock set back
     assert shared(database).checked_at == NOW - timedelta(days=1) - SECOND
 
 
@@ -134,7 +134,7 @@ def test_the_largest_list_fits_and_nothing_larger_is_unpacked() -> None:
     packed = pack(largest)
     assert len(packed) <= shared_list.MAX_PACKED
     assert unpack(packed) == largest
-    # A megabyte that would unpack to a gigabyte.
+    # A megabyte that unpacks to a gigabyte.
     maker = zlib.compressobj(9)
     bomb = b"".join(maker.compress(bytes(2**20)) for _ in range(2**10)) + maker.flush()
     assert len(bomb) < 2**20 + 2**10

@@ -1,4 +1,4 @@
-"""What one delivery cannot have recorded never costs its neighbours theirs, on both databases."""
+"""A result that cannot be recorded does not affect the other results, on both databases."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -27,7 +27,7 @@ def commit(office: Office, writes: PendingWrites) -> Committed:
 
 
 def protect(database: Database, delivery: int) -> None:
-    """Let the database refuse whatever would change the row of a delivery."""
+    """Make the database refuse every change of a delivery's row."""
     where = f"WHEN (OLD.id = {delivery})"
     with database.write() as connection:
         if connection.dialect.name == "sqlite":
@@ -64,7 +64,7 @@ def test_one_that_the_database_refuses_is_left_and_the_rest_is_recorded(office: 
     assert [claim.id for claim in committed.claims] == [new]
     assert len(office.mail(CLAIRE)) == 1
     left = rows(office.store.database)
-    # It is tried again once its lease has lapsed: sent twice rather than lost.
+    # A new attempt follows once the lease has lapsed: sent twice rather than lost.
     assert left[odd.id].lease_owner == "node:1"
     assert first.id not in left
     assert left[waiting.id].lease_owner is None
@@ -73,7 +73,7 @@ def test_one_that_the_database_refuses_is_left_and_the_rest_is_recorded(office: 
 def test_what_became_of_mail_is_recorded_without_a_report_that_is_refused(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Its sender's mailbox goes between the writing of the report and its keeping.
+    # The sender's mailbox is deleted between the composition and the storage of the DSN.
     gone, other = office.send(), office.send(DsnNotify.SUCCESS, sender=POSTMASTER)
     compose = Bouncer.compose
 
@@ -107,7 +107,7 @@ def test_what_is_taken_on_comes_with_its_small_body(
 
     office.queue()
     (new,) = rows(office.store.database).keys() - {key}
-    # Each attempt then reads its own, and finds out what is wrong.
+    # Then each attempt reads its own body, and finds the error.
     monkeypatch.setattr(office.store.blobs, "sealed", away)
     committed = commit(office, pending(wanted=[Lease(new, new_token())]))
     assert (len(committed.claims), committed.sealed) == (1, {})
@@ -116,7 +116,7 @@ def test_what_is_taken_on_comes_with_its_small_body(
 def test_a_report_for_which_there_is_no_room_costs_no_neighbour_its_outcome(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The disk or the bucket of bodies takes nothing more, and gives what it has.
+    # Disk or bucket of bodies: full for writes, still readable.
     full = MailParameters(ret=DsnReturn.FULL)
     large = office.send(body=BODY + b"0123456789abcdef\r\n" * 20_000, parameters=full)
     good = office.send()

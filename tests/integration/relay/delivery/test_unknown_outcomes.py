@@ -1,7 +1,7 @@
-"""A message sent to its end without a usable answer is not sent again and again.
+"""A message sent to its end without a usable reply is not sent again and again.
 
-RFC 5321 §4.5.3.2.6 and §6.1: each try may be one more copy.  It has waits of its own, and an end of
-which the sender is told that it may have arrived.
+RFC 5321 §4.5.3.2.6 and §6.1: each attempt may deliver a duplicate.  It has a backoff of its own,
+and ends with a DSN that says that the message may have arrived.
 """
 
 from collections.abc import Mapping
@@ -55,12 +55,12 @@ def test_it_waits_longer_each_time_and_then_its_sender_is_told(office: Office) -
         taken, {}, error=ERROR, reason=FailureReason.UNKNOWN_OUTCOME, now=now, policy=RETRY
     )
     assert office.settle(done) is State.FAILED
-    *_, report = office.mail(CLAIRE)  # before it, that it is late
+    *_, report = office.mail(CLAIRE)  # the delay report comes first
     (about,) = report.recipients
     assert (about["Action"], about["Status"]) == ("failed", "5.4.2")
     assert "sans confirmer qu'il l'a accepté" in report.words
     assert "Ask the recipient whether it is there before you send it again." in report.words
-    # An operator may have it tried anew, all of it.
+    # An operator may retry it from the start.
     perform(office.store.database, RetryAction(revive=True))
     (row,) = rows(office.store.database).values()
     assert (row.state, row.unknown_outcomes) == ("waiting", 0)
@@ -144,7 +144,7 @@ async def test_only_those_whom_the_peer_took_are_unknown(
         B: ("waiting", False),
         C: ("failed", False),
         D: ("waiting", False),
-        "\u00e9@a.mssante.fr": ("failed", False),  # not even asked for
+        "\u00e9@a.mssante.fr": ("failed", False),  # not sent in RCPT
     }
     assert failed.value.outcomes[C].reply == NEVER
 
@@ -165,7 +165,7 @@ async def test_in_a_rest_too(ours: Handing, scripted: ScriptedPeer) -> None:
 
 
 async def test_the_others_neither_wait_for_it_nor_end_with_it(tmp_path: Path) -> None:
-    # Whom the peer puts off has no copy; who is unknown there, the sender hears of at once.
+    # A deferred recipient has no copy; a refused recipient is reported at once.
     most = RetryPolicy().unknown_most
     replies: Replies = {"RCPT": (GOOD, LATER, NEVER, *(GOOD, LATER) * most), ".": CLOSE}
     with sending(tmp_path / "b") as sender:
@@ -192,7 +192,7 @@ def states(database: Database) -> dict[str, str]:
 async def test_a_rest_whose_outcome_is_unknown_is_known_as_such(
     ours: Handing, scripted: ScriptedPeer
 ) -> None:
-    # Recipients that were left over by the first transaction have one of their own.
+    # Recipients left over by the first transaction get their own transaction.
     replies = {"RCPT": (GOOD, "452 4.5.3 too many"), ".": (GOOD, CLOSE)}
     async with running(replace(scripted, replies=replies)) as server, ours.peers() as peers:
         found = await peers.hand_over(
@@ -234,7 +234,7 @@ async def test_a_peer_that_never_confirms_gets_so_many_copies(tmp_path: Path) ->
 async def test_what_is_stored_is_by_the_clock_of_the_day_also_after_it_jumped(
     tmp_path: Path, reply: str, state: str, waits: timedelta
 ) -> None:
-    # By the steady one all copies went at once, and what failed was forgotten too early.
+    # Under the steady clock all copies were sent at once, and failed rows were removed too early.
     def steady() -> datetime:
         return system_clock() - timedelta(days=60)
 

@@ -1,4 +1,4 @@
-"""Answers of a real name server, cached for their TTL and no longer (RFC 2308, RFC 1034)."""
+"""DNS cache with a real name server: answers kept for their TTL, no longer (RFC 2308, RFC 1034)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ A, MX = dns.rdatatype.A, dns.rdatatype.MX
 
 @dataclass
 class Desk:
-    """A name server, a resolver, and the time."""
+    """A name server, a resolver and a clock."""
 
     server: NameServer
     now: float = 1000.0
@@ -34,7 +34,7 @@ class Desk:
         return self.server.asked.total()
 
     async def holds_for(self, seconds: float) -> None:
-        """Assert that the next answer is cached for so long, and asked for again after."""
+        """Assert that the next answer is cached for `seconds`, and queried again afterwards."""
         first, count = await self.ask(), self.asked
         self.now += seconds - 0.1
         assert await self.ask() == first
@@ -58,7 +58,7 @@ def texts(answer: DnsAnswer) -> list[str]:
     ("zones", "seconds"),
     [
         ({NAME: Node(a=("192.0.2.1",), ttl=120)}, 120),
-        ({NAME: Node(a=("192.0.2.1",), ttl=86_400)}, 3600),  # never longer than an hour
+        ({NAME: Node(a=("192.0.2.1",), ttl=86_400)}, 3600),  # an hour at most
         ({NAME: Node(cname="x.fr.", ttl=900), "x.fr": Node(a=("192.0.2.1",), ttl=30)}, 30),
         ({NAME: Node(cname="x.fr.", ttl=20), "x.fr": Node(a=("192.0.2.1",), ttl=30)}, 20),
         ({NAME: Node()}, 60),  # RFC 2308 §5: as long as the SOA says
@@ -177,7 +177,7 @@ async def test_silence_is_trouble(desk: Desk) -> None:
     answer = await desk.ask()
     assert "timed out" in answer.trouble
     desk.server.zones = {NAME: Node(a=("192.0.2.1",))}
-    assert await desk.ask() == answer  # briefly cached, so that the dead server is left alone
+    assert await desk.ask() == answer  # cached for seconds: the dead server is not hammered
     desk.now += 15
     assert texts(await desk.ask()) == ["192.0.2.1"]
 

@@ -1,4 +1,4 @@
-"""Replies of peers: read the same however they are cut, and always with bounds."""
+"""Replies of peers: the same result however TCP cuts them, and always within limits."""
 
 import pytest
 from hypothesis import given
@@ -39,7 +39,7 @@ def read(*pieces: bytes) -> list[PeerReply]:
 
 @given(sizes(30))
 def test_pipelined_replies_come_in_order(pieces: list[int]) -> None:
-    # RFC 2920 §3.1: however TCP cuts them.
+    # RFC 2920 §3.1: replies may be cut anywhere.
     assert read(*cut(STREAM, pieces)) == REPLIES
 
 

@@ -1,4 +1,4 @@
-"""Routing by a real name server (RFC 5321 §5.1, RFC 7505), working and failing; static routes."""
+"""Routes by a real name server, with and without faults (RFC 5321 §5.1, RFC 7505), and static."""
 
 import random
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ async def targets(zones: Zones, seed: int = 1) -> list[Target]:
 
 
 async def hosts(*mx: str, seed: int = 1) -> list[str]:
-    """The order in which the hosts of MX records are tried; all have an address."""
+    """Hosts of these MX records in the order of attempts; all have an address."""
     names = (record.split()[1].removesuffix(".").lower() for record in mx)
     zones: Zones = {DOMAIN: list(mx)} | dict.fromkeys(names, HOST)
     found = await targets(zones, seed)
@@ -59,7 +59,7 @@ async def test_an_answer_that_is_kept_is_shuffled_each_time() -> None:
         asking = router(server)
         first = {(await asking.targets(DOMAIN))[0].host for _ in range(20)}
         assert first == {"smtp1.mssante.fr", "smtp2.mssante.fr"}
-        assert server.asked.total() == 5  # MX, and A and AAAA of both
+        assert server.asked.total() == 5  # MX, A and AAAA of both
 
 
 async def test_an_answer_is_asked_anew_when_its_time_is_over() -> None:
@@ -80,7 +80,8 @@ async def test_without_mx_the_domain_itself() -> None:
 
 
 async def test_aliases_on_the_way() -> None:
-    # RFC 5321 §5.1: the domain's; RFC 2181 §10.3 forbids the host's, and everybody follows it.
+    # A CNAME of the domain is legal (RFC 5321 §5.1).  A CNAME of an MX host is forbidden (RFC 2181
+    # §10.3), but every mail server follows it.
     zones: Zones = {
         DOMAIN: Node(cname="elsewhere.fr."),
         "elsewhere.fr": ["10 mx.fr."],
@@ -140,12 +141,12 @@ async def test_an_address_that_can_be_no_peers(address: str) -> None:
 
 @pytest.mark.parametrize("address", ["::", "::1", "fe80::1", "ff02::1", "::ffff:127.0.0.1"])
 async def test_an_ipv6_address_that_can_be_no_peers(address: str) -> None:
-    node = Node(aaaa=(address, "64:ff9b::c000:201"))  # the latter by DNS64, RFC 6147
+    node = Node(aaaa=(address, "64:ff9b::c000:201"))  # the second by DNS64, RFC 6147
     assert [t.address for t in await targets({DOMAIN: node})] == ["64:ff9b::c000:201"]
 
 
 async def test_private_addresses_are_as_good_as_any() -> None:
-    # Operators are also joined by private networks.
+    # Some operators use private networks.
     node = Node(a=("10.1.2.3",), aaaa=("fd00::1",))
     assert [t.address for t in await targets({DOMAIN: node})] == ["fd00::1", "10.1.2.3"]
 
@@ -168,7 +169,7 @@ async def test_null_mx_is_permanent() -> None:
 
 
 async def test_null_mx_among_others_is_passed_over() -> None:
-    # RFC 7505 §3: a null MX must be the only record, so this is none.
+    # RFC 7505 §3: a null MX must be the only record, so this record is not a null MX.
     found = await targets({DOMAIN: ["0 .", "10 x.fr."], "x.fr": HOST})
     assert [target.host for target in found] == ["x.fr"]
 
@@ -218,7 +219,7 @@ async def test_targets_are_bounded() -> None:
 
 @pytest.mark.parametrize("code", [dns.rcode.NXDOMAIN, dns.rcode.SERVFAIL, dns.rcode.REFUSED])
 async def test_trouble_is_temporary(code: dns.rcode.Rcode) -> None:
-    # A listed domain that vanishes from DNS is an accident, not a reason to bounce.
+    # If a listed domain vanishes from DNS, it is an accident: no bounce.
     assert not (await no_route({DOMAIN: code})).permanent
 
 
@@ -258,7 +259,7 @@ LISTED: Mapping[str, list[DistinguishedName]] = {
 
 
 async def routed(domain: str, **routes: Mapping[str, Target | list[Target]]) -> list[Target]:
-    """The targets of static routes, with a resolver that knows nothing."""
+    """Targets of static routes, with a resolver without any data."""
     resolver = dns.asyncresolver.Resolver(configure=False)
     resolver.nameservers, resolver.port, resolver.lifetime = ["127.0.0.1"], 1, 0.2
     asking = Router(
@@ -281,12 +282,12 @@ async def test_hosts_of_a_route_in_the_order_given() -> None:
 
 @pytest.mark.parametrize("domain", ["b.mssante.fr", "c.mssante.fr"])
 async def test_every_domain_of_an_operator_goes_its_route(domain: str) -> None:
-    # DOMAIN §2.3: one CN stands in different names, so only the CN identifies the operator.
+    # DOMAIN §2.3: a CN occurs in several names, so the CN alone identifies the operator.
     assert await routed(domain, operators={" SMTP.b.fr": [ROUTE, BACKUP]}) == [ROUTE, BACKUP]
 
 
 async def test_a_domain_of_two_operators_has_the_routes_of_both() -> None:
-    # DOMAIN §2.3: a domain does not belong to one operator.
+    # DOMAIN §2.3: a domain may belong to several operators.
     both = {"smtp.c.fr": BACKUP, "smtp.b.fr": ROUTE}
     assert await routed("c.mssante.fr", operators=both) == [BACKUP, ROUTE]
 
@@ -299,6 +300,6 @@ async def test_a_route_of_the_domain_beats_that_of_the_operator() -> None:
 
 @pytest.mark.parametrize("domain", ["d.mssante.fr", "unlisted.mssante.fr", "sub.b.mssante.fr"])
 async def test_a_domain_without_that_one_cn_asks_dns(domain: str) -> None:
-    # A name of several CNs is no operator's: whitelist.names.DistinguishedName.common_name.
+    # A name with several CNs identifies no operator: whitelist.names.DistinguishedName.common_name.
     with pytest.raises(NoRoute, match=f"MX of {domain}"):
         await routed(domain, operators={"smtp.b.fr": ROUTE})

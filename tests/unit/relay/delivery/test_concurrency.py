@@ -1,4 +1,4 @@
-"""What is under way to destinations, and what the database is told of them."""
+"""Concurrency limits: free slots of destinations, and changes of health for the database."""
 
 import random
 from dataclasses import replace
@@ -55,7 +55,7 @@ def test_death_is_written_down_and_so_is_life() -> None:
     one.written({"b": dead})
     assert one.changes == {}
     assert one.barred("b", NOW)
-    assert one.free_slots("b", BULK, dead.dead_until) == 1  # a probe, of whatever class
+    assert one.free_slots("b", BULK, dead.dead_until) == 1  # a probe, of any class
     one.succeeded("b")
     assert one.changes == {"b": DestinationRow()}
     assert one.free_slots("b", PERSON, NOW) == 3
@@ -67,7 +67,7 @@ def test_what_is_not_written_yet_is_not_undone_by_what_was_read() -> None:
     one.adopt(DestinationTable({}, all_paused=False))
     assert one.is_dead("b")
     one.written(dict(one.changes))
-    # An operator has revived it.
+    # An operator declared it alive.
     assert one.adopt(DestinationTable({}, all_paused=False)) == {"b"}
     assert not one.is_dead("b")
 
@@ -81,7 +81,7 @@ def test_what_may_go_again_is_told_once() -> None:
     }
     assert one.adopt(DestinationTable(rows, all_paused=True)) == set()
     assert one.adopt(DestinationTable(rows, all_paused=False)) == {ALL}
-    # Dead and paused is put off until it is neither.
+    # Dead and paused: no attempt until both have ended.
     assert one.adopt(
         DestinationTable({"b": replace(rows["b"], paused=True)}, all_paused=False)
     ) == {"c"}

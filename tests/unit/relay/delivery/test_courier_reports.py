@@ -1,7 +1,7 @@
-"""What senders and the postmaster hear through the courier, on both databases.
+"""DSNs of a whole courier to senders and postmaster, on both databases.
 
-A report that cannot be delivered is the postmaster's: it has the null sender, so that nobody else
-can hear of it (RFC 3461 §5.2, RFC 5321 §4.5.5).
+A DSN that cannot be delivered has no sender to notify, so the postmaster gets a notice (RFC 3461
+§5.2, RFC 5321 §4.5.5).
 """
 
 import asyncio
@@ -46,7 +46,7 @@ REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
 
 
 class World:
-    """An office whose mail a courier carries to peers that answer alike; time stands still."""
+    """An office and a courier, with peers that all give the same reply; time stands still."""
 
     def __init__(self, folder: Path, office: Office, poll: float = 0.005) -> None:
         space = trust_space()
@@ -81,7 +81,7 @@ class World:
         return dict.fromkeys(claim.recipients, self.answer)
 
     def receive(self) -> str:
-        """Mail for Claire whose sender asks for a receipt; returns the receipt's id."""
+        """Receive mail for Claire with a request for a receipt; return the receipt's id."""
         store = self.office.store
         with store.database.read() as connection:
             mailbox = get_mailbox(connection, CLAIRE)
@@ -148,11 +148,11 @@ async def test_a_receipt_that_its_sender_never_gets_is_the_postmasters(
     (lost,) = notice.recipients
     assert (lost["Final-Recipient"], lost["Action"]) == (f"rfc822;{AWAY}", "failed")
     assert lost["Status"] == ("4.4.1" if given_up else "5.1.1")
-    assert notice.original == b""  # nothing of the message
+    assert notice.original == b""  # no part of the message
 
 
 async def test_a_report_that_reaches_nobody_ends_there(world: World) -> None:
-    # A failure of ours to another operator's sender fails in turn: two letters, no third.
+    # Our DSN to another operator's sender fails too: two messages, no third.
     world.office.queue(sender=AWAY, recipients=("x@c.mssante.fr",))
     world.answer = REFUSED
     async with running(world):
@@ -162,7 +162,7 @@ async def test_a_report_that_reaches_nobody_ends_there(world: World) -> None:
 
 
 async def test_the_sender_hears_of_what_was_relayed(world: World) -> None:
-    # DOMAIN §3.3: the accusé de réception where the peer gives none.
+    # DOMAIN §3.3: our accusé de réception if the peer sends none.
     world.office.queue(DsnNotify.SUCCESS)
     world.answer = Outcome(State.DELIVERED, "250 2.0.0 ok")
     async with running(world):
@@ -182,7 +182,7 @@ async def test_the_report_on_what_is_dropped_leaves_at_once(tmp_path: Path, offi
         connection.execute(update(deliveries).values(held="why"))
     async with running(world):
         office.queue()
-        await until(lambda: len(world.states()) == 1)  # and now it rests
+        await until(lambda: len(world.states()) == 1)  # from now on the courier is idle
 
         def drop() -> None:
             act = DropAction(office.bouncer)

@@ -1,4 +1,4 @@
-"""The register of attempts in flight agrees with a plain list of them, whatever happens."""
+"""Register of attempts in flight: agrees with a plain list, after any sequence of calls."""
 
 from dataclasses import replace
 
@@ -36,7 +36,7 @@ class Machine(RuleBasedStateMachine):
     def one_begins(self, domain: str, traffic: Traffic, *, again: bool) -> None:
         self.number += not again or not self.number
         one = attempt(self.number, self.clock, domain, traffic)
-        if again:  # a fail-over gives numbers again, never tokens
+        if again:  # after a fail-over numbers are given again, never tokens
             one.claim = replace(one.claim, token=f"{len(self.until):x}-{self.number}")
         if one.claim.lease in self.until:
             return

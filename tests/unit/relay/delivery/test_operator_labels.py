@@ -1,4 +1,4 @@
-"""The labels of operators: few, the same in all processes, for ever."""
+"""Operator labels: a limited set, the same in all processes, stable for ever."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_never_more_than_the_places_whoever_asks_and_after_restarts(tmp_path: Pa
     again = labels(tmp_path)
     domains = [f"d{n}.mssante.fr" for n in range(200)]
     assert {again.of(domain) for domain in domains} == given
-    # Each process gives each domain the same label from then on.
+    # From then on each process gives a domain the same label.
     for one in processes:
         assert [one.of(domain) for domain in domains] == [again.of(domain) for domain in domains]
 

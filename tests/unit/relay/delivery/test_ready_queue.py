@@ -1,4 +1,4 @@
-"""Who is tried next: people before programs, senders in turns, destinations within their places."""
+"""Ready queue: interactive before bulk, senders in turns, never more than the free slots."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -137,7 +137,7 @@ def test_each_goes_once_within_every_bound(
     by_domain = Counter(due.domain for due in picked)
     assert all(number <= places for number in by_domain.values())
     assert len(scheduler) == len(dues) - len(picked)
-    # No place is left empty that somebody could take.
+    # No free slot stays unused while an allowed delivery is cached.
     if len(picked) < room:
         bulk = sum(due.traffic is BULK for due in picked)
         for due in set(dues) - set(picked):

@@ -45,7 +45,7 @@ def test_a_destination_with_many_senders_goes_on_in_the_next_round() -> None:
 
 
 def test_a_round_that_is_asked_for_during_another_follows_it() -> None:
-    # The one under way may be past what it is asked for.
+    # The round in progress may have passed the new mail already.
     feeding = with_round(["a"], [])
     feeding.begin()
     assert not feeding.due
@@ -80,7 +80,7 @@ def test_one_that_was_passed_over_comes_round_once_a_delivery_to_it_ended() -> N
     feeding = with_round(["a", "b"], ["a"])
     feeding.visits(lambda _, domain: domain == "b")
     assert feeding.rests
-    feeding.freed("b")  # visited, not passed over
+    feeding.freed("b")  # visited, not skipped
     assert feeding.rests
     for _ in range(2):
         feeding.freed("a")

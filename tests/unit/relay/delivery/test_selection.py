@@ -1,4 +1,4 @@
-"""Selection: deliveries to try next, within windows and ahead of them, and reads of the queue."""
+"""Selection: deliveries to try next, within windows and as look-ahead, and reads of the queue."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -36,7 +36,7 @@ EMPTY = QueueSnapshot(None, Newest(), {}, [], None)
 
 
 class World:
-    """A selection without a queue and destinations; its first poll is over."""
+    """A selection without queue and destinations; its first poll is over."""
 
     def __init__(self, concurrency: int = 100) -> None:
         self.now = NOW
@@ -52,7 +52,7 @@ class World:
         return self.now
 
     def reads(self, snapshot: QueueSnapshot) -> NeedsRead:
-        """Have the queue read and take nothing; returns what was to be read."""
+        """Make the selection read the queue with room for none; return the read."""
         self.selection.new_mail()
         needs = self.selection.next(0)
         assert isinstance(needs, NeedsRead)
@@ -75,12 +75,12 @@ class World:
     def goes_round(
         self, domains: Sequence[str], *, bulk: Sequence[str] = (), found: Sequence[Due] = ()
     ) -> None:
-        """Have a round begin over these destinations."""
+        """Begin a round over these destinations."""
         lanes = {PERSON: domains, BULK: bulk}
         self.reads(QueueSnapshot(None, Newest(), {}, found, lanes))
 
     def visits(self) -> Sequence[Visit]:
-        """The destinations to be read next, [] if none is: nothing is brought by that."""
+        """Return the destinations to read next, [] if there are none; the read returns nothing."""
         needs = self.selection.next(100)
         if isinstance(needs, Selected):
             return []
@@ -88,11 +88,11 @@ class World:
         return needs.visits
 
     def rests(self) -> bool:
-        """Whether there is nothing to read."""
+        """Whether no read is needed."""
         return isinstance(self.selection.next(100), Selected)
 
     def takes(self, room: int = 100) -> list[Due]:
-        """The deliveries that are selected without another read."""
+        """Return the selected deliveries; a needed read returns nothing."""
         found = self.selection.next(room)
         if isinstance(found, NeedsRead):
             found = self.selection.resume(found, EMPTY, room)
@@ -176,7 +176,7 @@ def test_as_many_again_are_taken_ahead_for_a_quick_destination() -> None:
     world.sees(mail(20, "b"), mail(20, "c", start=21))
     taken = world.takes()
     assert sorted(due.domain for due in taken) == ["b"] * 2 * WINDOW + ["c"] * WINDOW
-    # Others first get what they may have at once.
+    # First the windows of all destinations, then the look-ahead.
     assert sorted(due.domain for due in taken[: 2 * WINDOW]) == ["b"] * WINDOW + ["c"] * WINDOW
 
 
@@ -206,11 +206,11 @@ def test_destinations_of_which_too_little_is_known_are_read() -> None:
     world = World()
     world.goes_round(["b", "c"], bulk=["b"], found=mail(WINDOW, "b"))
     needs = world.reads(EMPTY)
-    # Enough is known for interactive mail to b; bulk has one slot less there.
+    # Enough interactive mail to b is cached; bulk has one slot less there.
     assert needs.visits == [Visit(BULK, "b", None), Visit(PERSON, "c", None)]
     assert world.reads(EMPTY).visits == []
     world.selection.completed("b")
-    again = world.selection.next(100)  # which takes what is known
+    again = world.selection.next(100)  # takes the cached deliveries
     assert isinstance(again, NeedsRead)
     assert again.visits == [Visit(PERSON, "b", None)]
 
@@ -234,7 +234,7 @@ def test_the_newest_mail_is_kept_for_a_full_window() -> None:
     attempts = world.begins(*mail(WINDOW, "b", start=90))
     world.sees(mail(5, "b"), newest=mail(1, "b", start=11, fresh=True))
     world.ends(attempts[0])
-    # Of the others nothing was kept: they come again with the next visit.
+    # The others were not cached: the next visit reads them again.
     assert [due.id for due in world.takes()] == [11]
 
 
@@ -264,7 +264,7 @@ def test_a_delivery_for_a_dead_destination_is_a_probe() -> None:
 
 
 def rested(world: World) -> World:
-    """One that has been round its destinations and found nothing new."""
+    """Let the selection complete a round without new deliveries."""
     world.goes_round([])
     assert world.rests()
     return world
@@ -278,7 +278,7 @@ def test_the_queue_is_read_after_new_mail_and_at_each_poll() -> None:
     found = world.selection.next(100)
     assert isinstance(found, NeedsRead)
     assert (found.around, found.round_due) == (True, False)
-    assert world.rests()  # asked for once
+    assert world.rests()  # read once
     world.monotonic.now += 0.1
     found = world.selection.next(100)
     assert isinstance(found, NeedsRead)
@@ -288,20 +288,20 @@ def test_the_queue_is_read_after_new_mail_and_at_each_poll() -> None:
 def test_a_read_that_failed_is_due_again_with_its_round() -> None:
     world = rested(World())
     world.monotonic.now += POLL
-    assert isinstance(world.selection.next(100), NeedsRead)  # and the database was away
+    assert isinstance(world.selection.next(100), NeedsRead)  # the database was away
     found = world.selection.next(100)
     assert isinstance(found, NeedsRead)
     assert found.round_due
 
 
 def test_more_new_mail_than_a_read_brings_is_gone_round_for_at_once() -> None:
-    # A burst: what lies behind the newest must not wait for the next poll.
+    # A burst: mail beyond the newest must not wait for the next poll.
     world = rested(World())
     world.sees(newest=mail(NEWEST - 1, "b", fresh=True))
     world.begins(*world.takes())
     assert world.rests()
     world.sees(newest=mail(NEWEST, "b", start=10, fresh=True))
-    assert world.rests()  # some of it was there: all that came since was read
+    assert world.rests()  # overlap with the last read: all new mail was read
     world.sees(newest=mail(NEWEST, "b", start=1000, fresh=True))
     found = world.selection.next(100)
     assert isinstance(found, NeedsRead)
@@ -341,10 +341,10 @@ def test_there_is_more_to_read_until_the_round_is_over() -> None:
 
 
 class Machine(RuleBasedStateMachine):
-    """A queue of some senders and destinations, delivered by selections until all is gone.
+    """A queue of some senders and destinations, delivered by selections until it is empty.
 
-    Whatever happens: room, windows and the share of bulk hold, each delivery is selected once, and
-    all that waits comes in the end.
+    In any sequence: room, windows and the share of bulk hold, each delivery is selected once, and
+    all waiting mail is selected in the end.
     """
 
     ROOM = 6
@@ -380,11 +380,11 @@ class Machine(RuleBasedStateMachine):
         found = world.selection.next(room)
         if isinstance(found, NeedsRead):
             if away:
-                return  # the database is: what was selected before is read again
+                return  # the database is away: earlier selections are read again
             found = world.selection.resume(found, self._read(found), room)
         assert len(found.deliveries) <= room
         for due in found.deliveries:
-            del self.queue[due.id]  # once alone
+            del self.queue[due.id]  # only once
         self.attempts += world.begins(*found.deliveries)
 
     def _read(self, needs: NeedsRead) -> QueueSnapshot:

@@ -1,4 +1,4 @@
-"""Slots of a destination: so many at once, interactive first, nobody left waiting for nothing."""
+"""Slots of a destination: limited to the window, interactive first, each attempt answered."""
 
 import asyncio
 from contextlib import suppress
@@ -13,7 +13,7 @@ PERSON, BULK = Traffic.PERSON, Traffic.BULK
 
 
 class World:
-    """The slots of destination "b", and who got one or was refused, in order."""
+    """Slots of destination "b"; records in order which attempts got a slot or a refusal."""
 
     def __init__(self, width: int) -> None:
         self.width = width
@@ -23,7 +23,7 @@ class World:
         self.seen: list[tuple[str, bool]] = []
 
     async def come(self, name: str, traffic: Traffic = PERSON) -> "asyncio.Task[None]":
-        """An attempt wants a slot."""
+        """Begin an attempt that wants a slot."""
 
         async def enter() -> None:
             self.seen.append((name, await self.slots.acquire("b", traffic, at_once=False)))
@@ -33,7 +33,7 @@ class World:
         return task
 
     async def leave(self) -> None:
-        """An attempt with a slot is done."""
+        """End an attempt that has a slot."""
         self.slots.release("b")
         await asyncio.sleep(0)
 

@@ -1,4 +1,4 @@
-"""An iteration of delivery takes as many round trips as are written here, on both databases."""
+"""Round trips of an iteration's transaction: the exact number, on both databases."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,9 +19,9 @@ from tests.support.delivery.queued import rows
 
 @contextmanager
 def writing(database: Database) -> Iterator[list[str]]:
-    """The statements of transactions that write, in their order; not the bodies that come after.
+    """Collect the statements of writing transactions, in order; not the later reads of bodies.
 
-    Each is a round trip on PostgreSQL, however many rows it is for.
+    Each is a round trip on PostgreSQL, whatever its number of rows.
     """
     seen: list[str] = []
 
@@ -38,8 +38,8 @@ def writing(database: Database) -> Iterator[list[str]]:
 
 
 def commit(office: Office, writes: PendingWrites) -> tuple[list[str], Sequence[State | None]]:
-    """One iteration's commit: its statements, and the states of the results' deliveries."""
-    # Not just after an outage, when what is leased is looked for first.
+    """Commit one iteration; return its statements and the states of the results' deliveries."""
+    # After the grace period of an outage: during it, existing leases are looked up first.
     running = iter([0.0, GRACE_SECONDS])
     lapses = Lapses(lambda: next(running))
     committer = office.committer(lambda: LATER, lapses)
@@ -60,7 +60,7 @@ def test_what_arrived_and_what_comes_next_take_nine_statements(office: Office, c
     results: list[AttemptResult] = [ended(office.send(), DELIVERED) for _ in range(count)]
     seen, states = commit(office, pending(results, wanted=waiting(office, count)))
     assert states == [State.DELIVERED] * count
-    # Four for what arrived, five for what is taken on.
+    # Four for the results, five for the new leases.
     assert [one.split()[0] for one in seen] == [
         "SELECT", "SELECT", "DELETE", "DELETE",
         "SELECT", "SELECT", "UPDATE", "SELECT", "SELECT",

@@ -1,4 +1,4 @@
-"""The database is lost during a courier's commit: it was made, and the courier does not know."""
+"""Lost connection during a courier's commit: committed, but the courier does not know."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def world(tmp_path: Path, database: Database) -> Iterator[World]:
 def deafen(
     monkeypatch: pytest.MonkeyPatch, which: Callable[[PendingWrites], bool]
 ) -> list[PendingWrites]:
-    """Make the first matching commit without confirming it; returns the writes concerned."""
+    """Commit the first matching transaction without confirmation; return its writes."""
     commit, lost = TurnCommitter.commit, list[PendingWrites]()
 
     def unheard(self: TurnCommitter, writes: PendingWrites) -> Committed:
@@ -44,7 +44,7 @@ async def test_a_lease_that_was_not_heard_of_is_given_back_at_once(
     lost = deafen(monkeypatch, lambda writes: bool(writes.wanted))
     put(world.store.database, "a.mssante.fr")
     async with world.running():
-        # Without waiting half an hour for the end of the lease: time stands still here.
+        # At once, not at the end of the lease after half an hour: time stands still here.
         await until(lambda: rows(world.store.database) == {})
     assert len(lost) == 1
     ((at, claim),) = world.tried
@@ -54,7 +54,7 @@ async def test_a_lease_that_was_not_heard_of_is_given_back_at_once(
 async def test_an_outcome_that_was_not_heard_of_stands(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A message that the peer accepted and the queue no longer has is not sent again.
+    # A message accepted by the peer, and no longer in the queue, is not sent again.
     lost = deafen(monkeypatch, lambda writes: bool(writes.results))
     database = world.store.database
     put(database, "a.mssante.fr")

@@ -1,4 +1,4 @@
-"""Attempts that do not go on are ended, and it is said where they were."""
+"""Watchdog: aborts attempts without progress, and logs their phase."""
 
 import asyncio
 

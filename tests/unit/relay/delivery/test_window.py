@@ -1,4 +1,4 @@
-"""The window of a destination, its death and its probes."""
+"""Window of a destination, its death and its probes."""
 
 from datetime import datetime, timedelta
 
@@ -85,7 +85,7 @@ def test_what_others_know_counts(dead_until: datetime | None) -> None:
 
 
 class Destinations(RuleBasedStateMachine):
-    """Whatever happens, a destination is not hammered, and is never lost for good."""
+    """In any sequence, a destination is not hammered, and never stays dead for ever."""
 
     def __init__(self) -> None:
         super().__init__()

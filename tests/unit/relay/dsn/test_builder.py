@@ -1,4 +1,4 @@
-"""Delivery reports (RFC 3461 §5, RFC 3464, RFC 6522, RFC 6533): exact."""
+"""DSNs to the octet (RFC 3461 §5, RFC 3464, RFC 6522, RFC 6533)."""
 
 import email
 from dataclasses import replace
@@ -146,7 +146,7 @@ def test_recipients_are_named_with_their_types(
             "Status": "2.1.5",
         }
     ]
-    assert report.words.count(f"\r\n  {address}\r\n") == 2  # in French and in English
+    assert report.words.count(f"\r\n  {address}\r\n") == 2  # once in French, once in English
     assert report.header["From"] == "<postmaster@a.mssante.fr>"
 
 
@@ -245,7 +245,7 @@ def test_a_boundary_in_the_original_is_not_ours() -> None:
 
 
 def test_a_sender_in_utf8_is_written_as_it_is() -> None:
-    # RFC 6532 §3; such a message came with SMTPUTF8, and the report goes with it
+    # RFC 6532 §3: the message came with SMTPUTF8, so the DSN is sent with it
     octets = made(replace(FACTS, to="hélène@b.fr", smtputf8=True))
     assert octets.split(b"\r\n")[1] == "To: <hélène@b.fr>".encode()
 

@@ -1,4 +1,4 @@
-"""Quoted-printable in reports, written by ourselves for a fault of the library."""
+"""Quoted-printable in DSNs: our own code, because of a fault in the library."""
 
 import binascii
 

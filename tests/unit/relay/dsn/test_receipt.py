@@ -65,7 +65,7 @@ def test_the_message_is_streamed_between_opening_and_closing(tmp_path: Path) -> 
         mailbox_id=7,
         original=message(),
     )
-    assert alive[-1]  # most of it had left memory before its end came
+    assert alive[-1]  # most chunks were freed before the end
     assert draft.size > 40 * 99_000
     read = read_report(content(report.draft))
     assert read.original_type == "message/rfc822"

@@ -49,7 +49,7 @@ def result(
 
 
 def changed(one: RecipientResult, **facts: Any) -> RecipientResult:
-    """The same with other facts, be they the recipient's, the outcome's or its own."""
+    """Copy a result with other facts: of the recipient, of the outcome, or its own."""
     parts: dict[str, Any] = {
         "recipient": replace(one.recipient, **_of(one.recipient, facts)),
         "outcome": replace(one.outcome, **_of(one.outcome, facts)),
@@ -100,7 +100,7 @@ def noticed(original: Original, *became: RecipientResult) -> ReportFacts | None:
     ("became", "action"),
     [
         (DELIVERED, Action.RELAYED),
-        (HANDED_ON, None),  # the peer reports itself, RFC 3461 §5.2.1
+        (HANDED_ON, None),  # the peer sends the DSN itself, RFC 3461 §5.2.1
         (HERE, Action.DELIVERED),
         (REFUSED, Action.FAILED),
         (LATE, Action.DELAYED),
@@ -129,7 +129,7 @@ def test_senders_hear_of_what_they_asked_for(
         replace(ORIGINAL, sender=None, header=DSN),
         replace(ORIGINAL, sender=None, header=MDN),
         replace(ORIGINAL, header=DSN),
-        replace(ORIGINAL, header=MDN),  # against RFC 8098 §3, but some programs do so
+        replace(ORIGINAL, header=MDN),  # forbidden by RFC 8098 §3, but some programs do so
     ],
     ids=["null", "empty", "dsn", "mdn", "dsn-with-sender", "mdn-with-sender"],
 )
@@ -152,7 +152,7 @@ def test_reports_are_never_answered(
         b"Content-Type: multipart/report; report-type=feedback-report\r\n",  # RFC 5965
         b"Content-Type: text/plain; report-type=delivery-status\r\n",
         b"X: multipart/report\r\nSubject: Content-Type: multipart/report\r\n",
-        b"Disposition-Notification-To: <dr@a.fr>\r\n",  # asks for an MDN, but is none
+        b"Disposition-Notification-To: <dr@a.fr>\r\n",  # a request for an MDN, not an MDN
     ],
 )
 def test_all_other_mail_is_answered(header: bytes) -> None:
@@ -211,14 +211,14 @@ def test_notify_is_kept_as_text_and_read_back() -> None:
 @pytest.mark.parametrize(
     ("became", "status", "diagnostic", "cause"),
     [
-        # No answer at all.
+        # No reply.
         (("mx.b.fr: Connection refused", "connection"), "4.4.1", "x-mssante", Cause.UNREACHABLE),
-        # The banner, EHLO and STARTTLS, refused: the host may change its mind.
+        # Banner, EHLO or STARTTLS refused: may pass, so not permanent.
         (("mx.b.fr: 554 5.3.2 No service", "connection"), "5.3.2", "smtp", Cause.OTHER),
         (("mx.b.fr: 421 4.3.2 Busy", "connection"), "4.3.2", "smtp", Cause.OTHER),
         (("mx.b.fr offers no STARTTLS", "no-starttls"), "4.7.4", "x-mssante", Cause.UNSAFE),
         (("mx.b.fr: TLS failed: alert", "tls"), "4.7.5", "x-mssante", Cause.UNSAFE),
-        # The certificate.
+        # Certificate.
         (("server refused by rule name: x", "server-name"), "4.7.5", "x-mssante", Cause.UNSAFE),
         # MAIL, RCPT, DATA, and the end of the message.
         ("550 5.7.1 Sender not listed", "5.7.1", "smtp", Cause.REFUSED),
@@ -229,12 +229,12 @@ def test_notify_is_kept_as_text_and_read_back() -> None:
         ("554 5.6.0 Virus found", "5.6.0", "smtp", Cause.FORM),
         ("421 4.4.2 Too slow", "4.4.2", "smtp", Cause.UNREACHABLE),
         ("550 no enhanced code", "5.0.0", "smtp", Cause.OTHER),
-        # Garbage, silence, and an end in the middle.
+        # Malformed reply, timeout, closed connection.
         (("mx.b.fr: Malformed SMTP response", "connection"), "4.4.1", "x-mssante",
          Cause.UNREACHABLE),
         (("the conversation took too long", "timeout"), "4.4.2", "x-mssante", Cause.UNREACHABLE),
         (("mx.b.fr: Connection lost", "connection"), "4.4.1", "x-mssante", Cause.UNREACHABLE),
-        # Before a host was asked.
+        # Before any connection.
         (("MX of b.fr could not be found", "no-route"), "4.4.4", "x-mssante", Cause.UNREACHABLE),
         (("b.fr is not on the white list now", "not-listed"), "4.7.1", "x-mssante",
          Cause.NOT_LISTED),
@@ -322,7 +322,7 @@ def test_several_fates_share_a_report_and_those_nobody_asked_for_are_left_out() 
     assert report.recipients[0]["Original-Recipient"] == "rfc822;old+r@b.fr"
     assert report.message["Original-Envelope-Id"] == "QQ1"
     assert report.header["To"] == "<dr@a.fr>"
-    assert report.header["From"] == "<postmaster@a.fr>"  # ours: the peer's would be a forgery
+    assert report.header["From"] == "<postmaster@a.fr>"  # ours; the peer's would be a forgery
     assert report.header["Message-ID"] == "<id1@smtp.a.fr>"
     assert report.original == LETTER
 
@@ -432,5 +432,5 @@ def test_a_notice_of_a_notice_is_not_sent() -> None:
 
 
 def test_the_postmaster_hears_even_of_those_marked_never() -> None:
-    # RFC 3461 §6.1: a report's own NOTIFY is NEVER, and the notice goes to nobody's sender
+    # RFC 3461 §6.1: NOTIFY of a DSN is NEVER; a notice has no sender to notify
     assert noticed(replace(ORIGINAL, sender=None), changed(REFUSED, notify="NEVER")) is not None

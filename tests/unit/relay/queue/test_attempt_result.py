@@ -1,4 +1,4 @@
-"""What an attempt means for recipients and their senders."""
+"""Result of an attempt: groups of recipients, and DSNs due to their senders."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -36,7 +36,7 @@ def at(age: timedelta, *, told: bool = False) -> AttemptResult:
         (4 * HOUR - timedelta(seconds=1), (), ()),
         (4 * HOUR, (), (Z,)),
         (120 * HOUR - timedelta(seconds=1), (), (Z,)),
-        (120 * HOUR, (Z,), ()),  # who is told that it failed need not be told that it is late
+        (120 * HOUR, (Z,), ()),  # failed or expired: no delay report as well
     ],
 )
 def test_who_waits_is_late_after_four_hours_and_expired_after_five_days(

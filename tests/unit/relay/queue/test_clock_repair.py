@@ -30,7 +30,7 @@ WAITS = Waits.of(RETRY, WindowPolicy().probing, PROBE, LEASE)
 
 
 class Told:
-    """Records the journal's events."""
+    """Collects the journal's events."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
@@ -46,7 +46,7 @@ def mender(database: Database, told: Told | None = None, *, proven: bool = True)
 
 
 def test_the_longest_waits() -> None:
-    # Four hours after an unknown outcome, and a fifth more.
+    # Longest wait after an unknown outcome: four hours and 20 % jitter.
     assert Waits(timedelta(minutes=288), timedelta(minutes=12), timedelta(minutes=30)) == WAITS
 
 
@@ -108,7 +108,7 @@ def test_what_can_be_is_left_alone(
 def test_a_clock_that_is_not_proven_makes_nothing_older(
     database: Database, state: str, column: str
 ) -> None:
-    # If the clock were behind, all mail would expire and be returned or removed once it is right.
+    # If this clock were behind, mail would expire, or be removed, once the clock is right again.
     columns = {"due": NOW, column: NOW + SIXTY}
     put(database, Letter(state=state, columns=columns))
     before, told = rows(database), Told()
@@ -124,8 +124,8 @@ def test_leases_of_other_machines_are_judged_by_a_clock_of_the_database_alone(
     several: bool,
     becomes: timedelta,
 ) -> None:
-    # Their attempts are under way, and this machine's clock may be the wrong one.  With one clock
-    # for all, their holders renew them in half of their present life.
+    # SQLite: attempts of other machines may be in flight, and this machine's clock may be wrong.
+    # PostgreSQL: one clock for all machines; the owners renew these leases at half their length.
     monkeypatch.setattr(Database, "several", property(lambda _: several))
     until = NOW + SIXTY
     for owner in ("node2:1", "nod_:1"):

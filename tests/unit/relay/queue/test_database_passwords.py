@@ -1,4 +1,4 @@
-"""Passwords of a database: any works, in pool and listener, and none is ever shown."""
+"""Passwords of a database: every password works, in pool and listener, and none is ever shown."""
 
 import asyncio
 import traceback
@@ -17,7 +17,7 @@ from relay.queue.wakeup import listen
 from tests.support.db.own_server import make_role, set_password
 from tests.support.db.postgresql import Server
 
-_WORD = "Pfirsich"  # part of every password, to be searched for
+_WORD = "Pfirsich"  # part of every password, searched for in all output
 _TEXTS = st.text(
     st.characters(codec="utf-8", categories=("L", "N", "P", "S", "Zs"))
     | st.sampled_from(list(" \t\n'\"\\@%:/?#&=+,[]{}$;`|~ééžї")),
@@ -58,7 +58,7 @@ def test_any_password_is_taken(own_server: Server, role: str, password: str) -> 
 
 
 def said(url: str) -> str:
-    """All output about a URL that does not work, with tracebacks and logs."""
+    """Collect all output about a URL that does not work, with tracebacks and logs."""
     told = ""
     try:
         with closing(Database(url)) as database, database.read():

@@ -1,4 +1,4 @@
-"""Due deliveries, found without a walk through the table: the plans of both databases."""
+"""Due deliveries, found without a full table scan: query plans of both databases."""
 
 import re
 from collections import Counter
@@ -66,8 +66,8 @@ def test_senders_come_in_turns_of_a_few(database: Database) -> None:
             after = turn.last
     assert turns == [
         {"": 2, "x@a.mssante.fr": 2},
-        {"y@a.mssante.fr": 3},  # the last sender alone gets the rest of the others
-        {"": 2, "x@a.mssante.fr": 2},  # from the start again
+        {"y@a.mssante.fr": 3},  # the last sender gets the unused share of the others
+        {"": 2, "x@a.mssante.fr": 2},  # again from the start
     ]
 
 
@@ -81,7 +81,7 @@ def test_held_failed_and_later_mail_is_not_seen(database: Database) -> None:
     with database.read() as connection:
         left = newest(connection, NOW, 100)
         assert {one.traffic for one in left.found} == {BULK}
-        # Held deliveries are among the rows that were read.
+        # Held deliveries are among the rows read.
         assert left.numbers - {one.id for one in left.found} == set(keys[::3])
         for domain in destinations_with_mail(connection, PERSON):
             turn = due_by_sender(
@@ -105,7 +105,7 @@ def test_new_mail_is_the_first_of_the_newest(database: Database) -> None:
 def found_overdue(
     database: Database, at: datetime, *, limit: int = 15, most: int = 15
 ) -> list[int]:
-    """The result of a whole round, step by step."""
+    """Return the result of a whole scan, step by step."""
     keys, after = [], 0
     with database.read() as connection:
         while True:
@@ -136,7 +136,7 @@ def test_late_mail_is_found_once_by_number_whatever_the_steps(
 
 
 def test_what_was_given_a_new_life_does_not_hide_what_comes_behind_it(database: Database) -> None:
-    # Tried again by hand after a failure: young, under an old number.
+    # Retried by hand after a failure: new `created_at`, old number.
     fill(database, BACKLOG, at=NOW - HOUR)
     mark(database, deliveries.c.id <= 30, created_at=NOW)
     assert len(found_overdue(database, NOW, limit=5)) == 9
@@ -199,7 +199,7 @@ def test_mail_is_given_up_for_a_death_found_lately_alone(
 
 @contextmanager
 def statements(database: Database) -> Iterator[list[tuple[str, Any]]]:
-    """Every statement run in this block, with its parameters."""
+    """Collect all statements run in this block, with their parameters."""
     seen: list[tuple[str, Any]] = []
 
     def note(*facts: object) -> None:
@@ -243,7 +243,7 @@ LOOKS: list[Callable[[Connection], object]] = [
 
 @pytest.fixture
 def backlog(database: Database) -> Database:
-    """Enough rows to make a plan for few rows a bad one, a quarter for dead destinations."""
+    """Fill the queue: so many rows that a bad plan shows; a quarter for dead destinations."""
     lanes = [
         (traffic, f"d{domain}.mssante.fr", f"s{sender}@a.mssante.fr", 10)
         for traffic in ("person", "bulk")
@@ -251,7 +251,7 @@ def backlog(database: Database) -> Database:
         for sender in range(25)
     ]
     fill(database, lanes)
-    if database.url.get_backend_name() == "postgresql":  # autovacuum does it in production
+    if database.url.get_backend_name() == "postgresql":  # in production by autovacuum
         with database.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
     return database
@@ -263,7 +263,7 @@ def test_no_look_and_no_claim_walks_through_the_table(backlog: Database, dialect
             look(connection)
     explain = "EXPLAIN QUERY PLAN " if dialect == "sqlite" else "EXPLAIN "
     walks = re.compile(r"SCAN deliver\w*(?! USING (COVERING )?INDEX)|Seq Scan on deliveries")
-    # PostgreSQL sorts if a lane has few rows; SQLite does not know that they are few.
+    # PostgreSQL sorts if a destination has few rows; SQLite does not know that they are few.
     sorts = re.compile(r"TEMP B-TREE|ix_deliveries_state_due_id \(state=\? AND due<\?\)")
     queries = [(sql, values) for sql, values in seen if "deliver" in sql]
     assert len(queries) >= len(LOOKS)

@@ -1,7 +1,7 @@
-"""After a fail-over to a standby that lagged, numbers are given again: no new mail is lost by it.
+"""Fail-over to a standby that lagged: numbers are given again, and no new mail is lost.
 
-The standby is a copy of the database at an earlier moment, put in its place like PostgreSQL's
-fail-over: under the same address, with the connections cut.  A courier lives through it.
+The standby is a copy of the database at an earlier time.  It replaces the database as in a
+fail-over of PostgreSQL: same address, connections cut.  A courier runs on through it.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ PUT_OFF = Outcome(State.WAITING, "451 4.3.0 later")
 
 
 class Standby:
-    """Takes copies of a database, and puts one in its place."""
+    """Copies a database, and replaces the database by a copy."""
 
     def __init__(self, database: Database, postgres: PostgresServer | None) -> None:
         self._url = database.url
@@ -51,7 +51,7 @@ class Standby:
         """Copy the state to the standby; later commits are its lag."""
         name = str(self._url.database)
         if self._postgres is None:
-            self._database.close()  # empties the log into the file
+            self._database.close()  # writes the log into the file
             shutil.copyfile(name, f"{name}-standby")
             return
         self._cut()
@@ -59,7 +59,7 @@ class Standby:
         self._connect()
 
     def promote(self) -> None:
-        """Put the standby in the place of the lost primary."""
+        """Replace the lost primary by the standby."""
         name = str(self._url.database)
         if self._postgres is None:
             self._database.close()
@@ -78,7 +78,7 @@ class Standby:
             connection.execute(ended, (self._url.database,))
 
     def _connect(self) -> None:
-        """Find out that connections were cut, like the next user of the pool."""
+        """Let the pool notice the cut connections."""
 
         def again() -> bool:
             with suppress(StoreUnavailable), self._database.read() as connection:
@@ -96,10 +96,10 @@ def standby(dialect: str, database: Database, request: pytest.FixtureRequest) ->
 
 
 class Failed(Office):
-    """An office whose database has failed over under a live courier.
+    """An office after a fail-over of the database under a running courier.
 
-    `old` are deliveries leased from the lost primary; `new` those leased since, under the same
-    numbers.
+    `old`: deliveries leased on the lost primary.  `new`: deliveries leased afterwards, with the
+    same numbers.
     """
 
     def __init__(self, folder: Path, database: Database, standby: Standby, count: int) -> None:
@@ -120,7 +120,7 @@ class Failed(Office):
         return self.committer(lambda: LATER).commit(writes)
 
     def is_whole(self) -> bool:
-        """Whether the new deliveries are there, under their leases, with all waiting recipients."""
+        """Whether the new deliveries exist, under their leases, with all waiting recipients."""
         there = rows(self.store.database)
         return [there[one.id].lease_token for one in self.new] == [one.token for one in self.new]
 
@@ -137,7 +137,7 @@ def failed(tmp_path: Path, database: Database, standby: Standby) -> Iterator[Fai
 def test_the_end_of_an_old_attempt_settles_no_new_delivery(
     failed: Failed, outcome: Outcome, count: int
 ) -> None:
-    # A single delivery is settled by itself; deliveries that succeeded together by one batch.
+    # A single delivery is settled alone; several successful deliveries are settled in bulk.
     committed = failed.commit(pending([ended(one, outcome) for one in failed.old[:count]]))
     assert states(committed) == [None] * count
     assert told(committed) == set()
@@ -146,7 +146,7 @@ def test_the_end_of_an_old_attempt_settles_no_new_delivery(
 
 
 def test_an_old_attempt_and_a_new_one_end_together(failed: Failed) -> None:
-    # Same number: each keeps its own result and its own DSN.
+    # Same number: each delivery keeps its own result and DSN.
     both = [
         *(ended(one, REFUSED) for one in failed.old),
         *(ended(o, DELIVERED) for o in failed.new),
@@ -169,7 +169,7 @@ def test_an_old_lease_is_neither_renewed_nor_given_back_in_the_name_of_a_new_one
 
 
 def test_a_probe_is_of_the_domain_that_the_delivery_has_now(failed: Failed) -> None:
-    # Its number was that of mail for a dead destination: no probe is sent to a live one.
+    # The number belonged to mail for a dead destination: a live destination gets no probe.
     failed.commit(pending(unattempted=[one.lease for one in failed.new]))
     key = failed.new[1].id
     committed = failed.commit(pending(wanted=[Lease(key, new_token())], probes=[key]))
@@ -211,7 +211,7 @@ def test_what_an_operator_looked_for_is_not_another_delivery_by_now(
 
 
 def test_a_number_known_for_another_destination_is_known_anew() -> None:
-    # Otherwise mail for a live destination would wait until the dead one works again.
+    # Otherwise mail for a live destination would wait until the dead destination works again.
     ready = ReadyQueue()
     old, new = (Due(7, Traffic.PERSON, name, "s@a", fresh=True) for name in ("dead", "alive"))
     assert ready.add([old]) == ready.add([new]) == 1
@@ -234,7 +234,7 @@ async def test_a_courier_lives_through_a_failover_and_loses_nothing(
     held = list[Claim]()
 
     async def deliver(claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
-        """Old deliveries arrive late, new ones do not arrive for now."""
+        """Deliver old deliveries late; defer new deliveries."""
         progress.step("answer")
         held.append(claim)
         await go_on.wait()

@@ -20,14 +20,14 @@ def rule(**patterns: str) -> HoldRule:
         ({}, True),
         ({"domain": "b.mssante.fr"}, True),
         ({"domain": "B.MSSante.fr"}, True),
-        ({"domain": "bxmssante.fr"}, False),  # a dot is a dot
-        ({"domain": "mssante.fr"}, False),  # the whole must match
+        ({"domain": "bxmssante.fr"}, False),  # a dot is no wildcard
+        ({"domain": "mssante.fr"}, False),  # the whole value must match
         ({"domain": "*.mssante.fr"}, True),
         ({"domain": "?.mssante.fr"}, True),
         ({"domain": "??.mssante.fr"}, False),
         ({"sender": "labo@*"}, True),
         ({"sender": "[l]abo@*"}, False),
-        ({"recipient": "y@*"}, True),  # one is enough
+        ({"recipient": "y@*"}, True),  # one recipient is enough
         ({"recipient": "z@*"}, False),
         ({"mailbox_type": "APP"}, True),
         ({"mailbox_type": "PER"}, False),

@@ -1,4 +1,4 @@
-"""Leases that ended while the database was down: an accepted message is not sent again."""
+"""Leases that lapsed while the database was down: an accepted message is not sent again."""
 
 import asyncio
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ OUTAGE = timedelta(minutes=40)
 
 
 class Slow(World):
-    """Its peers accept a message at once, and reply on demand."""
+    """A courier whose peers accept a message at once, and reply on demand."""
 
     def __init__(self, folder: Path, database: Database, answers: asyncio.Event) -> None:
         folder.mkdir()
@@ -56,7 +56,7 @@ async def test_an_outage_longer_than_leases_doubles_nothing(
         closing(Database(url_b)) as of_b,
     ):
         a, b = Slow(tmp_path / "a", of_a, first), Slow(tmp_path / "b", of_b, second)
-        b.lapses._until = float("-inf")  # it has been running for long
+        b.lapses._until = float("-inf")  # running for a long time
         async with a.running():
             put(database, "a.mssante.fr")
             await until(lambda: a.has_tried("0" * 32))
@@ -64,10 +64,10 @@ async def test_an_outage_longer_than_leases_doubles_nothing(
                 await until(lambda: b.lapses.count)
                 way_a.refuse()
                 way_b.refuse()
-                first.set()  # the peer's 250, which cannot be written down
+                first.set()  # the peer's 250, which cannot be recorded
                 await until(lambda: not b.lapses.count)
                 a.now = b.now = NOW + OUTAGE
-                way_b.mend()  # by chance the other machine is first
+                way_b.mend()  # the other machine happens to be first
                 put(database, "a.mssante.fr", number=1)
                 await until(lambda: b.has_tried("0" * 31 + "1"))
                 way_a.mend()

@@ -1,4 +1,4 @@
-"""Leases without an attempt that begins."""
+"""Leases without an attempt."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ HOUR = timedelta(hours=1)
 
 
 def test_what_is_held_is_not_leased_at_the_end_of_its_time(database: Database) -> None:
-    # Held after it was found overdue: it does not expire.
+    # Held after the scan found it: it does not expire.
     waits, held, without_body, failed, leased = put(
         database,
         Letter(),

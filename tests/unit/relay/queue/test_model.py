@@ -1,4 +1,4 @@
-"""The outbound queue on both databases: due work, leases, outcomes, and nothing lost."""
+"""Outbound queue on both databases: due mail, leases, outcomes; no delivery is lost."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -72,7 +72,7 @@ def finish(
 
 
 def other_lease(taken: Claim) -> Lease:
-    """Another lease of the same number."""
+    """Return another lease of the same number."""
     return Lease(taken.id, new_token())
 
 
@@ -115,7 +115,8 @@ def test_a_lapsed_lease_is_taken_over_and_the_late_result_is_dropped(database: D
 
 
 def test_the_attempt_counts_before_it_is_made(database: Database) -> None:
-    # A crash in the middle leaves the row with its next time set (docs/durability.md).
+    # A crash during the attempt leaves the row with the time of the next attempt
+    # (docs/durability.md).
     put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
     take(database)
     with database.read() as connection:
@@ -173,7 +174,7 @@ def test_a_restart_frees_the_leases_of_its_own_node_only(database: Database) -> 
 
 @pytest.mark.parametrize("count", [1, 300])
 def test_many_items_keep_their_own_recipients(database: Database, count: int) -> None:
-    # Rows go in by few statements: their generated keys must meet the right recipients.
+    # Rows are inserted in bulk: their generated keys must match the right recipients.
     message = Message("f" * 32, "", "0" * 64, 1, "", "local", "s", NOW)
     items = [
         QueueItem(message.id, f"d{n}.mssante.fr", (f"x@d{n}.mssante.fr",), False, NOW)
@@ -277,7 +278,7 @@ def test_the_probe_of_a_dead_destination_is_given_once(database: Database) -> No
 def test_a_death_that_nobody_probed_for_long_is_forgotten(
     database: Database, overdue: timedelta, known: tuple[int, datetime | None]
 ) -> None:
-    # The machine was off, or its clock jumped: the next try is an attempt, not a probe.
+    # The machine was off, or its clock jumped: the next delivery is an attempt, not a probe.
     with database.write() as connection:
         dead_until = NOW - overdue
         write_health(
@@ -362,7 +363,8 @@ def test_a_lease_keeps_others_away_though_the_next_attempt_is_due(database: Data
 
 
 def test_a_result_counts_for_its_own_message_alone(database: Database) -> None:
-    # After a fail-over its number may be another delivery's.  The token is the other safeguard.
+    # After a fail-over the number may belong to another delivery.  The token is the other
+    # safeguard.
     put(database, 1, "b.mssante.fr", "x@b.mssante.fr")
     (taken,) = take(database)
     other = replace(taken, message_id="f" * 32)

@@ -1,4 +1,4 @@
-"""Waiting between attempts (RFC 5321 §4.5.4.1): doubled up to the longest, with jitter."""
+"""Backoff (RFC 5321 §4.5.4.1): doubled up to the longest wait, with jitter."""
 
 from datetime import timedelta
 

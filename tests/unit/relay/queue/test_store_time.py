@@ -1,4 +1,4 @@
-"""Leases use PostgreSQL's clock: a machine with a wrong clock takes and leaves none wrongly."""
+"""Leases use PostgreSQL's clock: a machine with a wrong clock takes and keeps leases correctly."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ RETRY = RetryPolicy()
 
 @pytest.fixture
 def store_time_is_ours() -> None:
-    """Not here."""
+    """Override: these tests use the database's own clock."""
 
 
 def now() -> datetime:
@@ -37,7 +37,7 @@ def now() -> datetime:
 
 
 def take(database: Database, owner: str, wrong: timedelta) -> list[Claim]:
-    """The deliveries leased by a machine whose clock is wrong by `wrong`."""
+    """Lease deliveries on a machine whose clock is wrong by `wrong`."""
     with database.write() as connection:
         return claim(
             connection,
@@ -57,7 +57,7 @@ def put_due(database: Database) -> int:
 
 
 def lasts(database: Database) -> timedelta:
-    """The rest of the one lease, by the database."""
+    """Return the remaining time of the only lease, by the database's clock."""
     (row,) = rows(database).values()
     with database.read() as connection:
         at = server_clock(connection)

@@ -1,4 +1,4 @@
-"""A delivery whose body cannot be read: held with the reason if it is gone, else it waits."""
+"""Unreadable body: held with the reason if it is missing or damaged, else deferred."""
 
 import asyncio
 import hashlib
@@ -155,7 +155,7 @@ async def test_it_is_held_until_its_body_is_back(
 
 
 def events(sender: Sender) -> list[dict[str, str]]:
-    sender.attempts()  # what is to be read is written
+    sender.attempts()  # writes the journal before it is read
     files = sorted((sender.folder / "trace").rglob("*.jsonl"))
     lines = [line for path in files for line in path.read_text().splitlines() if line]
     return [json.loads(line) for line in lines]

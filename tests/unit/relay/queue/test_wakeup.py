@@ -1,4 +1,4 @@
-"""New mail wakes the listener: in other threads and processes, on both databases."""
+"""Wake-up: new mail wakes the listener in other threads and processes, on both databases."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ def queue_mail(database: Database) -> None:
 async def listening(database: Database) -> AsyncIterator[asyncio.Event]:
     heard = asyncio.Event()
     task = asyncio.create_task(listen(database.url, heard.set))
-    while not heard.is_set():  # the listener needs a moment to start
+    while not heard.is_set():  # until the listener is connected
         queue_mail(database)
         await asyncio.sleep(0.01)
     heard.clear()
@@ -62,7 +62,7 @@ def test_without_a_listener_nothing_waits(database: Database) -> None:
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 async def test_one_that_does_not_listen_holds_nobody_up(database: Database) -> None:
     async with listening(database) as heard:
-        # More than a pipe holds, while the event loop is kept from reading.
+        # More than a pipe can hold, while the event loop is blocked.
         for _ in range(70_000):
             notify_after_commit(database.url)
         async with asyncio.timeout(10):
@@ -106,7 +106,7 @@ async def test_a_broken_connection_is_made_anew(
         heard.clear()
         with database.write() as connection:
             assert connection.scalar(cut) == 1
-        await until(heard.is_set)  # on the new connection: mail may have come meanwhile
+        await until(heard.is_set)  # on the new connection: mail may have come in between
         heard.clear()
         queue_mail(database)
         await until(heard.is_set)
