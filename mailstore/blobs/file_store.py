@@ -5,7 +5,7 @@ Layout: `ROOT/ab/<64 hexadecimal digits>`, drafts in `ROOT/tmp/`. Files have the
 
 - A visible blob is whole and its content hashes to its name, even after a kill.
 - Once `seal` has returned a name, its blob survives a power cut: the draft is synced (fdatasync)
-  before its rename, and each directory above it (fan-out, root) after.
+  before its rename, its fan-out directory after; the root once fan-out directories are made.
 - The blob is not freed within the grace period after that.
 - Mode 0600: the directory entry is not yet synced; other processes must not reference the blob.
   Mode 0400: durable; any process may reference it.

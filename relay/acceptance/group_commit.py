@@ -2,11 +2,11 @@
 
 The order (docs/durability.md): bodies are synced and renamed into place, their folders synced, then
 one SQL transaction stores all rows of the group; only after its commit is any `250` sent.
-Messages that arrive during a commit form the next group, so a lone message never waits and a busy
-second shares its syncs.  Without more, busy sessions would split into two groups that alternate,
-and pay for twice as many commits.  So if the last group left `BUSY` or more messages in hand, the
-next group waits a moment until as many have arrived.  A fault of one message never fails the
-others.
+Messages that arrive during a commit form the next group, so a lone message does not wait and a busy
+second shares its syncs.  With that rule alone, busy sessions would split into two alternating
+groups, and pay for twice as many commits.  So if the last group left `BUSY` or more messages in
+hand, the next group waits a moment until as many have arrived.  A fault of one message never fails
+the others.
 """
 
 import asyncio

@@ -94,9 +94,9 @@ def claim(
     """Lease up to `limit` due deliveries; count the attempt and schedule the next one.
 
     Candidates: `among`, or else the deliveries due longest.  Never held mail, nor mail for a paused
-    or dead destination.  `wait(n)`: time from attempt n to the next.  `token(id)`: token for the
-    lease of a delivery.  `now` decides which deliveries are due; the clock of the database decides
-    about leases (`mailstore.db.store_time`).
+    or dead destination.  `wait(n)`: time from the lease for attempt n to the next attempt at the
+    earliest.  `token(id)`: token for the lease of a delivery.  `now` decides which deliveries are
+    due; the clock of the database decides about leases (`mailstore.db.store_time`).
     """
     if connection.scalar(_ALL_PAUSED) is not None:
         return []

@@ -25,7 +25,10 @@ class RetryPolicy:
     unknown_most: int = 4
 
     def wait(self, attempts: int, jitter: float) -> timedelta:
-        """Return the wait after attempt `attempts` (from 1); `jitter` in [0, 1) adds up to 20 %."""
+        """Return the wait from the lease for attempt `attempts` (from 1) to the next attempt.
+
+        `jitter` in [0, 1) adds up to 20 %.
+        """
         # Doublings needed to pass the longest wait; bounds the shift.
         enough = (self.longest // self.first).bit_length()
         doubled = self.first * (1 << min(attempts - 1, enough))

@@ -39,7 +39,7 @@ def _greet(session: Session, hostname: str) -> None:
 
 
 async def starttls(session: Session, _argument: str) -> None:
-    """Upgrade to TLS (RFC 3207); both sides forget all earlier commands."""
+    """Upgrade to TLS (RFC 3207); the name of an earlier EHLO is forgotten, not that it was said."""
     plain = session.outbound.transport
     plain.pause_reading()
     session.inbound.clear()

@@ -76,7 +76,7 @@ class PeerPolicy:
             self._stranger_clock = None
 
     async def identify(self, handshake: Handshake) -> None:
-        """Judge the certificate, count the session under its name, admit the peer or doubt it."""
+        """Judge the certificate, count the session under its name, admit it or not."""
         context, journal = self._context, self._journal
         version, cipher, der = handshake.version, handshake.cipher, handshake.certificate
         self.peer = Peer(version, cipher)  # TLS is on, whatever the verdict

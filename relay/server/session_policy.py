@@ -69,7 +69,7 @@ class SessionPolicy(Protocol):
         """Whether a recipient known to be open to all needs no check of its own."""
 
     def admit_receipt(self, parameters: RcptParameters) -> None:
-        """Return if the recipient may have the receipt that RCPT asks for."""
+        """Return if the quota has room for the receipt that RCPT asks for."""
 
     def admit_recipient(self, recipient: Recipient) -> None:
         """Return if the client may write to this recipient."""
