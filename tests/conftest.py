@@ -30,6 +30,7 @@ from tests.support.fixtures import (
 from tests.support.rules import needs
 from tests.support.rules.guard import guarded, refused
 from tests.support.rules.tiers import TIERS, file_tier, tier_of
+from tests.support.storage.kept_bodies import stored
 from tests.support.storage.object_server import object_server
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "server_context",
     "sqlite_template",
     "store_time_is_ours",
+    "stored",
 ]
 
 

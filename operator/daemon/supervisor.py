@@ -49,12 +49,8 @@ _log = structlog.get_logger(__name__)
 
 SUPERVISOR: Final = "supervisor"  # its role in events about waiting
 ROLES: Final = ("worker", "courier", "maintenance")  # in the order of their replacement
-START_ANSWER_SECONDS: Final = (
-    5.0  # timeout in seconds of the store check at start; then start anyway
-)
-RELOAD_ANSWER_SECONDS: Final = (
-    20.0  # timeout in seconds of the store check at a reload; then refuse it
-)
+START_ANSWER_SECONDS: Final = 5.0  # for the store check at start; then start anyway
+RELOAD_ANSWER_SECONDS: Final = 20.0  # for the store check at a reload; then refuse it
 _AS_BEFORE: Final = "the daemon goes on by the configuration before; reload again once it is back"
 
 # All other keys of [storage] say where mail is stored: a change would split the mail in two places.

@@ -272,14 +272,14 @@ from mailstore.db.database import Database
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.assembly.trust import open_archive, open_crls, open_trust
 from mssante_operator.lists import list_sharing
-from mssante_operator.lists.list_refresh import Refresher
+from mssante_operator.lists.list_refresh import ListRefresher
 from mssante_operator.settings.model import load
 
 when, config, url = sys.argv[1:]
 settings = load(Path(config))
 trust = open_trust(settings)
 at_hand = trust.with_crls(open_crls(settings, trust).current())
-refresher = Refresher(settings, open_archive(settings), at_hand)
+refresher = ListRefresher(settings, open_archive(settings), at_hand)
 refresher.check()
 publish = list_sharing.publish
 
@@ -289,7 +289,7 @@ def crash(*args, **more):
     os.kill(os.getpid(), signal.SIGKILL)
 
 list_sharing.publish = crash
-list_sharing.ListSharing(Database(url), refresher).look()
+list_sharing.ListSharing(Database(url), refresher).exchange()
 """
 
 

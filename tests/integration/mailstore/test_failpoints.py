@@ -17,11 +17,11 @@ ROOT = Path(__file__).parents[3]
 
 # Reaches a step three times, after another step.
 _CHILD = """
-from foundation.failpoints import reached
-reached("rows.begun")
+from foundation.failpoints import failpoint
+failpoint("rows.begun")
 for number in range(3):
     print(number, flush=True)
-    reached("rows.inserted")
+    failpoint("rows.inserted")
 """
 _PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {_CHILD!r}])"
 
@@ -43,7 +43,7 @@ def test_every_step_is_somewhere_and_no_other() -> None:
         for folder in ("mailstore", "relay", "operator", "foundation")
         for path in (ROOT / folder).rglob("*.py")
     ]
-    named = {name for source in sources for name in re.findall(r'reached\("(.+?)"\)', source)}
+    named = {name for source in sources for name in re.findall(r'failpoint\("(.+?)"\)', source)}
     assert named == {*STEPS, *DELIVERY_STEPS}
 
 

@@ -110,7 +110,7 @@ def test_a_blocked_event_loop_is_told_of_with_its_stack(
         [told] = daemon.events("process.silent")
         assert (told["role"], told["pid"]) == ("worker", worker)
         functions = [frame.split()[1] for frame in told["stack"]]
-        assert functions[:2] == ["_hang", "_strike"]
+        assert functions[:2] == ["_hang", "_crash"]
         assert told["stack"][0].startswith("foundation/failpoints.py:")
         assert any(frame.startswith("relay/server/session.py:") for frame in told["stack"])
         assert told["threads"]

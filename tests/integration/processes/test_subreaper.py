@@ -35,7 +35,7 @@ async def test_the_signal() -> None:
 ORPHAN = """
 import asyncio, os, signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-from mssante_operator.daemon.subreaper import Process, adopt_orphans
+from mssante_operator.daemon.subreaper import ChildProcess, adopt_orphans
 adopt_orphans()
 reading, writing = os.pipe()
 starter = os.fork()
@@ -48,7 +48,7 @@ if not starter:
 os.waitpid(starter, 0)
 
 async def wait():
-    return await Process(int(os.read(reading, 100))).wait()
+    return await ChildProcess(int(os.read(reading, 100))).wait()
 
 print(asyncio.run(wait()))
 """

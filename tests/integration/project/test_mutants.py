@@ -36,6 +36,7 @@ AREAS = {
     "queue",
     "reports",
     "revocation",
+    "selection",
     "sessions",
     "trust",
     "verdicts",

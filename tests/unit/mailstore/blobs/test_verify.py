@@ -9,9 +9,7 @@ import pytest
 from mailstore.blobs.verify import BlobFault, verify_blobs
 from mailstore.sealed.blob_format import SEGMENT
 from tests.support.storage.blobs import form, overwrite
-from tests.support.storage.kept_bodies import BEFORE, Stored, stored
-
-__all__ = ["stored"]
+from tests.support.storage.kept_bodies import BEFORE, Stored
 
 
 def faults(stored: Stored, seen: list[int] | None = None) -> dict[str, BlobFault]:

@@ -14,8 +14,8 @@ from mailstore.db.write_lock import NoLock, WriteLock
 HOLDER = """\
 import sys
 from pathlib import Path
-from mailstore.db.write_lock import Turn
-with Turn(Path(sys.argv[1]), 10).taken():
+from mailstore.db.write_lock import WriteLock
+with WriteLock(Path(sys.argv[1]), 10).held():
     print("held", flush=True)
     sys.stdin.read()
 """

@@ -69,8 +69,10 @@ def test_a_seat_is_free_again_once_its_process_has_ended(tmp_path: Path) -> None
     path = tmp_path / "seats"
     create_load_file(path)
     script = (
-        "import sys; from pathlib import Path; from relay.connection.worker_load import Seat;"
-        "seat = Seat.take(Path(sys.argv[1])); seat.have(3); print(seat._mine, flush=True);"
+        "import sys; from pathlib import Path\n"
+        "from relay.connection.worker_load import WorkerLoad\n"
+        "load = WorkerLoad.take(Path(sys.argv[1])); load.set_sessions(3)\n"
+        "print(load._mine, flush=True)\n"
         "sys.stdin.read()"
     )
 

@@ -25,7 +25,7 @@ from whitelist.national.signed_file import MAX_LIST_BYTES, MAX_MARKS
 MARKS = "\u0316\u0301"  # NFC sorts runs of these, character by character
 GROWTH = """
 import resource, sys
-from tests.whitelist.test_bounds import HOSTILE, refused
+from tests.unit.whitelist.national.test_bounds import HOSTILE, refused
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 data = HOSTILE[sys.argv[1]]()
 before = peak()

@@ -48,7 +48,7 @@ def test_a_list_with_such_a_signer_is_refused() -> None:
 
 SHOW_AN_ODD_NAME = """
 import sys
-from tests.support.hierarchy import NOW, hierarchy, spare_key
+from tests.support.lists.hierarchy import NOW, hierarchy, spare_key
 from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -57,7 +57,7 @@ made = hierarchy().issue_server(x509.Name([long]), [], Lifetime.of_leaf(NOW), ke
 from whitelist.pki.verdict_cache import VerdictCache
 from tests.support.lists.hierarchy import trust
 der = made.certificate.public_bytes(Encoding.DER)
-print(VerdictCache(trust()).judge(der, NOW)[1].status)
+print(VerdictCache(trust()).verdict(der, NOW)[1].status)
 """
 
 
