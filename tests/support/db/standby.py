@@ -1,6 +1,6 @@
 """PostgreSQL that waits for a missing synchronous standby, and cancels of that wait."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -40,3 +40,20 @@ def cancel_waiting(server: PostgresServer, database: str, *, end: bool = False) 
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
         statement = (ends if end else cancels).encode()
         until_now(lambda: bool(connection.execute(statement, (database,)).fetchall()))
+
+
+def cancel_waiting_until(
+    server: PostgresServer, database: str, done: Callable[[], bool], patience: float
+) -> None:
+    """Cancel every commit that waits for the standby, of any process, until `done`."""
+    statement = (
+        b"SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+        b" WHERE datname = %s AND wait_event = 'SyncRep'"
+    )
+    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
+
+        def cancelled() -> bool:
+            connection.execute(statement, (database,))
+            return done()
+
+        until_now(cancelled, patience)
