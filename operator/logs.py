@@ -16,7 +16,7 @@ import structlog
 from foundation.privacy import mask, suspicious
 from foundation.visible_text import safe, visible, visible_json
 
-# One encoder for all lines: json.dumps would make a new one for each.
+# The encoder of all lines: json.dumps would make a new one for each.
 _encode: Final = json.JSONEncoder(ensure_ascii=False, default=repr).encode
 
 

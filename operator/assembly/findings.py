@@ -14,7 +14,7 @@ class CheckVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckFinding:
-    """One line of the check.  `detail`: file, key and remedy, or a confirmation."""
+    """Line of the check.  `detail`: file, key and remedy, or a confirmation."""
 
     check: str
     says: CheckVerdict

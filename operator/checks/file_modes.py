@@ -17,7 +17,7 @@ _ALL_BUT_OWNER: Final = 0o077
 
 
 def doubts(settings: Settings) -> list[str]:
-    """One line for each secret or folder that is too open, with the command that closes it."""
+    """A line for each secret or folder that is too open, with the command that closes it."""
     found = [_open_to_others(settings.path(settings.tls.key), "our private key")]
     if _has_password(settings.storage.database):
         found.append(_open_to_others(settings.origin, "the database's password"))

@@ -61,7 +61,7 @@ _MODULES: Final = {
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Import without the garbage collector: what an import makes stays, to be looked at in vain."""
+    """Pause the garbage collector: objects made by an import stay, and each pass costs time."""
     collected = gc.isenabled()
     gc.disable()
     try:

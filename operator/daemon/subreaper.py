@@ -41,7 +41,7 @@ class ChildProcess:
         self.stack = stack
         self._loop = asyncio.get_running_loop()
         self._code: asyncio.Future[int] = self._loop.create_future()
-        # One thread for each process, like asyncio.  pidfd_open needs none, but needs Linux 5.3.
+        # A thread for each process, like asyncio.  pidfd_open needs none, but needs Linux 5.3.
         Thread(target=self._watch, name=f"process-{pid}", daemon=True).start()
 
     @property

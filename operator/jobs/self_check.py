@@ -42,7 +42,7 @@ class SelfCheck:
         self._good_until = 0.0
 
     def problems(self) -> list[str]:
-        """One line for each address that takes no mail; empty if every address sends a banner.
+        """A line for each address that takes no mail; empty if every address sends a banner.
 
         While another thread checks, the last answer is returned.
         """

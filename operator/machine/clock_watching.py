@@ -63,7 +63,7 @@ async def keep_comparing(clocks: ClockComparison) -> None:
 
 
 def clock_doubts(settings: Settings, database: Database) -> list[str]:
-    """One doubt if the clock differs so much that the courier would stop, else none.
+    """A doubt if the clock differs so much that the courier would stop, else none.
 
     Raises StoreUnavailable.
     """

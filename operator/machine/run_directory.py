@@ -24,7 +24,8 @@ from ..errors import OperatorError, Outage
 from ..settings.model import SettingsError
 
 OPENSSL: Final = "OPENSSL_CONF"
-# One malloc arena: threads allocate under the interpreter's lock, so more arenas only cost memory.
+# A single malloc arena: threads allocate under the interpreter's lock, and more arenas would only
+# cost memory.
 ARENAS: Final = "MALLOC_ARENA_MAX"
 METRICS: Final = "PROMETHEUS_MULTIPROC_DIR"  # folder of metric files, summed by /metrics
 

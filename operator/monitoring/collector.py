@@ -296,7 +296,7 @@ class Monitor:
 
 
 def waiting_problems(waiting: Iterable[tuple[str, str]]) -> list[str]:
-    """One line `role: reason` for each pair."""
+    """A line `role: reason` for each pair."""
     return [f"{role}: {why}" for role, why in waiting]
 
 

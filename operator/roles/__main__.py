@@ -1,7 +1,7 @@
 """`python -m mssante_operator.roles launcher`: imports, then launches (docs/decisions/0018).
 
-What an import makes stays.  The garbage collector would look through it again and again, which
-takes a sixth of the time, so it is off until `fork_server.serve` has collected once.
+Objects made by an import stay.  Passes of the garbage collector over them take a sixth of the
+start, so the collector is off until `fork_server.serve` has collected once.
 """
 
 import gc

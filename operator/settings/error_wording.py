@@ -42,7 +42,7 @@ _WORDS: Final[Mapping[str, Callable[[_Context], str]]] = {
 
 
 def explain(model: type[BaseModel], problems: Sequence[ErrorDetails]) -> str:
-    """One line about the first problem, starting with its key."""
+    """A line about the first problem, starting with its key."""
     first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     location = first["loc"]
     key = ".".join(map(str, location))

@@ -10,8 +10,8 @@ import structlog
 
 from foundation.best_effort import best_effort
 from foundation.journal.writer import Journal
+from relay.delivery.iteration_transaction import Recorded
 from relay.delivery.metrics import count
-from relay.delivery.turn_transaction import Recorded
 from relay.dsn.bouncer import Report
 from relay.queue.attempt_result import AttemptResult
 from relay.smtp.outcome import State

@@ -20,7 +20,7 @@ import structlog
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.events import DeliveryEvents
-from relay.delivery.turn_commit import TurnCommitter
+from relay.delivery.iteration_commit import IterationCommitter
 from relay.queue.attempt_result import AttemptResult, attempt_result
 from relay.queue.destinations import read_destinations
 from relay.queue.due import overdue
@@ -46,7 +46,7 @@ class ExpirySweeper:
     """
 
     database: Database
-    committer: TurnCommitter
+    committer: IterationCommitter
     events: DeliveryEvents
     policy: RetryPolicy
     clock: Callable[[], datetime]

@@ -32,10 +32,10 @@ from relay.delivery.concurrency import ConcurrencyLimits
 from relay.delivery.events import DeliveryEvents
 from relay.delivery.expiry import ExpirySweeper
 from relay.delivery.in_flight import DeliveryAttempt, InFlight, Progress
+from relay.delivery.iteration_commit import Committed, IterationCommitter, PendingWrites
 from relay.delivery.operator_labels import OTHER
 from relay.delivery.selection import NOTHING, NeedsRead, Selected, Selection
 from relay.delivery.slots import DestinationSlots
-from relay.delivery.turn_commit import Committed, PendingWrites, TurnCommitter
 from relay.delivery.watchdog import Watchdog
 from relay.delivery.window import WindowPolicy
 from relay.dsn.bouncer import Bouncer
@@ -135,7 +135,7 @@ class DeliveryManager:
             self._new_id,
             services.journal.record,
         )
-        self._committer = TurnCommitter(
+        self._committer = IterationCommitter(
             store, bouncer, config.owner, config.retry, services.randomness, clock
         )
         self._sweeper = ExpirySweeper(

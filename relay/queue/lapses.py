@@ -31,6 +31,6 @@ class Lapses:
         self._until = self.running() + GRACE_SECONDS
 
     @property
-    def count(self) -> bool:
+    def may_be_taken(self) -> bool:
         """True if lapsed leases may be taken by others now."""
         return self.running() >= self._until

@@ -10,11 +10,10 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.support.db.databases import PostgresServer
-from tests.support.db.standby import cancel_waiting_until, nobody_follows
+from tests.support.db.standby import cancel_waiting, nobody_follows
 from tests.support.machines.daemon import Daemon, client, lay_out, served
 from tests.support.waiting import until_now
 
-PATIENCE = 60.0  # seconds for a reply
 MARTIN = "claire.martin@a.mssante.fr"
 TEXT = b"From: <dr@b.mssante.fr>\r\nSubject: [FIN]\r\n\r\nBonjour\r\n"
 
@@ -53,7 +52,7 @@ def test_a_commit_whose_wait_for_the_standby_is_cancelled_is_451(
         with nobody_follows(postgres_server):
             sending = pool.submit(send, daemon)
             # Other processes commit too: the first commit that waits need not be the message's.
-            cancel_waiting_until(postgres_server, database, sending.done, PATIENCE)
+            cancel_waiting(postgres_server, database, until=sending.done)
             assert sending.result() == 451
         assert "the outcome is unknown" in daemon.log()
         assert "synchronous_standby_names" in daemon.log()

@@ -28,6 +28,17 @@ def test_help_needs_no_database_and_serving_no_migrations() -> None:
     assert "alembic" not in serving
 
 
+def test_the_garbage_collector_is_on_again_once_a_command_is_loaded() -> None:
+    script = (
+        "import gc, click; from mssante_operator.cli.main import cli\n"
+        "cli.get_command(click.Context(cli), 'serve'); print(gc.isenabled())"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, timeout=60
+    ).stdout
+    assert out == b"True\n"
+
+
 def test_every_command_is_found_under_its_name() -> None:
     context = click.Context(cli)
     names = cli.list_commands(context)

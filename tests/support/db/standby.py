@@ -30,30 +30,27 @@ def _shown(server: PostgresServer) -> str:
     return str(row[0])
 
 
-def cancel_waiting(server: PostgresServer, database: str, *, end: bool = False) -> None:
-    """Wait until a commit waits for the standby; then cancel it, or end its session."""
+def cancel_waiting(
+    server: PostgresServer,
+    database: str,
+    *,
+    end: bool = False,
+    until: Callable[[], bool] | None = None,
+) -> None:
+    """Wait until a commit waits for the standby; then cancel it, or end its session.
+
+    `until`: go on with each commit that waits, of any process, until it holds.
+    """
     where = "FROM pg_stat_activity WHERE datname = %s AND wait_event = 'SyncRep'"
     cancels, ends = (
         f"SELECT pg_cancel_backend(pid) {where}",
         f"SELECT pg_terminate_backend(pid) {where}",
     )
-    with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
-        statement = (ends if end else cancels).encode()
-        until_now(lambda: bool(connection.execute(statement, (database,)).fetchall()))
-
-
-def cancel_waiting_until(
-    server: PostgresServer, database: str, done: Callable[[], bool], patience: float
-) -> None:
-    """Cancel every commit that waits for the standby, of any process, until `done`."""
-    statement = (
-        b"SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
-        b" WHERE datname = %s AND wait_event = 'SyncRep'"
-    )
+    statement = (ends if end else cancels).encode()
     with psycopg.connect(server.url("postgres"), autocommit=True) as connection:
 
-        def cancelled() -> bool:
-            connection.execute(statement, (database,))
-            return done()
+        def is_done() -> bool:
+            cancelled = connection.execute(statement, (database,)).fetchall()
+            return bool(cancelled) if until is None else until()
 
-        until_now(cancelled, patience)
+        until_now(is_done)

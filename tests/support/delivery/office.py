@@ -16,7 +16,7 @@ from mailstore.mailboxes.messages import list_entries
 from mailstore.sealed.blob_format import BlobFormat
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage
-from relay.delivery.turn_commit import PendingWrites, TurnCommitter
+from relay.delivery.iteration_commit import IterationCommitter, PendingWrites
 from relay.dsn.bouncer import Bouncer
 from relay.queue.attempt_result import AttemptResult, attempt_result
 from relay.queue.lapses import Lapses
@@ -73,10 +73,12 @@ class Office:
 
     def committer(
         self, clock: Callable[[], datetime], lapses: Lapses | None = None
-    ) -> TurnCommitter:
+    ) -> IterationCommitter:
         """The committer of a delivery process that has just started, unless `lapses` says other."""
         given = () if lapses is None else (lapses,)
-        return TurnCommitter(self.store, self.bouncer, "node:1", RETRY, self.chance, clock, *given)
+        return IterationCommitter(
+            self.store, self.bouncer, "node:1", RETRY, self.chance, clock, *given
+        )
 
     def new_id(self) -> str:
         return new_id(NOW, self.chance.randbytes(RANDOM_OCTETS))

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from relay.delivery.turn_commit import Committed
+from relay.delivery.iteration_commit import Committed
 from relay.queue.attempt_result import AttemptResult, attempt_result
 from relay.queue.model import Claim, Lease
 from relay.smtp.failure_reason import FailureReason

@@ -20,8 +20,8 @@ from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.events import DeliveryEvents
 from relay.delivery.expiry import ExpirySweeper
-from relay.delivery.turn_commit import TurnCommitter
-from relay.delivery.turn_transaction import Recorded
+from relay.delivery.iteration_commit import IterationCommitter
+from relay.delivery.iteration_transaction import Recorded
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.due import Overdue, overdue
 from relay.queue.schema import deliveries, destinations
@@ -48,7 +48,7 @@ class Hall:
         self.events = DeliveryEvents(self.journal, lambda _domain: "other")
 
     @asynccontextmanager
-    async def sweeping(self, committer: TurnCommitter | None = None) -> AsyncIterator[None]:
+    async def sweeping(self, committer: IterationCommitter | None = None) -> AsyncIterator[None]:
         sweeper = ExpirySweeper(
             self.database,
             committer or self.committer,
@@ -248,10 +248,10 @@ async def test_a_long_queue_is_looked_through_in_few_steps(
     assert hall.events_of(key)[0]["event"] == "delivery.delayed"
 
 
-class Unwell(TurnCommitter):
+class Unwell(IterationCommitter):
     """Fails at times, before the database has written."""
 
-    def __init__(self, other: TurnCommitter, faults: list[Exception]) -> None:
+    def __init__(self, other: IterationCommitter, faults: list[Exception]) -> None:
         super().__init__(
             other.store, other.bouncer, other.owner, other.retry, other.randomness, other.clock
         )

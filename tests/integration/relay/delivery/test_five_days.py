@@ -14,7 +14,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import MailboxType
-from relay.delivery.turn_transaction import Recorded, record_results
+from relay.delivery.iteration_transaction import Recorded, record_results
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import LEASE
 from relay.queue.schema import deliveries, destinations
@@ -205,7 +205,7 @@ async def test_what_cannot_be_recorded_spares_the_others(
                 connection.execute(insert(deliveries).values(id=one.claim.id))
         return record_results(connection, results, *given, **named)
 
-    monkeypatch.setattr("relay.delivery.turn_commit.record_results", refuse_one)
+    monkeypatch.setattr("relay.delivery.iteration_commit.record_results", refuse_one)
     domains = ["a.mssante.fr", "bad.mssante.fr", "c.mssante.fr"]
     for number, domain in enumerate(domains):
         put(world.store.database, domain, number=number)

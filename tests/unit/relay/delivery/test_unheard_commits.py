@@ -7,7 +7,7 @@ import pytest
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.delivery.turn_commit import Committed, PendingWrites, TurnCommitter
+from relay.delivery.iteration_commit import Committed, IterationCommitter, PendingWrites
 from tests.support.clock import NOW
 from tests.support.delivery.backlog import put
 from tests.support.delivery.delivery_world import World, making
@@ -25,16 +25,16 @@ def deafen(
     monkeypatch: pytest.MonkeyPatch, which: Callable[[PendingWrites], bool]
 ) -> list[PendingWrites]:
     """Commit the first matching transaction without confirmation; return its writes."""
-    commit, lost = TurnCommitter.commit, list[PendingWrites]()
+    commit, lost = IterationCommitter.commit, list[PendingWrites]()
 
-    def unheard(self: TurnCommitter, writes: PendingWrites) -> Committed:
+    def unheard(self: IterationCommitter, writes: PendingWrites) -> Committed:
         committed = commit(self, writes)
         if which(writes) and not lost:
             lost.append(writes)
             raise StoreUnavailable("the connection is lost")
         return committed
 
-    monkeypatch.setattr(TurnCommitter, "commit", unheard)
+    monkeypatch.setattr(IterationCommitter, "commit", unheard)
     return lost
 
 

@@ -18,8 +18,8 @@ from sqlalchemy import text
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.delivery.in_flight import Progress
+from relay.delivery.iteration_commit import Committed, PendingWrites
 from relay.delivery.ready_queue import ReadyQueue
-from relay.delivery.turn_commit import Committed, PendingWrites
 from relay.queue.model import Claim, Due, Lease, Traffic, new_token
 from relay.queue_admin.actions import run_action
 from relay.queue_admin.drop import DropAction, DropReports

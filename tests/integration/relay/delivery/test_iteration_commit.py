@@ -11,7 +11,7 @@ from mailstore.db.database import Database
 from mailstore.db.schema import mailboxes
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
-from relay.delivery.turn_commit import Committed, PendingWrites
+from relay.delivery.iteration_commit import Committed, PendingWrites
 from relay.dsn.bouncer import Bouncer, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import Lease, new_token

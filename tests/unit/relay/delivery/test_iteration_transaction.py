@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import event
 
 from mailstore.db.database import Database
-from relay.delivery.turn_commit import PendingWrites
+from relay.delivery.iteration_commit import PendingWrites
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.lapses import GRACE_SECONDS, Lapses
 from relay.queue.model import Lease, new_token

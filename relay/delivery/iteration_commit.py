@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from foundation.failpoints import failpoint
 from mailstore.blobs.store import Store
 from mailstore.errors import StoreUnavailable
-from relay.delivery.turn_transaction import (
+from relay.delivery.iteration_transaction import (
     Recorded,
     claim_selected,
     record_health,
@@ -72,7 +72,7 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnCommitter:
+class IterationCommitter:
     """Commits for one `owner` of leases; called in a thread.  Raises StoreUnavailable.
 
     `lapses`: whether lapsed leases may be taken.
@@ -106,7 +106,7 @@ class TurnCommitter:
                 owner=self.owner,
                 now=now,
                 wait=self._wait,
-                lapsed=self.lapses.count,
+                lapsed=self.lapses.may_be_taken,
             )
 
         recorded, (renewed, claims) = self._commit(writes.results, rest)
@@ -120,7 +120,7 @@ class TurnCommitter:
         """Lease late or expired deliveries, to settle them without an attempt; skip leased ones."""
         now = self.clock()
         with self.store.database.write() as connection:
-            if not self.lapses.count:
+            if not self.lapses.may_be_taken:
                 keys = sorted(unleased(connection, keys))
             return lease_expired(connection, keys, owner=self.owner, now=now, lease=LEASE)
 
