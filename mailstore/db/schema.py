@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Dialect,
@@ -22,6 +23,8 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
+    text,
 )
 
 from mailstore.db.dialect import BigId
@@ -72,6 +75,9 @@ domains = Table(
     Column("id", BigId, Identity(), primary_key=True),
     Column("name", String(253), nullable=False, unique=True),
     Column("created_at", UtcTime, nullable=False),
+    # The customer that owns the domain, a row of `tenants`. Not a foreign key: SQLite cannot add
+    # a column that has both a reference and a default.
+    Column("tenant_id", BigInteger, nullable=False, server_default=text("1"), index=True),
     CheckConstraint("name = lower(name)", name="name_lower_case"),
 )
 
@@ -91,6 +97,27 @@ mailboxes = Table(
     Column("created_at", UtcTime, nullable=False),
     # Most octets of all messages together; null: no limit.
     Column("quota", BigInteger, nullable=True),
+    # Structure where the person of a PER mailbox works; null: tied to the RPPS alone.
+    Column("structure_kind", String(9), nullable=True),
+    Column("structure_value", String(14), nullable=True),
+    # Attributes of the national directory (DOMAIN U4).
+    Column("red_list", Boolean, nullable=False, server_default=false()),
+    Column("rank", Integer, nullable=True),
+    Column("service", Text, nullable=True),
+    Column("responsible", Text, nullable=True),
+    # Refuses ordinary mail; reports (DSN, MDN) reach it (DOMAIN §9.40).
+    Column("no_reply", Boolean, nullable=False, server_default=false()),
+    # Start and reason of the present state; null: since creation.
+    Column("state_since", UtcTime, nullable=True),
+    Column("state_reason", Text, nullable=True),
+    # Answer to mail in the present state: 'defer' (450), 'refuse' (550); null: the default.
+    Column("inbound", String(6), nullable=True),
+    # A deleted mailbox stays 'closed' in `state`: its row keeps the address from another holder.
+    Column("deleted_at", UtcTime, nullable=True),
+    Column("erase_after", UtcTime, nullable=True),
+    Column("erased_at", UtcTime, nullable=True),
+    # Last log-in of a person or program to this mailbox (DOMAIN U1.2); null: none yet.
+    Column("last_login_at", UtcTime, nullable=True),
     CheckConstraint("type IN ('PER', 'ORG', 'APP', 'CAB')", name="type_known"),
     CheckConstraint("state IN ('active', 'suspended', 'closed')", name="state_known"),
     CheckConstraint(
@@ -98,6 +125,52 @@ mailboxes = Table(
         name="identifier_kind_known",
     ),
     CheckConstraint("quota >= 0", name="quota_not_negative"),
+    CheckConstraint("inbound IN ('defer', 'refuse')", name="inbound_known"),
+    CheckConstraint("rank > 0", name="rank_positive"),
+    Index(None, "identifier_value"),
+    Index(
+        None,
+        "erase_after",
+        sqlite_where=text("erase_after IS NOT NULL"),
+        postgresql_where=text("erase_after IS NOT NULL"),
+    ),
+)
+
+# Co-holders of a CAB mailbox, beside the responsible RPPS of `mailboxes` (DOMAIN §9.37).
+mailbox_holders = Table(
+    "mailbox_holders",
+    metadata,
+    Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), primary_key=True),
+    Column("rpps", String(11), primary_key=True),
+    Column("since", UtcTime, nullable=False),
+    Index(None, "rpps"),
+)
+
+# Other addresses of a mailbox inside this operator.
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("id", BigId, Identity(), primary_key=True),
+    Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), nullable=False, index=True),
+    Column("domain_id", BigId, ForeignKey("domains.id"), nullable=False, index=True),
+    Column("local_part", String(64), nullable=False),
+    # Unique here; a function refuses an address of `mailboxes` under a lock of the domain's row.
+    Column("address", String(320), nullable=False, unique=True),
+    Column("created_at", UtcTime, nullable=False),
+    # From then on mail is refused; the row stays, so that nobody else gets the address.
+    Column("ends_at", UtcTime, nullable=True),
+)
+
+# Messages and recipients sent by a mailbox in an hour, for its limits.
+sent_counts = Table(
+    "sent_counts",
+    metadata,
+    Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), primary_key=True),
+    # Start of the hour.
+    Column("hour", UtcTime, primary_key=True),
+    Column("messages", Integer, nullable=False),
+    Column("recipients", Integer, nullable=False),
+    Index(None, "hour"),
 )
 
 messages = Table(

@@ -6,4 +6,4 @@ migrations.
 
 from typing import Final
 
-REVISION: Final = "0007"
+REVISION: Final = "0010"

@@ -1,0 +1,191 @@
+"""Tables of tenants, accounts, credentials, groups, grants, roles and break-glass access.
+
+In the metadata of `mailstore.db.schema`. A change here needs a migration; a test compares both.
+Times that end something are exclusive: a grant with `ends_at` = noon is over at noon.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from mailstore.db.dialect import BigId
+from mailstore.db.schema import UtcTime, metadata
+
+OPERATOR_TENANT = 1  # id of the tenant that the migration makes: the operator itself
+
+# Customers of the operator: each owns domains and accounts.
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("id", BigId, Identity(), primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("title", Text, nullable=False, server_default=""),
+    Column("created_at", UtcTime, nullable=False),
+    CheckConstraint("name = lower(name)", name="name_lower_case"),
+)
+
+# Persons and programs. A person who works for two tenants has an account with each.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", BigId, Identity(), primary_key=True),
+    Column("tenant_id", BigId, ForeignKey("tenants.id"), nullable=False, index=True),
+    # Name at log-in and in the audit trail, lower case; never given to another account.
+    Column("login", String(128), nullable=False, unique=True),
+    Column("kind", String(8), nullable=False),
+    # Of a person: names. Of a program: its name in `family_name`.
+    Column("family_name", Text, nullable=False),
+    Column("given_name", Text, nullable=False, server_default=""),
+    Column("state", String(9), nullable=False),
+    Column("state_since", UtcTime, nullable=False),
+    Column("state_reason", Text, nullable=True),
+    Column("created_at", UtcTime, nullable=False),
+    Column("last_login_at", UtcTime, nullable=True),
+    CheckConstraint("kind IN ('person', 'software')", name="kind_known"),
+    CheckConstraint("state IN ('active', 'suspended', 'closed')", name="state_known"),
+    CheckConstraint("login = lower(login)", name="login_lower_case"),
+)
+
+# National identifiers of persons; any that has not ended identifies them (DOMAIN U3).
+account_identifiers = Table(
+    "account_identifiers",
+    metadata,
+    Column("id", BigId, Identity(), primary_key=True),
+    Column("account_id", BigId, ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("tenant_id", BigId, ForeignKey("tenants.id"), nullable=False),
+    # RPPS, ADELI, or PSI: an identity of Pro Santé Connect that is neither.
+    Column("kind", String(5), nullable=False),
+    Column("value", String(64), nullable=False),
+    Column("since", UtcTime, nullable=False),
+    Column("ended_at", UtcTime, nullable=True),
+    UniqueConstraint("tenant_id", "kind", "value"),
+    CheckConstraint("kind IN ('RPPS', 'ADELI', 'PSI')", name="kind_known"),
+    Index(None, "kind", "value"),
+)
+
+account_groups = Table(
+    "account_groups",
+    metadata,
+    Column("id", BigId, Identity(), primary_key=True),
+    Column("tenant_id", BigId, ForeignKey("tenants.id"), nullable=False),
+    Column("name", String(128), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    UniqueConstraint("tenant_id", "name"),
+)
+
+group_members = Table(
+    "group_members",
+    metadata,
+    Column("group_id", BigId, ForeignKey("account_groups.id"), primary_key=True),
+    Column("account_id", BigId, ForeignKey("accounts.id"), primary_key=True),
+    Column("since", UtcTime, nullable=False),
+    Index(None, "account_id"),
+)
+
+# Proofs of identity. No secret that a person chose or got is readable here.
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("id", BigId, Identity(), primary_key=True),
+    Column("account_id", BigId, ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("kind", String(12), nullable=False),
+    # Given by its owner or an administrator, as "poste du bloc".
+    Column("name", Text, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("last_used_at", UtcTime, nullable=True),
+    Column("ends_at", UtcTime, nullable=True),
+    Column("revoked_at", UtcTime, nullable=True),
+    # App password and grace password: the mailbox and protocols ("imap,submission") they open.
+    Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), nullable=True, index=True),
+    Column("protocols", Text, nullable=True),
+    # Found by it at log-in: public part of an app password, digest of a DN, or of issuer
+    # and subject.
+    Column("lookup", String(64), nullable=True),
+    # Verifier: argon2id text, keyed hash, sealed TOTP secret, DN or issuer and subject.
+    Column("verifier", LargeBinary, nullable=False),
+    # TOTP: last time step used, so that a code works once.
+    Column("last_step", BigInteger, nullable=True),
+    CheckConstraint(
+        "kind IN ('password', 'totp', 'recovery', 'app_password', 'certificate', 'oidc', 'grace')",
+        name="kind_known",
+    ),
+    UniqueConstraint("kind", "lookup"),
+)
+
+# Rights of an account or of a group on an ORG, CAB or APP mailbox, or of a PER holder's delegate.
+grants = Table(
+    "grants",
+    metadata,
+    Column("id", BigId, Identity(), primary_key=True),
+    Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), nullable=False, index=True),
+    Column("account_id", BigId, ForeignKey("accounts.id"), nullable=True, index=True),
+    Column("group_id", BigId, ForeignKey("account_groups.id"), nullable=True, index=True),
+    Column("may_read", Boolean, nullable=False),
+    Column("may_act", Boolean, nullable=False),
+    Column("may_send", Boolean, nullable=False),
+    Column("may_manage", Boolean, nullable=False),
+    Column("begins_at", UtcTime, nullable=False),
+    Column("ends_at", UtcTime, nullable=True),
+    # Login or Unix user that gave it.
+    Column("given_by", Text, nullable=False),
+    CheckConstraint("(account_id IS NULL) <> (group_id IS NULL)", name="account_or_group"),
+    Index(None, "ends_at"),
+)
+
+# Administrators. Without tenant and domain, the role is for the whole operator.
+roles = Table(
+    "roles",
+    metadata,
+    Column("id", BigId, Identity(), primary_key=True),
+    Column("account_id", BigId, ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("role", String(9), nullable=False),
+    Column("tenant_id", BigId, ForeignKey("tenants.id"), nullable=True),
+    Column("domain_id", BigId, ForeignKey("domains.id"), nullable=True),
+    Column("begins_at", UtcTime, nullable=False),
+    Column("ends_at", UtcTime, nullable=True),
+    Column("given_by", Text, nullable=False),
+    CheckConstraint("role IN ('operator', 'helpdesk', 'auditor', 'manager')", name="role_known"),
+    CheckConstraint("tenant_id IS NULL OR domain_id IS NULL", name="one_scope"),
+)
+
+# Access of an administrator to the content of a mailbox, with reason and end.
+break_glass = Table(
+    "break_glass",
+    metadata,
+    Column("id", BigId, Identity(), primary_key=True),
+    Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), nullable=False, index=True),
+    # Null: the Unix user of the operator, without an account.
+    Column("account_id", BigId, ForeignKey("accounts.id"), nullable=True),
+    Column("unix_user", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_at", UtcTime, nullable=False),
+    Column("ends_at", UtcTime, nullable=False),
+    # Whether a second person must agree, and who did.
+    Column("needs_second", Boolean, nullable=False),
+    Column("second", Text, nullable=True),
+    Column("agreed_at", UtcTime, nullable=True),
+    # When the holder was told; null: not yet, or not to be told (`tell_holder`).
+    Column("tell_holder", Boolean, nullable=False),
+    Column("told_at", UtcTime, nullable=True),
+)
+
+# Move of an ORG mailbox from one shared log-in to named accounts.
+team_moves = Table(
+    "team_moves",
+    metadata,
+    Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), primary_key=True),
+    Column("begun_at", UtcTime, nullable=False),
+    Column("grace_until", UtcTime, nullable=False),
+    Column("ended_at", UtcTime, nullable=True),
+)
