@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
@@ -26,16 +25,9 @@ from mailstore.mailboxes.identifiers import (
     read_stored,
     stored_kind,
 )
+from mailstore.mailboxes.states import MailboxState
 
 _USED = func.sum(messages.c.size)
-
-
-class MailboxState(StrEnum):
-    """Life cycle of a BAL (DOMAIN §9.39). Closing is final; a suspended BAL can be resumed."""
-
-    ACTIVE = "active"
-    SUSPENDED = "suspended"
-    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)
