@@ -40,8 +40,12 @@ class InvalidIdentifier(MailstoreError):
     """A national identifier that is malformed, or not allowed for the mailbox type."""
 
 
+class InvalidName(MailstoreError):
+    """A log-in name, or a name of a person, program, group or tenant, that is malformed."""
+
+
 class InvalidState(MailstoreError):
-    """A change of a mailbox's state that is not allowed."""
+    """A change of the state of a mailbox or an account that is not allowed."""
 
 
 class Conflict(MailstoreError):
