@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, func, insert, or_, select, update
 
+from mailstore.accounts.changes import note_ending
+from mailstore.accounts.endings import GrantEnded
 from mailstore.db.people_schema import account_groups, accounts, grants
 from mailstore.db.schema import domains, mailboxes
 from mailstore.errors import Conflict, InvalidState, NotFound
@@ -96,21 +98,27 @@ def give(
     return number
 
 
-def end(conn: Connection, grant_id: int, at: datetime) -> GrantRow:
-    """End a grant; before its begin, it never begins. Raises NotFound; InvalidState if over."""
+def end(conn: Connection, grant_id: int, at: datetime) -> tuple[GrantRow, GrantEnded]:
+    """End a grant; before its begin, it never begins.
+
+    Returns it and the ending for the doors. Raises NotFound; InvalidState if it is over.
+    """
     found = get(conn, grant_id)
     period = found.grant.period
     if period.ends is not None and period.ends <= at:
         raise InvalidState(f"the grant {grant_id} ended at {period.ends.isoformat()}")
     moment = max(at, period.begins)
     conn.execute(update(grants).where(grants.c.id == grant_id).values(ends_at=moment))
-    return get(conn, grant_id)
-
-
-def end_all(conn: Connection, account_id: int, at: datetime) -> list[GrantRow]:
-    """End all grants of an account itself; returns these that were not over."""
-    rows = list(conn.execute(_rows().where(grants.c.account_id == account_id, _in_force(at))))
-    return [end(conn, row.id, at) for row in rows]
+    note_ending(conn)
+    given = found.grant
+    ended = GrantEnded(
+        grant=grant_id,
+        mailbox=given.mailbox_id,
+        account=given.account_id,
+        group=given.group_id,
+        at=moment,
+    )
+    return get(conn, grant_id), ended
 
 
 def get(conn: Connection, grant_id: int) -> GrantRow:

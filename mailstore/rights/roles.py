@@ -76,13 +76,6 @@ def end_role(conn: Connection, role_id: int, at: datetime) -> RoleRow:
     return get_role(conn, role_id)
 
 
-def end_all_roles(conn: Connection, account_id: int, at: datetime) -> list[RoleRow]:
-    """End all roles of an account; returns these that were not over."""
-    in_force = or_(roles.c.ends_at.is_(None), roles.c.ends_at > at)
-    rows = list(conn.execute(_rows().where(roles.c.account_id == account_id, in_force)))
-    return [end_role(conn, row.id, at) for row in rows]
-
-
 def get_role(conn: Connection, role_id: int) -> RoleRow:
     """Find a role. Raises NotFound."""
     row = conn.execute(_rows().where(roles.c.id == role_id)).one_or_none()
