@@ -19,7 +19,7 @@ from mailstore.audit.event import AuditActor, AuditEvent, Door, Fact, Result
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 
-from ..assembly.audit import open_audit_trail
+from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
 from ..assembly.relay import open_journal
@@ -92,6 +92,11 @@ class Act:
     journal: Journal
     clock: Callable[[], datetime]
 
+    @property
+    def name(self) -> str:
+        """Name of the person: the account's, else the Unix user's."""
+        return self.actor.account or self.actor.unix_user or ""
+
     @contextmanager
     def write(self) -> Iterator[ActTransaction]:
         """Write transaction with audit rows: all is committed, or nothing.
@@ -137,9 +142,8 @@ def open_act(settings: Settings, actor: AuditActor | None = None) -> Iterator[Ac
         closing(open_journal(settings, "command")) as journal,
         closing(open_store(settings)) as store,
     ):
-        yield Act(
-            store, actor or unix_actor(), open_audit_trail(settings), journal, utc_now
-        )
+        trail = open_trail(settings, store.database)
+        yield Act(store, actor or unix_actor(), trail, journal, utc_now)
 
 
 def unix_actor() -> AuditActor:
