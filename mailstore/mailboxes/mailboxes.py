@@ -78,6 +78,15 @@ def list_domains(conn: Connection) -> list[Domain]:
     return [Domain(*row) for row in conn.execute(select(*columns).order_by(domains.c.name))]
 
 
+def get_domain(conn: Connection, name: str) -> Domain:
+    """Find a hosted domain, in any letter case. Raises NotFound."""
+    columns = (domains.c.id, domains.c.name, domains.c.created_at)
+    row = conn.execute(select(*columns).where(domains.c.name == name.lower())).one_or_none()
+    if row is None:
+        raise NotFound(f"the domain {name} is not hosted here")
+    return Domain(*row)
+
+
 def local_domains(conn: Connection) -> frozenset[str]:
     """Return the names of the hosted domains, in lower case."""
     return frozenset(conn.scalars(select(domains.c.name)))
