@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
@@ -26,16 +25,9 @@ from mailstore.mailboxes.identifiers import (
     read_stored,
     stored_kind,
 )
+from mailstore.mailboxes.states import MailboxState
 
 _USED = func.sum(messages.c.size)
-
-
-class MailboxState(StrEnum):
-    """Life cycle of a BAL (DOMAIN §9.39). Closing is final; a suspended BAL can be resumed."""
-
-    ACTIVE = "active"
-    SUSPENDED = "suspended"
-    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +76,15 @@ def list_domains(conn: Connection) -> list[Domain]:
     """List the hosted domains by name."""
     columns = (domains.c.id, domains.c.name, domains.c.created_at)
     return [Domain(*row) for row in conn.execute(select(*columns).order_by(domains.c.name))]
+
+
+def get_domain(conn: Connection, name: str) -> Domain:
+    """Find a hosted domain, in any letter case. Raises NotFound."""
+    columns = (domains.c.id, domains.c.name, domains.c.created_at)
+    row = conn.execute(select(*columns).where(domains.c.name == name.lower())).one_or_none()
+    if row is None:
+        raise NotFound(f"the domain {name} is not hosted here")
+    return Domain(*row)
 
 
 def local_domains(conn: Connection) -> frozenset[str]:

@@ -13,7 +13,6 @@ from mailstore.blobs.store import Store
 from mailstore.mailboxes.identifiers import IdentifierKind, MailboxType, parse_identifier
 from mailstore.mailboxes.mailboxes import (
     Mailbox,
-    MailboxState,
     add_domain,
     add_mailbox,
     get_mailbox,
@@ -26,6 +25,7 @@ from mailstore.mailboxes.mailboxes import (
 )
 from mailstore.mailboxes.mbox import export_mailbox
 from mailstore.mailboxes.messages import count_entries, get_message, newest_entries
+from mailstore.mailboxes.states import MailboxState
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, RcptParameters
 from relay.submission.outgoing_header import PreparedMessage

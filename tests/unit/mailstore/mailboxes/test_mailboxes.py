@@ -8,7 +8,6 @@ from mailstore.errors import Conflict, InvalidAddress, InvalidIdentifier, Invali
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import (
     Mailbox,
-    MailboxState,
     add_domain,
     add_mailbox,
     change_number,
@@ -20,6 +19,7 @@ from mailstore.mailboxes.mailboxes import (
     resolve,
     set_state,
 )
+from mailstore.mailboxes.states import MailboxState
 from tests.support.clock import NOW
 
 RPPS = Identifier(IdentifierKind.RPPS, "10000001916")

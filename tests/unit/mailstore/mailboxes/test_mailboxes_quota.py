@@ -8,7 +8,6 @@ from mailstore.errors import NotFound
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import (
     Mailbox,
-    MailboxState,
     add_domain,
     add_mailbox,
     get_mailbox,
@@ -20,6 +19,7 @@ from mailstore.mailboxes.mailboxes import (
     used_octets,
 )
 from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.mailboxes.states import MailboxState
 from tests.support.clock import NOW
 
 RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
