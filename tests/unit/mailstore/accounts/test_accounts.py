@@ -26,7 +26,7 @@ from mailstore.db.database import Database
 from mailstore.db.people_schema import OPERATOR_TENANT, accounts
 from mailstore.errors import Conflict, InvalidName, InvalidState, NotFound
 from tests.support.clock import NOW
-from tests.support.people import person, program
+from tests.support.people.accounts import person, program
 
 LATER = NOW + timedelta(hours=1)
 
