@@ -25,7 +25,7 @@ class RightsSection(Section):
     )
     break_glass_persons: Annotated[int, Field(ge=1, le=2)] = Field(
         1,
-        description="Persons needed before an administrator reads a mailbox; with 2, another account "
+        description="Persons needed before an administrator reads a mailbox; 2: another account "
         "must agree: mssante break-glass agree.",
     )
     break_glass_hours: Annotated[int, Field(ge=1, le=24)] = Field(
