@@ -44,6 +44,10 @@ class InvalidName(MailstoreError):
     """A log-in name, or a name of a person, program, group or tenant, that is malformed."""
 
 
+class InvalidCredential(MailstoreError):
+    """A credential that cannot be given: a weak password, an end in the past, a wrong code."""
+
+
 class InvalidState(MailstoreError):
     """A change of the state of a mailbox or an account that is not allowed."""
 
@@ -65,6 +69,10 @@ class BlobDamaged(StoreUnavailable):
 
     A file restored from a backup can be read again, so callers may try later.
     """
+
+
+class SealBroken(MailstoreError):
+    """A sealed value of a row was altered or moved by another than this program."""
 
 
 class KeyMissing(StoreUnavailable):
