@@ -8,34 +8,19 @@ transaction; functions that write need `Database.write()`.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from mailstore.accounts.changes import note_ending
 from mailstore.accounts.endings import AccountEnded
+from mailstore.accounts.kinds import AccountKind, AccountState
 from mailstore.accounts.names import login_key, page_key, parse_login, parse_name
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import accounts, tenants
 from mailstore.errors import Conflict, InvalidState, NotFound
 
 MOST_LISTED: Final = 1_000  # rows of a page
-
-
-class AccountKind(StrEnum):
-    """A person, or a program that sends or reads by itself."""
-
-    PERSON = "person"
-    SOFTWARE = "software"
-
-
-class AccountState(StrEnum):
-    """A suspended account can be resumed; closing is final."""
-
-    ACTIVE = "active"
-    SUSPENDED = "suspended"
-    CLOSED = "closed"
 
 
 @dataclass(frozen=True, slots=True)

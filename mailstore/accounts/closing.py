@@ -11,7 +11,6 @@ from sqlalchemy import ColumnElement, Connection, delete, or_, update
 
 from mailstore.accounts.accounts import (
     Account,
-    AccountState,
     get_account_by_id,
     lock_account,
 )
@@ -23,6 +22,7 @@ from mailstore.accounts.endings import (
     GrantEnded,
     MembershipEnded,
 )
+from mailstore.accounts.kinds import AccountState
 from mailstore.accounts.names import parse_name
 from mailstore.db.people_schema import (
     account_identifiers,

@@ -10,8 +10,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select, tuple_, update
 
-from mailstore.accounts.accounts import Account, AccountKind, get_account_by_id, lock_account
+from mailstore.accounts.accounts import (
+    Account,
+    get_account_by_id,
+    lock_account,
+)
 from mailstore.accounts.changes import note_ending
+from mailstore.accounts.kinds import AccountKind
 from mailstore.accounts.person_identifiers import PersonIdentifier, PersonIdentifierKind
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import account_identifiers, accounts

@@ -11,7 +11,10 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, select
 
-from mailstore.accounts.accounts import Account, AccountKind, AccountState
+from mailstore.accounts.accounts import (
+    Account,
+)
+from mailstore.accounts.kinds import AccountKind, AccountState
 from mailstore.accounts.tenants import mailbox_tenant
 from mailstore.credentials.app_password_form import AppPassword
 from mailstore.credentials.credentials import CredentialKind, insert_credential

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, bindparam, select, update
 
-from mailstore.accounts.accounts import AccountState
+from mailstore.accounts.kinds import AccountState
 from mailstore.accounts.names import login_key
 from mailstore.credentials.app_passwords import AppPasswordPolicy, check_app_password
 from mailstore.credentials.credentials import CredentialKind, note_use, use_is_due

@@ -11,8 +11,11 @@ from typing import Final
 
 from sqlalchemy import Connection, select
 
-from mailstore.accounts.accounts import Account, AccountState
+from mailstore.accounts.accounts import (
+    Account,
+)
 from mailstore.accounts.identifiers import AmbiguousPerson, match
+from mailstore.accounts.kinds import AccountState
 from mailstore.accounts.person_identifiers import PersonIdentifier
 from mailstore.credentials.credentials import CredentialKind, check_end, insert_credential, live
 from mailstore.credentials.proof import LoginRefused, Method, Proof, Refusal

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, or_, select
 
+from mailstore.accounts.kinds import AccountKind, AccountState
+from mailstore.credentials.proof import Proof
 from mailstore.db.people_schema import (
     account_identifiers,
     accounts,
@@ -23,15 +25,12 @@ from mailstore.mailboxes.address import address_key
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType, read_stored
 from mailstore.mailboxes.states import MailboxState
 from mailstore.rights.model import (
-    Account,
-    AccountKind,
-    AccountState,
+    ActingAccount,
     ActorFacts,
     BreakGlass,
     Grant,
     MailboxFacts,
     Period,
-    Proof,
     Right,
     Role,
     RoleName,
@@ -118,8 +117,8 @@ def _begin(row: Row[Any]) -> datetime:
     return begun
 
 
-def _account(row: Row[Any], identifiers: Any, groups: frozenset[int]) -> Account:
-    return Account(
+def _account(row: Row[Any], identifiers: Any, groups: frozenset[int]) -> ActingAccount:
+    return ActingAccount(
         id=row.id,
         login=row.login,
         tenant_id=row.tenant_id,

@@ -14,16 +14,15 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final
 
+from mailstore.accounts.kinds import AccountKind, AccountState
+from mailstore.credentials.proof import Method
 from mailstore.mailboxes.identifiers import IdentifierKind, MailboxType
 from mailstore.mailboxes.states import MailboxState
 from mailstore.rights.model import (
-    AccountKind,
-    AccountState,
     Action,
     ActorFacts,
     Grant,
     MailboxFacts,
-    Method,
     Reason,
     Right,
     RightsPolicy,

@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from mailstore.accounts.kinds import AccountKind, AccountState
+from mailstore.credentials.proof import Proof
 from mailstore.mailboxes.identifiers import Identifier, MailboxType
 from mailstore.mailboxes.states import MailboxState
 
@@ -43,42 +45,8 @@ class RoleName(StrEnum):
     MANAGER = "manager"
 
 
-class Method(StrEnum):
-    """How an identity was proved at a log-in."""
-
-    PASSWORD = "password"  # noqa: S105 - the name of a method
-    APP_PASSWORD = "app_password"  # noqa: S105 - the name of a method
-    CERTIFICATE = "certificate"
-    OIDC = "oidc"
-    GRACE = "grace"  # the shared password of a team's move, for its time of grace
-
-
-class AccountKind(StrEnum):
-    """Kind of an account."""
-
-    PERSON = "person"
-    SOFTWARE = "software"
-
-
-class AccountState(StrEnum):
-    """State of an account. Closing is final."""
-
-    ACTIVE = "active"
-    SUSPENDED = "suspended"
-    CLOSED = "closed"
-
-
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """Proof of identity of a session; `mailbox_id`: the only mailbox that the credential opens."""
-
-    method: Method
-    factors: int
-    mailbox_id: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
+class ActingAccount:
     """Account that acts, with the national identifiers that have not ended, and its groups."""
 
     id: int
@@ -143,7 +111,7 @@ class ActorFacts:
     `proof` is None where nobody logged in, as in a report of rights.
     """
 
-    account: Account
+    account: ActingAccount
     proof: Proof | None
     grants: tuple[Grant, ...] = ()
     roles: tuple[Role, ...] = ()

@@ -91,6 +91,7 @@ class Act:
     trail: AuditTrail
     journal: Journal
     clock: Callable[[], datetime]
+    account_id: int | None = None
 
     @property
     def name(self) -> str:

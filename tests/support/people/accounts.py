@@ -2,7 +2,11 @@
 
 from sqlalchemy import Connection, insert, select
 
-from mailstore.accounts.accounts import Account, AccountKind, add_account
+from mailstore.accounts.accounts import (
+    Account,
+    add_account,
+)
+from mailstore.accounts.kinds import AccountKind
 from mailstore.accounts.person_identifiers import PersonIdentifier, PersonIdentifierKind
 from mailstore.accounts.tenants import Tenant, add_tenant, give_domain
 from mailstore.db.people_schema import OPERATOR_TENANT, grants

@@ -6,8 +6,6 @@ import pytest
 from sqlalchemy import event, insert, text
 
 from mailstore.accounts.accounts import (
-    AccountKind,
-    AccountState,
     accounts_by_id,
     add_account,
     find_account,
@@ -21,6 +19,7 @@ from mailstore.accounts.accounts import (
 from mailstore.accounts.changes import access_number
 from mailstore.accounts.closing import close_account
 from mailstore.accounts.endings import AccountEnded
+from mailstore.accounts.kinds import AccountKind, AccountState
 from mailstore.accounts.tenants import add_tenant
 from mailstore.db.database import Database
 from mailstore.db.people_schema import OPERATOR_TENANT, accounts

@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Connection, insert, select
 
-from mailstore.accounts.accounts import AccountState
 from mailstore.accounts.changes import access_number
 from mailstore.accounts.closing import close_account
 from mailstore.accounts.endings import (
@@ -16,6 +15,7 @@ from mailstore.accounts.endings import (
 )
 from mailstore.accounts.groups import add_group, add_member, group_ids
 from mailstore.accounts.identifiers import add_identifier, live_identifiers
+from mailstore.accounts.kinds import AccountState
 from mailstore.db.database import Database
 from mailstore.db.people_schema import break_glass, credentials, grants, roles
 from mailstore.errors import InvalidName, NotFound

@@ -5,16 +5,21 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection
 
+from mailstore.credentials.proof import Method
 from mailstore.db.database import Database
 from mailstore.errors import InvalidState, NotFound
 from mailstore.rights import break_glass
 from mailstore.rights.break_glass import LONGEST, Access, Asker
 from mailstore.rights.facts import load_actor, load_mailbox
 from mailstore.rights.may import may
-from mailstore.rights.model import Action, Method, Proof, Reason
+from mailstore.rights.model import (
+    Action,
+    Reason,
+)
 from tests.support.clock import NOW
 from tests.support.people import house
 from tests.support.people.house import House
+from tests.support.people.proofs import shown
 
 HOUR = timedelta(hours=1)
 UNIX = Asker(None, None, "root")
@@ -38,7 +43,7 @@ def ask(conn: Connection, home: House, who: Asker, *, second: bool = False) -> A
 
 def reason(conn: Connection, home: House, login: str) -> Reason:
     mailbox = load_mailbox(conn, house.ORG)
-    facts = load_actor(conn, home.accounts[login], Proof(Method.PASSWORD, 1), mailbox.id)
+    facts = load_actor(conn, home.accounts[login], shown(Method.PASSWORD, 1), mailbox.id)
     return may(facts, Action.READ, mailbox, NOW + HOUR / 2).reason
 
 

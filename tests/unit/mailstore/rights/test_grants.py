@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection
 
 from mailstore.accounts.changes import access_number
+from mailstore.credentials.proof import Method
 from mailstore.db.database import Database
 from mailstore.errors import Conflict, InvalidState, NotFound
 from mailstore.rights import grants, roles
@@ -14,9 +15,7 @@ from mailstore.rights.grants import Grantee
 from mailstore.rights.may import may
 from mailstore.rights.model import (
     Action,
-    Method,
     Period,
-    Proof,
     Reason,
     Right,
     Role,
@@ -25,10 +24,11 @@ from mailstore.rights.model import (
 from tests.support.clock import NOW
 from tests.support.people import house
 from tests.support.people.house import House
+from tests.support.people.proofs import shown
 
 DAY = timedelta(days=1)
 READ = frozenset({Right.READ})
-STRONG = Proof(Method.OIDC, 2)
+STRONG = shown(Method.OIDC, 2)
 
 
 @pytest.fixture

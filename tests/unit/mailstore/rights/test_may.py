@@ -5,22 +5,20 @@ from datetime import timedelta
 
 import pytest
 
+from mailstore.accounts.kinds import AccountKind, AccountState
+from mailstore.credentials.proof import Method, Proof
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.states import MailboxState
 from mailstore.rights.may import ALLOWED_BY_ROLE, CONTENT, entitled, may, may_with_role
 from mailstore.rights.model import (
     TEXTS,
-    Account,
-    AccountKind,
-    AccountState,
+    ActingAccount,
     Action,
     ActorFacts,
     BreakGlass,
     Grant,
     MailboxFacts,
-    Method,
     Period,
-    Proof,
     Reason,
     Right,
     RightsPolicy,
@@ -28,6 +26,7 @@ from mailstore.rights.model import (
     RoleName,
 )
 from tests.support.clock import NOW
+from tests.support.people.proofs import shown
 
 RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
 OTHER_RPPS = Identifier(IdentifierKind.RPPS, "10000005479")
@@ -35,24 +34,28 @@ FINESS = Identifier(IdentifierKind.FINESS, "2A0000154")
 HOUR = timedelta(hours=1)
 ALWAYS = Period(NOW - HOUR)
 
-DOCTOR = Account(1, "dr.martin", 1, AccountKind.PERSON, AccountState.ACTIVE, frozenset({RPPS}))
-NURSE = Account(2, "ide.petit", 1, AccountKind.PERSON, AccountState.ACTIVE, groups=frozenset({7}))
-PROGRAM = Account(3, "labo", 1, AccountKind.SOFTWARE, AccountState.ACTIVE)
+DOCTOR = ActingAccount(
+    1, "dr.martin", 1, AccountKind.PERSON, AccountState.ACTIVE, frozenset({RPPS})
+)
+NURSE = ActingAccount(
+    2, "ide.petit", 1, AccountKind.PERSON, AccountState.ACTIVE, groups=frozenset({7})
+)
+PROGRAM = ActingAccount(3, "labo", 1, AccountKind.SOFTWARE, AccountState.ACTIVE)
 
 PER = MailboxFacts(10, MailboxType.PER, MailboxState.ACTIVE, 1, 100, RPPS)
 ORG = MailboxFacts(11, MailboxType.ORG, MailboxState.ACTIVE, 1, 100, FINESS)
 APP = MailboxFacts(12, MailboxType.APP, MailboxState.ACTIVE, 1, 100, FINESS)
 CAB = MailboxFacts(13, MailboxType.CAB, MailboxState.ACTIVE, 1, 100, OTHER_RPPS, frozenset({RPPS}))
 
-STRONG = Proof(Method.OIDC, 2)
-PASSWORD = Proof(Method.PASSWORD, 1)
-CERTIFICATE = Proof(Method.CERTIFICATE, 1)
+STRONG = shown(Method.OIDC, 2)
+PASSWORD = shown(Method.PASSWORD, 1)
+CERTIFICATE = shown(Method.CERTIFICATE, 1)
 READ = frozenset({Right.READ})
 ALL_RIGHTS = frozenset(Right)
 
 
 def actor(
-    account: Account,
+    account: ActingAccount,
     *grants: Grant,
     proof: Proof | None = STRONG,
     roles: tuple[Role, ...] = (),
@@ -62,7 +65,7 @@ def actor(
 
 
 def to(
-    account: Account,
+    account: ActingAccount,
     mailbox: MailboxFacts,
     rights: frozenset[Right] = READ,
     period: Period = ALWAYS,
@@ -152,12 +155,12 @@ def test_grants_of_others_and_on_others_give_nothing() -> None:
         (NURSE, APP, STRONG, Reason.WRONG_METHOD),
         (PROGRAM, ORG, STRONG, Reason.WRONG_METHOD),
         (PROGRAM, PER, CERTIFICATE, Reason.WRONG_METHOD),
-        (PROGRAM, APP, Proof(Method.APP_PASSWORD, 1, APP.id), Reason.WRONG_METHOD),
-        (PROGRAM, ORG, Proof(Method.GRACE, 1, ORG.id), Reason.GRACE_OVER),
+        (PROGRAM, APP, shown(Method.APP_PASSWORD, 1, APP.id), Reason.WRONG_METHOD),
+        (PROGRAM, ORG, shown(Method.GRACE, 1, ORG.id), Reason.GRACE_OVER),
     ],
 )
 def test_each_refusal_though_a_grant_gives_all(
-    account: Account, mailbox: MailboxFacts, proof: Proof | None, reason: Reason
+    account: ActingAccount, mailbox: MailboxFacts, proof: Proof | None, reason: Reason
 ) -> None:
     verdict = may(
         actor(account, to(account, mailbox, ALL_RIGHTS), proof=proof), Action.READ, mailbox, NOW
@@ -171,19 +174,21 @@ def test_each_refusal_though_a_grant_gives_all(
     [
         (NURSE, ORG, STRONG),
         (NURSE, PER, PASSWORD),
-        (NURSE, PER, Proof(Method.APP_PASSWORD, 1, PER.id)),
+        (NURSE, PER, shown(Method.APP_PASSWORD, 1, PER.id)),
         (PROGRAM, APP, CERTIFICATE),
         (PROGRAM, ORG, CERTIFICATE),
-        (PROGRAM, replace(ORG, grace_until=NOW + HOUR), Proof(Method.GRACE, 1, ORG.id)),
+        (PROGRAM, replace(ORG, grace_until=NOW + HOUR), shown(Method.GRACE, 1, ORG.id)),
     ],
 )
-def test_each_method_that_opens(account: Account, mailbox: MailboxFacts, proof: Proof) -> None:
+def test_each_method_that_opens(
+    account: ActingAccount, mailbox: MailboxFacts, proof: Proof
+) -> None:
     facts = actor(account, to(account, mailbox), proof=proof)
     assert may(facts, Action.READ, mailbox, NOW).reason is Reason.GRANT
 
 
 def test_the_shared_password_of_a_team_ends_with_its_grace() -> None:
-    proof, grace = Proof(Method.GRACE, 1, ORG.id), replace(ORG, grace_until=NOW)
+    proof, grace = shown(Method.GRACE, 1, ORG.id), replace(ORG, grace_until=NOW)
     facts = actor(PROGRAM, to(PROGRAM, ORG), proof=proof)
     assert may(facts, Action.READ, grace, NOW - HOUR).allowed
     assert may(facts, Action.READ, grace, NOW).reason is Reason.GRACE_OVER
@@ -243,7 +248,7 @@ def test_only_a_role_for_the_whole_operator_crosses_tenants() -> None:
 
 
 def test_a_bound_credential_manages_nothing() -> None:
-    facts = actor(DOCTOR, proof=Proof(Method.APP_PASSWORD, 1, PER.id))
+    facts = actor(DOCTOR, proof=shown(Method.APP_PASSWORD, 1, PER.id))
     assert may(facts, Action.READ, PER, NOW).allowed
     assert may(facts, Action.MANAGE, PER, NOW).reason is Reason.WRONG_METHOD
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, delete
 
+from mailstore.credentials.proof import Method
 from mailstore.db.database import Database
 from mailstore.db.people_schema import group_members
 from mailstore.errors import Conflict, InvalidState
@@ -20,13 +21,18 @@ from mailstore.rights import grants
 from mailstore.rights.facts import load_actor, load_mailbox
 from mailstore.rights.grants import Grantee
 from mailstore.rights.may import may
-from mailstore.rights.model import Action, Method, Period, Proof, Right
+from mailstore.rights.model import (
+    Action,
+    Period,
+    Right,
+)
 from tests.support.clock import NOW
 from tests.support.people import house
 from tests.support.people.house import House
+from tests.support.people.proofs import shown
 
 HOUR = timedelta(hours=1)
-STRONG = Proof(Method.OIDC, 2)
+STRONG = shown(Method.OIDC, 2)
 LOGINS = ("dr.martin", "ide.petit", "sec.durand")
 BOXES = (house.ORG, house.CAB)
 HELD = {("dr.martin", house.CAB)}  # by RPPS, as a co-holder
