@@ -136,6 +136,16 @@ def group_ids(conn: Connection, account_id: int) -> frozenset[int]:
     return frozenset(conn.scalars(mine))
 
 
+def groups_of(conn: Connection, account_id: int) -> list[str]:
+    """Names of the groups that an account is in."""
+    mine = (
+        select(account_groups.c.name)
+        .join(group_members, group_members.c.group_id == account_groups.c.id)
+        .where(group_members.c.account_id == account_id)
+    )
+    return list(conn.scalars(mine.order_by(account_groups.c.name)))
+
+
 def _of_tenant(conn: Connection, group: Group, login: str) -> Account:
     account = get_account(conn, login)
     if account.tenant_id != group.tenant_id:

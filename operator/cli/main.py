@@ -42,8 +42,10 @@ _OF_OUTPUT: Final = (EPIPE, ENOSPC, EIO)
 
 # Command to module; the module has the command under the same name.
 _MODULES: Final = {
+    "account": "people.account",
     "break-glass": "rights.break_glass",
     "config": "config",
+    "credential": "people.credential",
     "db": "config",
     "demo": "demo",
     "domain": "mailbox",
@@ -59,6 +61,7 @@ _MODULES: Final = {
     "serve": "serve",
     "store": "store",
     "team": "rights.team",
+    "tenant": "people.tenant",
     "trace": "trace",
     "whitelist": "whitelist",
 }

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from ..errors import OperatorError
 from .base import Section
+from .credentials import CredentialsSection
 from .error_wording import explain
 from .identifiers import IdentifiersSection
 from .rights import RightsSection
@@ -58,6 +59,7 @@ class Settings(Section):
     log: LogSection = Field(default_factory=LogSection)
     identifiers: IdentifiersSection = Field(default_factory=IdentifiersSection)
     rights: RightsSection = Field(default_factory=RightsSection)
+    credentials: CredentialsSection = Field(default_factory=CredentialsSection)
     origin: Path = Field(exclude=True)
 
     def path(self, text: str) -> Path:
