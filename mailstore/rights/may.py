@@ -40,10 +40,10 @@ NEEDED: Final = {
 }
 CONTENT: Final = frozenset({Action.READ, Action.ACT, Action.SEND})
 ALLOWED_BY_ROLE: Final = {
-    RoleName.OPERATOR: frozenset({Action.MANAGE, Action.ADMINISTER, Action.TRACE, Action.AUDIT}),
+    RoleName.OPERATOR: frozenset(Action) - CONTENT,
     RoleName.MANAGER: frozenset({Action.MANAGE, Action.ADMINISTER}),
     RoleName.HELPDESK: frozenset({Action.TRACE}),
-    RoleName.AUDITOR: frozenset({Action.TRACE, Action.AUDIT}),
+    RoleName.AUDITOR: frozenset({Action.TRACE, Action.AUDIT, Action.AGREE_CONTENT}),
 }
 _PERSONS: Final = frozenset({IdentifierKind.RPPS, IdentifierKind.ADELI})
 _DEFAULT: Final = RightsPolicy()

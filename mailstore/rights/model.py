@@ -34,6 +34,9 @@ class Action(StrEnum):
     ADMINISTER = "administer"  # attributes, state, aliases, quota
     TRACE = "trace"  # when, where and who, never content
     AUDIT = "audit"  # the audit trail of the mailbox
+    ROLES = "roles"  # giving and ending roles
+    ASK_CONTENT = "ask-content"  # asking for a break-glass access
+    AGREE_CONTENT = "agree-content"  # agreeing to it as the second person
 
 
 class RoleName(StrEnum):

@@ -1,24 +1,31 @@
-"""Log-in of accounts, as configured, and the keys of their secrets."""
+"""Log-in of accounts as the configuration describes it, and the keys of their secrets."""
 
-from mailstore.blobs.store import Store
 from mailstore.credentials.log_in import LogIn
 from mailstore.credentials.passwords import PasswordHashes
+from mailstore.db.database import Database
+from mailstore.errors import InvalidKeys
 from mailstore.sealed.keyring import Keyring
 
 from ..settings.credentials import app_password_policy
 from ..settings.model import Settings, SettingsError
+from .faults import settings_fault
+from .storage import keys_file
 
 
-def credential_keys(settings: Settings, store: Store) -> Keyring:
-    """Keys that seal codes and app passwords.  Raises SettingsError if there are none."""
-    keys = store.blobs.blob_format.keys
-    if keys is None:
+def credential_keys(settings: Settings) -> Keyring:
+    """Keys that seal codes and app passwords: those of the store.  Raises SettingsError."""
+    path = keys_file(settings)
+    if not path.exists():
         raise SettingsError(
-            f"{settings.origin}: storage.encryption: codes and app passwords are sealed with the "
-            "keys of the store, and it has none; set it to true and run: "
+            f"{settings.origin}: storage.keys: {path}: no such file, and codes and app passwords "
+            "are sealed with it; put it back from a backup, or for a store without encryption set "
+            "storage.encryption to true for a while and run: "
             f"mssante --config {settings.origin} db upgrade"
         )
-    return keys
+    try:
+        return Keyring(path)
+    except InvalidKeys as error:
+        raise settings_fault(settings, "storage.keys", error) from error
 
 
 def password_hashes(settings: Settings) -> PasswordHashes:
@@ -26,7 +33,7 @@ def password_hashes(settings: Settings) -> PasswordHashes:
     return PasswordHashes(settings.credentials.password_hashes)
 
 
-def make_log_in(settings: Settings, store: Store) -> LogIn:
-    """Log-in for the doors of a process.  Raises SettingsError without keys."""
-    keys = credential_keys(settings, store)
-    return LogIn(store.database, keys, password_hashes(settings), app_password_policy(settings))
+def open_log_in(settings: Settings, database: Database) -> LogIn:
+    """Log-in by passwords, codes and app passwords.  Raises SettingsError."""
+    keys, policy = credential_keys(settings), app_password_policy(settings)
+    return LogIn(database, keys, password_hashes(settings), policy)

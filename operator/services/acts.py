@@ -8,23 +8,34 @@ written stops no act: the log reports it, and the event is counted as lost.
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
 from sqlalchemy import Connection
 
 from foundation.journal.writer import Journal
+from mailstore.accounts.accounts import get_account_by_id
+from mailstore.accounts.kinds import AccountState
+from mailstore.accounts.names import login_key
 from mailstore.audit.event import AuditActor, AuditEvent, Door, Fact, Result
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
+from mailstore.credentials.proof import LoginRefused, Proof
+from mailstore.db.people_schema import OPERATOR_TENANT
+from mailstore.rights.facts import load_actor
+from mailstore.rights.may import may, may_with_role
+from mailstore.rights.model import Action, ActorFacts, MailboxFacts, RightsPolicy
 
 from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
+from ..assembly.log_in import open_log_in
 from ..assembly.relay import open_journal
 from ..assembly.storage import open_store
+from ..errors import OperatorError
 from ..settings.model import Settings
+from ..settings.rights import rights_policy
 from .actor import account_name
 
 Record = Callable[..., None]
@@ -46,14 +57,58 @@ def open_recorder(settings: Settings) -> Iterator[Record]:
         yield partial(journal.record, who=login_name())
 
 
-@dataclass(frozen=True, slots=True)
+class NotAllowed(OperatorError):
+    """Act that the account may not do; the refusal is in the audit trail."""
+
+
+@dataclass(slots=True)
 class ActTransaction:
-    """Write transaction of an act; its audit rows are added at its end."""
+    """Write transaction of an act; its audit rows are added at its end.
+
+    `facts`: the account that acts, as of this transaction; None for the Unix user, whose files
+    these are.
+    """
 
     connection: Connection
     actor: AuditActor
     clock: Callable[[], datetime]
+    facts: ActorFacts | None
+    policy: RightsPolicy
     events: list[AuditEvent] = field(default_factory=list)
+    permitted: bool = False
+
+    def check_permitted(self) -> None:
+        """Refuse an account that no rule was asked about.  Raises NotAllowed."""
+        if not self.permitted and self.facts is not None:
+            raise NotAllowed("this command is for the Unix user of the daemon alone")
+
+    def require(self, action: Action, mailbox: MailboxFacts, address: str) -> None:
+        """Refuse an account that may not do this to the mailbox.  Raises NotAllowed."""
+        self.permitted = True
+        if self.facts is None:
+            return
+        verdict = may(self.facts, action, mailbox, self.clock(), self.policy)
+        if not verdict.allowed:
+            raise NotAllowed(f"{self.actor.account} may not {action} {address}: {verdict.text}")
+
+    def require_role(self, action: Action, tenant_id: int, domain_id: int | None = None) -> None:
+        """Refuse an account without a role for a tenant or a domain.  Raises NotAllowed."""
+        self.permitted = True
+        if self.facts is None:
+            return
+        roles, active = self.facts.roles, self.facts.account.state is AccountState.ACTIVE
+        if not active or not may_with_role(roles, action, tenant_id, domain_id, self.clock()):
+            raise NotAllowed(f"{self.actor.account} has no role that allows it: {action}")
+
+    def require_whole(self, action: Action) -> None:
+        """Refuse an account without a role for the whole operator.  Raises NotAllowed."""
+        self.permitted = True
+        if self.facts is None:
+            return
+        whole = [role for role in self.facts.roles if role.whole]
+        active = self.facts.account.state is AccountState.ACTIVE
+        if not active or not may_with_role(whole, action, OPERATOR_TENANT, None, self.clock()):
+            raise NotAllowed(f"{self.actor.account} has no role for the whole operator: {action}")
 
     def audit(
         self,
@@ -84,32 +139,63 @@ class ActTransaction:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Act of a person: the store, and who acts."""
+    """Act of a person: the store, and who acts.  `proof`: of the account, if one logged in."""
 
     store: Store
     actor: AuditActor
     trail: AuditTrail
     journal: Journal
     clock: Callable[[], datetime]
-    account_id: int | None = None
+    policy: RightsPolicy
+    proof: Proof | None = None
 
     @property
     def name(self) -> str:
         """Name of the person: the account's, else the Unix user's."""
         return self.actor.account or self.actor.unix_user or ""
 
+    @property
+    def account_id(self) -> int | None:
+        """Number of the account; None for the Unix user."""
+        return None if self.proof is None else self.proof.account
+
     @contextmanager
     def write(self) -> Iterator[ActTransaction]:
         """Write transaction with audit rows: all is committed, or nothing.
 
-        Raises StoreUnavailable.
+        An account must be permitted in it (`require`); a refusal leaves a row of its own.  Raises
+        NotAllowed, StoreUnavailable.
         """
-        with self.store.database.write() as connection:
-            transaction = ActTransaction(connection, self.actor, self.clock)
-            yield transaction
-            self.trail.append(connection, transaction.events)
+        try:
+            with self.store.database.write() as connection:
+                transaction = self._transaction(connection)
+                yield transaction
+                transaction.check_permitted()
+                self.trail.append(connection, transaction.events)
+        except NotAllowed as error:
+            self._refused(str(error))
+            raise
         for event in transaction.events:
             self._record(event)
+
+    def _transaction(self, connection: Connection) -> ActTransaction:
+        facts = None
+        if self.proof is not None:
+            # Read again in each transaction: a right may have ended since the log-in.
+            facts = load_actor(connection, self.proof.account, self.proof)
+        return ActTransaction(connection, self.actor, self.clock, facts, self.policy)
+
+    def _refused(self, why: str) -> None:
+        event = AuditEvent(
+            at=self.clock(),
+            event="act.refused",
+            actor=self.actor,
+            result=Result.REFUSED,
+            facts={"why": why},
+        )
+        with self.store.database.write() as connection:
+            self.trail.append(connection, [event])
+        self._record(event)
 
     def audit(self, event: str, **facts: object) -> None:
         """Add one audit row in a transaction of its own, as before content is shown.
@@ -117,6 +203,7 @@ class Act:
         Takes the keywords of `ActTransaction.audit`.  Raises StoreUnavailable.
         """
         with self.write() as transaction:
+            transaction.permitted = True  # its caller has asked
             transaction.audit(event, **facts)  # type: ignore[arg-type] # checked by its callee
 
     def _record(self, event: AuditEvent) -> None:
@@ -151,18 +238,37 @@ def open_recorded_store(settings: Settings) -> Iterator[RecordedStore]:
 
 
 @contextmanager
-def open_act(settings: Settings, actor: AuditActor | None = None) -> Iterator[Act]:
-    """Open store, audit trail and journal for an act.
-
-    `actor`: default is the Unix user, without an account.  Raises SettingsError.
-    """
+def open_act(settings: Settings) -> Iterator[Act]:
+    """Open store, audit trail and journal for an act of the Unix user.  Raises SettingsError."""
     check_user(settings)
     with (
         closing(open_journal(settings, "command")) as journal,
         closing(open_store(settings)) as store,
     ):
         trail = open_trail(settings, store.database)
-        yield Act(store, actor or unix_actor(), trail, journal, utc_now)
+        yield Act(store, unix_actor(), trail, journal, utc_now, rights_policy(settings))
+
+
+def log_in(act: Act, settings: Settings, login: str, password: str, code: str | None) -> Act:
+    """Return the act as one of an account, which proves itself.
+
+    Raises LoginRefused; the refusal is in the audit trail.
+    """
+    doors = open_log_in(settings, act.store.database)
+    try:
+        proof = doors.with_password(login, password, code, origin="command", at=act.clock())
+    except LoginRefused as refused:
+        act.audit(
+            "account.login_refused",
+            subject=login_key(login),
+            result=Result.REFUSED,
+            why=refused.reason.value,
+        )
+        raise
+    doors.note(proof, None)
+    with act.store.database.read() as connection:
+        account = get_account_by_id(connection, proof.account)
+    return replace(act, actor=replace(act.actor, account=account.login), proof=proof)
 
 
 def unix_actor() -> AuditActor:

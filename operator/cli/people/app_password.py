@@ -6,22 +6,22 @@ from typing import Final
 
 import click
 
-from mailstore.accounts.accounts import Account, get_account, lock_account
-from mailstore.audit.event import Result
+from mailstore.accounts.accounts import get_account, lock_account
 from mailstore.credentials.app_passwords import PROTOCOLS, AppPasswordRequest, add_app_password
 from mailstore.credentials.credentials import CredentialKind
-from mailstore.credentials.proof import LoginRefused, Proof
 from mailstore.mailboxes.address import address_key
 from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.rights.facts import load_mailbox
+from mailstore.rights.model import Action
 
-from ...assembly.log_in import credential_keys, make_log_in
-from ...services.acts import Act, open_act
+from ...assembly.log_in import credential_keys
+from ...services.acts import log_in, open_act
 from ...settings.credentials import app_password_policy
-from ...settings.model import Settings, load
+from ...settings.model import load
 from ..output import tell
 from .secrets import read_code, read_secret
 
-_ORIGIN: Final = "command"
+_OPENS: Final = {"imap": Action.READ, "submission": Action.SEND}
 
 
 @click.command("app-password")
@@ -54,27 +54,32 @@ def credential_add_app_password(
     settings = load(given)
     policy = app_password_policy(settings)
     with open_act(settings) as act:
-        keys = credential_keys(settings, act.store)
+        keys = credential_keys(settings)
         with act.store.database.read() as connection:
-            account = get_account(connection, login)
+            login = get_account(connection, login).login
             box = get_mailbox(connection, mailbox)
-        proof = _log_in(act, settings, account)
-        now = act.clock()
-        asked = AppPasswordRequest(
-            mailbox=box,
-            name=name,
-            protocols=frozenset(protocols),
-            ends_at=now + timedelta(days=days or policy.days),
-        )
-        with act.write() as change:
+        password = read_secret(f"Password of {login}")
+        code = read_code("Code of the app, or a recovery code")
+        own = log_in(act, settings, login, password, code)
+        with own.write() as change:
+            facts = load_mailbox(change.connection, mailbox)
+            for protocol in protocols:
+                change.require(_OPENS[protocol], facts, box.address)
+            now = act.clock()
+            asked = AppPasswordRequest(
+                mailbox=box,
+                name=name,
+                protocols=frozenset(protocols),
+                ends_at=now + timedelta(days=days or policy.days),
+            )
             account = lock_account(change.connection, login)
             number, made = add_app_password(
-                change.connection, account, asked, proof, policy, keys, now=now
+                change.connection, account, asked, own.proof, policy, keys, now=now
             )
             change.audit(
                 "credential.added",
                 mailbox=address_key(box.address),
-                subject=account.login,
+                subject=login,
                 tenant=account.tenant_id,
                 kind=CredentialKind.APP_PASSWORD.value,
                 name=name,
@@ -84,23 +89,3 @@ def credential_add_app_password(
             )
     click.echo(made.text())
     tell(f"shown once; credential {number} opens {box.address} until {asked.ends_at:%F}", err=True)
-
-
-def _log_in(act: Act, settings: Settings, account: Account) -> Proof:
-    """Log the person in with two factors.  Raises LoginRefused, which is audited."""
-    door = make_log_in(settings, act.store)
-    password = read_secret(f"Password of {account.login}")
-    code = read_code("Code of the app, or a recovery code")
-    try:
-        proof = door.with_password(account.login, password, code, origin=_ORIGIN, at=act.clock())
-    except LoginRefused as refused:
-        act.audit(
-            "account.logged_in",
-            subject=account.login,
-            tenant=account.tenant_id,
-            result=Result.REFUSED,
-            reason=refused.reason.value,
-        )
-        raise
-    door.note(proof, None)
-    return proof

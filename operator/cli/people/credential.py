@@ -95,7 +95,7 @@ def credential_add_totp(given: Path | None, login: str) -> None:
     """
     settings = load(given)
     with open_act(settings) as act:
-        keys = credential_keys(settings, act.store)
+        keys = credential_keys(settings)
         with act.store.database.read() as connection:
             account = get_account(connection, login)
         secret = new_secret()
@@ -119,7 +119,7 @@ def credential_add_recovery(given: Path | None, login: str) -> None:
     """
     settings = load(given)
     with open_act(settings) as act:
-        keys = credential_keys(settings, act.store)
+        keys = credential_keys(settings)
         with act.write() as change:
             account = lock_account(change.connection, login)
             codes, ended = set_recovery_codes(change.connection, account, keys, now=act.clock())

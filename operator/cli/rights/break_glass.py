@@ -13,11 +13,13 @@ import click
 
 from mailstore.rights import break_glass as accesses
 from mailstore.rights.facts import load_mailbox
+from mailstore.rights.model import Action
 
 from ...assembly.clock import utc_now
 from ...assembly.storage import open_store
-from ...services.acts import Act, open_act
+from ...services.acts import Act, ActTransaction
 from ...settings.model import load
+from ..acting import Acting, acting
 from ..output import show_rows
 
 _COLUMNS = ("id", "mailbox", "who", "state", "asked_at", "ends_at", "reason")
@@ -33,9 +35,17 @@ def break_glass() -> None:
 @click.option("--reason", required=True, help="Why; in the audit trail, and told to the holder.")
 @click.option("--hours", type=click.IntRange(1, 24), help="End. [rights.break_glass_hours]")
 @click.option("--silent", is_flag=True, help="Do not tell the holder; the audit trail says so.")
+@acting
 @click.pass_obj
 def open_(
-    given: Path | None, /, mailbox: str, reason: str, hours: int | None, *, silent: bool
+    given: Path | None,
+    /,
+    mailbox: str,
+    reason: str,
+    hours: int | None,
+    who: Acting,
+    *,
+    silent: bool,
 ) -> None:
     """Ask for access to the content of MAILBOX.  It opens at once, or when another agrees.
 
@@ -45,9 +55,10 @@ def open_(
     longest = settings.rights.break_glass_hours
     if hours is not None and hours > longest:
         raise click.UsageError(f"--hours is at most {longest} (rights.break_glass_hours)")
-    with open_act(settings) as act, act.write() as change:
+    with who.open(settings) as act, act.write() as change:
         now = act.clock()
         facts = load_mailbox(change.connection, mailbox)
+        change.require(Action.ASK_CONTENT, facts, mailbox)
         access = accesses.ask(
             change.connection,
             facts.id,
@@ -71,7 +82,7 @@ def open_(
     if access.needs_second:
         click.echo(
             f"access {access.id} waits for another person: "
-            f"mssante --as LOGIN break-glass agree {access.id}"
+            f"mssante break-glass agree {access.id} --as LOGIN"
         )
     else:
         click.echo(
@@ -81,23 +92,31 @@ def open_(
 
 @break_glass.command("agree")
 @click.argument("number", type=click.IntRange(1))
+@acting
 @click.pass_obj
-def agree(given: Path | None, number: int) -> None:
+def agree(given: Path | None, number: int, who: Acting) -> None:
     """Agree to the access NUMBER, as another person than the one who asked."""
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
+        _require(change, number, Action.AGREE_CONTENT)
         access = accesses.agree(change.connection, number, _asker(act), act.clock())
-        change.audit("break_glass.agreed", mailbox=access.mailbox, access=number, who=access.who)
+        change.audit(
+            "break_glass.agreed", mailbox=access.mailbox, access=number, asked_by=access.who
+        )
     click.echo(f"access {number} of {access.who} to {access.mailbox} is open")
 
 
 @break_glass.command("end")
 @click.argument("number", type=click.IntRange(1))
+@acting
 @click.pass_obj
-def end(given: Path | None, number: int) -> None:
+def end(given: Path | None, number: int, who: Acting) -> None:
     """End the access NUMBER now."""
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
+        _require(change, number, Action.ASK_CONTENT)
         access = accesses.close_access(change.connection, number, act.clock())
-        change.audit("break_glass.ended", mailbox=access.mailbox, access=number, who=access.who)
+        change.audit(
+            "break_glass.ended", mailbox=access.mailbox, access=number, asked_by=access.who
+        )
     click.echo(f"access {number} is over")
 
 
@@ -118,6 +137,11 @@ def list_(given: Path | None, /, after: int, *, everything: bool, as_json: bool)
     ]
     rows += [_record(one, "over") for one in found if one.ends_at <= now]
     show_rows(sorted(rows, key=lambda row: row["id"]), _COLUMNS, as_json=as_json)
+
+
+def _require(change: ActTransaction, number: int, action: Action) -> None:
+    mailbox = accesses.get_access(change.connection, number).mailbox
+    change.require(action, load_mailbox(change.connection, mailbox), mailbox)
 
 
 def _asker(act: Act) -> accesses.Asker:

@@ -10,12 +10,12 @@ import click
 from mailstore.rights import grants
 from mailstore.rights.facts import load_mailbox
 from mailstore.rights.grants import GrantRow
-from mailstore.rights.model import Right
+from mailstore.rights.model import Action, Right
 
 from ...assembly.clock import utc_now
 from ...assembly.storage import open_store
-from ...services.acts import open_act
 from ...settings.model import load
+from ..acting import Acting, acting
 from ..output import show_rows
 from .options import find_grantee, period, rights_of, with_period
 
@@ -40,6 +40,7 @@ def grant() -> None:
     help="Right; repeatable. act (flags, moves, deletion) needs read.",
 )
 @with_period
+@acting
 @click.pass_obj
 def grant_give(
     given: Path | None,
@@ -50,11 +51,13 @@ def grant_give(
     names: tuple[str, ...],
     begins: datetime | None,
     ends: datetime | None,
+    who: Acting,
 ) -> None:
     """Give rights on MAILBOX to an account or a group of its tenant."""
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
         connection, now = change.connection, act.clock()
         facts = load_mailbox(connection, mailbox)
+        change.require(Action.MANAGE, facts, mailbox)
         grantee = find_grantee(connection, account, group, facts.tenant_id)
         number = grants.give(
             connection,
@@ -82,10 +85,13 @@ def grant_give(
 
 @grant.command("end")
 @click.argument("number", type=click.IntRange(1))
+@acting
 @click.pass_obj
-def grant_end(given: Path | None, number: int) -> None:
+def grant_end(given: Path | None, number: int, who: Acting) -> None:
     """End the grant NUMBER now; sessions that it opened end."""
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
+        mailbox = grants.get(change.connection, number).mailbox
+        change.require(Action.MANAGE, load_mailbox(change.connection, mailbox), mailbox)
         row, _ = grants.end(change.connection, number, act.clock())
         change.audit(
             "grant.ended",

@@ -11,12 +11,13 @@ from mailstore.accounts.accounts import get_account
 from mailstore.accounts.tenants import get_tenant
 from mailstore.mailboxes.mailboxes import get_domain
 from mailstore.rights import roles
-from mailstore.rights.model import Role, RoleName
+from mailstore.rights.model import Action, Role, RoleName
 
 from ...assembly.clock import utc_now
 from ...assembly.storage import open_store
-from ...services.acts import open_act
+from ...services.acts import ActTransaction
 from ...settings.model import load
+from ..acting import Acting, acting
 from ..output import show_rows
 from .options import period, with_period
 
@@ -34,6 +35,7 @@ def role() -> None:
 @click.option("--tenant", help="For this tenant alone, the account's own.")
 @click.option("--domain", help="For this domain alone, of the account's tenant.")
 @with_period
+@acting
 @click.pass_obj
 def role_give(
     given: Path | None,
@@ -44,6 +46,7 @@ def role_give(
     domain: str | None,
     begins: datetime | None,
     ends: datetime | None,
+    who: Acting,
 ) -> None:
     """Give the account LOGIN the role NAME, without --tenant and --domain for the whole operator.
 
@@ -51,9 +54,10 @@ def role_give(
     """
     if tenant is not None and domain is not None:
         raise click.UsageError("give --tenant or --domain, not both")
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
         connection = change.connection
         account = get_account(connection, login)
+        _require(change, tenant is not None or domain is not None, account.tenant_id)
         wanted = Role(
             RoleName(name),
             period(begins, ends, act.clock()),
@@ -77,10 +81,14 @@ def role_give(
 
 @role.command("end")
 @click.argument("number", type=click.IntRange(1))
+@acting
 @click.pass_obj
-def role_end(given: Path | None, number: int) -> None:
+def role_end(given: Path | None, number: int, who: Acting) -> None:
     """End the role NUMBER now."""
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
+        found = roles.get_role(change.connection, number)
+        account = get_account(change.connection, found.account)
+        _require(change, not found.role.whole, account.tenant_id)
         row = roles.end_role(change.connection, number, act.clock())
         change.audit(
             "role.ended", subject=row.account, role=row.role.name, scope=row.scope, number=number
@@ -97,6 +105,13 @@ def role_list(given: Path | None, *, everything: bool, as_json: bool) -> None:
     with closing(open_store(load(given))) as store, store.database.read() as connection:
         found = roles.list_roles(connection, at=None if everything else utc_now())
     show_rows([_record(one) for one in found], _COLUMNS, as_json=as_json)
+
+
+def _require(change: ActTransaction, scoped: object, tenant_id: int) -> None:
+    if scoped:
+        change.require_role(Action.ROLES, tenant_id)
+    else:
+        change.require_whole(Action.ROLES)
 
 
 def _record(row: roles.RoleRow) -> dict[str, Any]:

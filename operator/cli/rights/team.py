@@ -13,12 +13,12 @@ from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.rights import grants, team_moves
 from mailstore.rights.facts import load_mailbox
 from mailstore.rights.grants import Grantee
-from mailstore.rights.model import Period, Right
+from mailstore.rights.model import Action, Period, Right
 
 from ...assembly.clock import utc_now
 from ...assembly.storage import open_store
-from ...services.acts import open_act
 from ...settings.model import load
+from ..acting import Acting, acting
 from ..output import show_rows
 
 _COLUMNS = ("login", "family_name", "given_name", "last_login_at")
@@ -34,8 +34,11 @@ def team() -> None:
 @click.argument("mailbox")
 @click.argument("accounts", type=click.File("r", encoding="utf-8-sig"))
 @click.option("--grace-days", default=30, show_default=True, type=click.IntRange(1, 92))
+@acting
 @click.pass_obj
-def begin(given: Path | None, mailbox: str, accounts: IO[str], grace_days: int) -> None:
+def begin(
+    given: Path | None, /, mailbox: str, accounts: IO[str], grace_days: int, who: Acting
+) -> None:
     """Give the accounts listed in the file ACCOUNTS (a log-in name a line) MAILBOX together.
 
     All or nothing: each line is checked.  Each gets read, act and send; give manage to the
@@ -44,9 +47,10 @@ def begin(given: Path | None, mailbox: str, accounts: IO[str], grace_days: int) 
     logins = [line.strip() for line in accounts if line.strip()]
     if not logins:
         raise click.UsageError(f"{accounts.name}: no log-in name in it")
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
         connection, now = change.connection, act.clock()
         facts = load_mailbox(connection, mailbox)
+        change.require(Action.MANAGE, facts, mailbox)
         if facts.type not in (MailboxType.ORG, MailboxType.CAB):
             raise InvalidState(f"{mailbox} is a {facts.type} mailbox; teams share ORG and CAB")
         problems: list[str] = []
@@ -89,11 +93,13 @@ def absent(given: Path | None, mailbox: str, *, as_json: bool) -> None:
 
 @team.command("end")
 @click.argument("mailbox")
+@acting
 @click.pass_obj
-def end(given: Path | None, mailbox: str) -> None:
+def end(given: Path | None, mailbox: str, who: Acting) -> None:
     """End the move before its time: the shared log-in opens nothing any more."""
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
         facts = load_mailbox(change.connection, mailbox)
+        change.require(Action.MANAGE, facts, mailbox)
         move = team_moves.end_move(change.connection, facts.id, act.clock())
         change.audit("team.ended", mailbox=move.mailbox)
     click.echo(f"the move of {move.mailbox} is over")

@@ -203,9 +203,13 @@ def test_secrets_are_typed_and_shown_nowhere_else_domain_9_36(
     run(*ask)
     typed(PASSWORD, codes[0])
     assert "log-in refused" in run(*ask, code=1)
+    typed(PASSWORD, codes[1])
+    other = ("credential", "add", "app-password", "claire", "cardiologie@a.mssante.fr")
+    said_no = run(*other, "--name", "x", "--protocol", "imap", code=1)
+    assert "claire may not read cardiologie@a.mssante.fr" in said_no
     rows = listed(operator_a, "credential", "list", "claire")
     kinds = [row["kind"] for row in rows]
-    assert kinds == ["password", "totp", *["recovery"] * 9, *["app_password"] * 2]
+    assert kinds == ["password", "totp", *["recovery"] * 8, *["app_password"] * 2]
     assert rows[-1]["opens"] == f"{CLAIRE} by imap"
     secrets = [PASSWORD, SECRET, said.split()[0], *codes]
     kept = "".join(path.read_text() for path in journal_files(operator_a))
@@ -213,14 +217,14 @@ def test_secrets_are_typed_and_shown_nowhere_else_domain_9_36(
     for secret in secrets:
         assert secret not in kept
         assert secret.replace("-", "") not in kept
-    refusals = [row for row in trail(operator_a) if row["event"] == "account.logged_in"]
+    refusals = [row for row in trail(operator_a) if row["event"] == "account.login_refused"]
     assert [(row["result"], row["subject"]) for row in refusals] == [("refused", "claire")] * 2
     assert "wrong" in refusals[0]["facts"]
 
 
 def test_app_passwords_are_off_unless_switched_on(tmp_path: Path, typed: Type) -> None:
     daemon = lay_out(tmp_path / "a", "a")
-    daemon.run("account", "add", "claire", "--family-name", "Martin")
+    daemon.run("account", "add", "claire", "--family-name", "Martin", "--rpps", RPPS)
     typed(PASSWORD)
     daemon.run("credential", "add", "password", "claire")
     code = daemon.run("credential", "add", "recovery", "claire").split()[0]
@@ -259,7 +263,7 @@ def test_keys_can_go_after_a_rewrite(tmp_path: Path, typed: Type) -> None:
     daemon.config.write_text(
         daemon.config.read_text() + '\n[credentials]\napp_passwords = ["PER"]\n'
     )
-    daemon.run("account", "add", "claire", "--family-name", "Martin")
+    daemon.run("account", "add", "claire", "--family-name", "Martin", "--rpps", RPPS)
     typed(PASSWORD)
     daemon.run("credential", "add", "password", "claire")
     code = daemon.run("credential", "add", "recovery", "claire").split()[0]

@@ -1,0 +1,79 @@
+"""Option --as: an account that proves itself acts, instead of the Unix user.
+
+The Unix user behind the command is in the audit trail in both cases.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from typing import IO, Any, Final
+
+import click
+
+from ..services.acts import Act, log_in, open_act
+from ..settings.model import Settings
+
+Command = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """Account that acts; None: the Unix user.  `password`: file with it, None for a terminal."""
+
+    login: str | None
+    code: str | None
+    password: IO[str] | None
+
+    @contextmanager
+    def open(self, settings: Settings) -> Iterator[Act]:
+        """Open an act.  Raises SettingsError, LoginRefused, UsageError without a password."""
+        with open_act(settings) as act:
+            if self.login is None:
+                yield act
+            else:
+                yield log_in(act, settings, self.login, self._password(), self.code)
+
+    def _password(self) -> str:
+        if self.password is not None:
+            return self.password.readline().rstrip("\r\n")
+        if not sys.stdin.isatty():
+            raise click.UsageError("--as needs a password: give --password-file, or a terminal")
+        password: str = click.prompt(f"Password of {self.login}", hide_input=True, err=True)
+        return password
+
+
+_OPTIONS: Final = (
+    click.option("--as", "as_login", metavar="LOGIN", help="Account that acts. [the Unix user]"),
+    click.option(
+        "--code", "as_code", help="Code of the account's authenticator app, or a recovery code."
+    ),
+    click.option(
+        "--password-file",
+        "as_password",
+        type=click.File("r", encoding="utf-8"),
+        help="File whose first line is the account's password; - for standard input.",
+    ),
+)
+
+
+def acting(command: Command) -> Command:
+    """Decorator: options --as, --code, --password-file; the command gets an Acting as `who`."""
+
+    @wraps(command)
+    def run(
+        *args: Any,
+        as_login: str | None,
+        as_code: str | None,
+        as_password: IO[str] | None,
+        **rest: Any,
+    ) -> None:
+        if as_login is None and (as_code is not None or as_password is not None):
+            raise click.UsageError("--code and --password-file go with --as")
+        command(*args, who=Acting(as_login, as_code, as_password), **rest)
+
+    wrapped: Command = run
+    for option in reversed(_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped

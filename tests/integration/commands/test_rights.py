@@ -1,0 +1,204 @@
+"""Commands on rights, by the Unix user and by accounts that prove themselves (DOMAIN §9.36)."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailstore.accounts.accounts import add_account, get_account
+from mailstore.accounts.kinds import AccountKind
+from mailstore.accounts.tenants import add_tenant
+from mailstore.credentials.passwords import PasswordHashes, set_password
+from mailstore.db.database import Database
+from tests.support.clock import NOW
+from tests.support.machines.daemon import Daemon, lay_out
+
+ORG = "cardiologie@a.mssante.fr"
+PER = "claire.martin@a.mssante.fr"
+PASSWORD = "quatre chevaux bleus 7"
+LOGINS = ("chef", "ide.petit", "aide")
+
+
+@pytest.fixture(scope="module")
+def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
+    daemon = lay_out(tmp_path_factory.mktemp("rights") / "a", "a")
+    verifier = PasswordHashes().hash(PASSWORD)
+    with (
+        closing(Database(daemon.folder / "data" / "mssante.db")) as database,
+        database.write() as conn,
+    ):
+        clinic = add_tenant(conn, "clinique", now=NOW)
+        for login, tenant in (*((one, 1) for one in LOGINS), ("abroad", clinic.id)):
+            account = add_account(
+                conn, tenant, login, AccountKind.PERSON, family_name=login, now=NOW
+            )
+            set_password(conn, account, verifier, now=NOW)
+    (daemon.folder / "password").write_text(f"{PASSWORD}\n")
+    return daemon
+
+
+@pytest.fixture
+def as_(operator_a: Daemon) -> Callable[[str], tuple[str, ...]]:
+    def words(login: str) -> tuple[str, ...]:
+        return ("--as", login, "--password-file", str(operator_a.folder / "password"))
+
+    return words
+
+
+def audit(daemon: Daemon) -> list[dict[str, Any]]:
+    """Newest audit row first, of the first chain: nothing else writes."""
+    with closing(sqlite3.connect(daemon.folder / "data" / "mssante.db")) as conn:
+        conn.row_factory = sqlite3.Row
+        return [dict(row) for row in conn.execute("SELECT * FROM audit_rows ORDER BY seq DESC")]
+
+
+def test_a_grant_is_given_listed_and_ended_with_its_audit_rows(operator_a: Daemon) -> None:
+    run = operator_a.run
+    said = run(
+        *("grant", "give", ORG, "--account", "ide.petit", "--right", "read", "--right", "act"),
+        *("--until", "2099-12-31"),
+    )
+    number = said.split(":")[0].removeprefix("grant ")
+    row = audit(operator_a)[0]
+    assert (row["event"], row["mailbox"], row["subject"]) == ("grant.given", ORG, "ide.petit")
+    assert row["account"] is None
+    assert row["unix_user"]
+    assert json.loads(row["facts"])["rights"] == "act read"
+    (listed,) = json.loads(run("grant", "list", "--mailbox", ORG, "--json"))
+    assert (listed["to"], listed["rights"]) == ("ide.petit", "read act")
+    assert listed["ends_at"] == "2100-01-01T00:00:00+00:00"  # the last day is in it
+    assert "has the grant" in run(
+        "grant", "give", ORG, "--account", "ide.petit", "--right", "read", code=1
+    )
+    run("grant", "end", number)
+    assert audit(operator_a)[0]["event"] == "grant.ended"
+    assert json.loads(run("grant", "list", "--mailbox", ORG, "--json")) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--account", "nobody", "--right", "read"), "there is no account nobody"),
+        (("--account", "abroad", "--right", "read"), "belongs to another tenant"),
+        (("--account", "chef", "--right", "act"), "act needs read too"),
+        (("--account", "chef", "--right", "read", "--until", "2001-01-01"), "before it begins"),
+    ],
+)
+def test_grants_that_are_refused(operator_a: Daemon, words: tuple[str, ...], text: str) -> None:
+    before = len(audit(operator_a))
+    assert text in operator_a.run("grant", "give", ORG, *words, code=1)
+    assert len(audit(operator_a)) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--right", "read"),
+        ("--account", "chef", "--group", "bloc", "--right", "read"),
+        ("--account", "chef", "--right", "read", "--until", "soon"),
+        ("--account", "chef", "--right", "read", "--until", "2027-01-31T12:00"),
+        ("--account", "chef", "--right", "read", "--code", "123456"),
+    ],
+)
+def test_wrong_usage(operator_a: Daemon, words: tuple[str, ...]) -> None:
+    operator_a.run("grant", "give", ORG, *words, code=2)
+
+
+def test_an_account_needs_its_password_and_a_right(
+    operator_a: Daemon, as_: Callable[[str], tuple[str, ...]]
+) -> None:
+    give = ("grant", "give", ORG, "--account", "aide", "--right", "read")
+    wrong = operator_a.folder / "wrong"
+    wrong.write_text("not the password 1")
+    said = operator_a.run(*give, "--as", "chef", "--password-file", str(wrong), code=1)
+    assert "log-in refused" in said
+    row = audit(operator_a)[0]
+    assert (row["event"], row["subject"], row["result"]) == (
+        "account.login_refused",
+        "chef",
+        "refused",
+    )
+    assert "chef may not manage" in operator_a.run(*give, *as_("chef"), code=1)
+    row = audit(operator_a)[0]
+    assert (row["event"], row["account"], row["result"]) == ("act.refused", "chef", "refused")
+    operator_a.run("role", "give", "chef", "manager", "--domain", "a.mssante.fr")
+    operator_a.run(*give, *as_("chef"))
+    row = audit(operator_a)[0]
+    assert (row["event"], row["account"]) == ("grant.given", "chef")
+    # A manager of mailboxes neither gives roles nor gets content.
+    assert "no role" in operator_a.run("role", "give", "aide", "manager", *as_("chef"), code=1)
+    refused = ("break-glass", "open", ORG, "--reason", "x", *as_("chef"))
+    assert "may not ask-content" in operator_a.run(*refused, code=1)
+
+
+def test_an_account_of_another_tenant_reaches_nothing(
+    operator_a: Daemon, as_: Callable[[str], tuple[str, ...]]
+) -> None:
+    operator_a.run("role", "give", "abroad", "operator", "--tenant", "clinique")
+    for words in (
+        ("grant", "give", ORG, "--account", "abroad", "--right", "read"),
+        ("break-glass", "open", ORG, "--reason", "x"),
+        ("team", "end", ORG),
+        ("role", "give", "chef", "helpdesk", "--domain", "a.mssante.fr"),
+        ("role", "give", "chef", "helpdesk"),
+    ):
+        operator_a.run(*words, *as_("abroad"), code=1)
+        assert audit(operator_a)[0]["event"] == "act.refused", words
+
+
+def test_break_glass_by_two_persons(
+    operator_a: Daemon, as_: Callable[[str], tuple[str, ...]]
+) -> None:
+    config = operator_a.config.read_text()
+    operator_a.config.write_text(config + "\n[rights]\nbreak_glass_persons = 2\n")
+    try:
+        said = operator_a.run("break-glass", "open", ORG, "--reason", "Réquisition 12")
+        number = said.split()[1]
+        assert "waits for another person" in said
+        (listed,) = json.loads(operator_a.run("break-glass", "list", "--json"))
+        assert (listed["state"], listed["reason"]) == ("waits", "Réquisition 12")
+        operator_a.run("role", "give", "aide", "auditor")
+        # The account is another one, but the Unix user who asked holds the keyboard.
+        assert "another person" in operator_a.run(
+            "break-glass", "agree", number, *as_("aide"), code=1
+        )
+        operator_a.run("break-glass", "end", number)
+        assert json.loads(operator_a.run("break-glass", "list", "--json")) == []
+    finally:
+        operator_a.config.write_text(config)
+
+
+def test_a_team_moves_all_or_nothing(operator_a: Daemon, tmp_path: Path) -> None:
+    members = tmp_path / "members"
+    members.write_text("chef\nnobody\nabroad\n")
+    said = operator_a.run("team", "begin", ORG, str(members), code=1)
+    assert "line 2: there is no account nobody" in said
+    assert "line 3: abroad belongs to another tenant" in said
+    given = json.loads(operator_a.run("grant", "list", "--account", "chef", "--json"))
+    assert given == []
+    members.write_text("chef\nide.petit\n")
+    operator_a.run("team", "begin", ORG, str(members))
+    absent = json.loads(operator_a.run("team", "absent", ORG, "--json"))
+    # Nobody has logged in since; aide has an earlier grant.
+    assert [one["login"] for one in absent] == ["aide", "chef", "ide.petit"]
+    assert "teams share ORG and CAB" in operator_a.run("team", "begin", PER, str(members), code=1)
+    operator_a.run("team", "end", ORG)
+    assert audit(operator_a)[0]["event"] == "team.ended"
+
+
+def test_reports(operator_a: Daemon) -> None:
+    assert "MAILBOX" in operator_a.run("report", "unreadable", "--tenant", "clinique")
+    rows = json.loads(operator_a.run("report", "unused", "--days", "1", "--json"))
+    assert "ide.petit" in {one["login"] for one in rows}
+    left = json.loads(operator_a.run("report", "departure", "chef", "--json"))
+    assert left["holds"] == []
+    assert "there is no account x" in operator_a.run("report", "departure", "x", code=1)
+    with (
+        closing(Database(operator_a.folder / "data" / "mssante.db")) as database,
+        database.read() as conn,
+    ):
+        assert get_account(conn, "chef").last_login_at is not None
