@@ -20,6 +20,7 @@ import structlog
 from foundation.backoff import backoff
 from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
+from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from relay.connection.own_port import OwnPort
 from relay.policy.trust_state import TrustState
@@ -28,6 +29,7 @@ from whitelist.national.freshness import is_ahead
 from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.trust_store import TrustStore
 
+from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
 from ..assembly.disk_trials import open_disk_guard
 from ..assembly.relay import open_journal, open_operator_labels, open_scanners
@@ -39,6 +41,7 @@ from ..daemon.start_args import StartArgs
 from ..daemon.starting import Start
 from ..http import server as admin
 from ..http.answers import HealthService
+from ..jobs.account_forgetting import AccountForgetting
 from ..jobs.blob_gc import BlobGcJob
 from ..jobs.body_restoring import BodyRestoreJob
 from ..jobs.failed_expiry import FailedExpiryJob
@@ -74,6 +77,7 @@ class _MaintenanceParts:
     """Parts that the process needs to start."""
 
     store: Store
+    trail: AuditTrail
     store_watch: StoreWatch
     trust: TrustStore
     trust_state: TrustState
@@ -87,12 +91,13 @@ def _open(settings: Settings) -> _MaintenanceParts:
     crls = open_crls(settings, trust)
     with ExitStack() as opened:
         store = opened.enter_context(closing(open_store(settings)))
+        trail = open_trail(settings, store.database)
         trust_state = open_trust_state(settings, trust)
         store_watch = StoreWatch(store.database)
         store_watch.check()
         journal = open_journal(settings, "maintenance")
         opened.pop_all()
-        return _MaintenanceParts(store, store_watch, trust, trust_state, crls, journal)
+        return _MaintenanceParts(store, trail, store_watch, trust, trust_state, crls, journal)
 
 
 async def run_maintenance(
@@ -137,6 +142,8 @@ async def _maintain(
     blob_gc = BlobGcJob(store, settings.storage.gc_hours * 3600, in_doubt)
     failed = timedelta(days=settings.outbound.failed_days)
     forgetting = FailedExpiryJob(store.database, journal, failed, in_doubt=in_doubt)
+    closed = timedelta(days=settings.accounts.keep_closed_days)
+    people = AccountForgetting(store.database, opened.trail, closed, utc_now, in_doubt)
     labels = open_operator_labels(settings, trust_state)
     queue_measurement = QueueMeasurement(store.database, labels, utc_now)
     own_port = OwnPort.share(health.run_folder.own_port)
@@ -171,6 +178,7 @@ async def _maintain(
         keep_running(disk_guard.watch),
         keep_running(blob_gc.run),
         keep_running(forgetting.run),
+        keep_running(people.run),
         keep_running(queue_measurement.run),
         keep_running(BodyRestoreJob(store, journal, queue_measurement).run),
         keep_running(LossPublisher(journal).run),

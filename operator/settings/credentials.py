@@ -1,4 +1,4 @@
-"""Table [credentials]: what persons and programs log in with."""
+"""Tables [accounts] and [credentials]: persons and programs, and what they log in with."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,6 +13,16 @@ if TYPE_CHECKING:  # `model` imports this module
     from .model import Settings
 
 _Opened = Literal["PER", "ORG", "CAB"]
+
+
+class AccountsSection(Section):
+    """Accounts of persons and programs."""
+
+    keep_closed_days: Annotated[int, Field(ge=183, le=36_500)] = Field(
+        1095,
+        description="Days after its closing for which an account keeps names, identifiers, "
+        "credentials and grants. Its log-in name stays, so that nobody else gets it.",
+    )
 
 
 class CredentialsSection(Section):
