@@ -28,6 +28,7 @@ from ...assembly.storage import open_store
 from ...services.acts import open_act
 from ...settings.model import load
 from ..output import show_record, show_rows
+from .account_import import account_import
 from .export import account_export
 from .groups import group
 from .identifiers import identifier
@@ -55,6 +56,7 @@ def account() -> None:
 account.add_command(identifier)
 account.add_command(group)
 account.add_command(account_export)
+account.add_command(account_import)
 
 
 def _row(found: Account) -> dict[str, Any]:

@@ -276,3 +276,29 @@ def test_keys_can_go_after_a_rewrite(tmp_path: Path, typed: Type) -> None:
     typed(PASSWORD, code)
     ask = ("credential", "add", "app-password", "claire", CLAIRE, "--name", "x")
     assert daemon.run(*ask, "--protocol", "imap").startswith("mssa-")
+
+
+def test_a_table_is_added_whole_or_not_at_all(operator_q: Daemon, tmp_path: Path) -> None:
+    table = tmp_path / "personnes.csv"
+    head = "login;family_name;given_name;rpps\r\n"
+    table.write_text(f"\ufeff{head}nadia;Benali;Nadia;{RPPS}\r\nnoé;Petit;Noé;\r\n", newline="")
+    said = operator_q.run("account", "import", str(table), code=1)
+    assert "line 2: nadia: would be added\nline 3: noé: 'noé' is not a log-in name" in said
+    assert said.endswith("Error: 1 of 2 lines are wrong: nothing is added\n")
+    table.write_text(f"{head}nadia;Benali;Nadia;{RPPS}\nnoe;Petit;Noé;\n")
+    said = operator_q.run("account", "import", str(table), "--dry-run")
+    assert said == (
+        "line 2: nadia: would be added\nline 3: noe: would be added\n2 accounts would be added\n"
+    )
+    assert listed(operator_q, "account", "list") == []
+    assert trail(operator_q) == []
+    assert operator_q.run("account", "import", str(table)).endswith("2 accounts added\n")
+    assert [one["name"] for one in listed(operator_q, "account", "list")] == [
+        "Nadia Benali",
+        "Noé Petit",
+    ]
+    rows = [(row["event"], row["subject"]) for row in trail(operator_q)]
+    assert rows == [("account.added", "nadia"), ("account.added", "noe")]
+    table.write_text("name\nx\n")
+    said = operator_q.run("account", "import", str(table), code=1)
+    assert f"{table}: line 1: unknown column 'name'" in said
