@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, insert, select, tuple_
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from foundation.csv_table import TableRow
@@ -214,14 +214,17 @@ def _held_identifiers(
 ) -> dict[tuple[int, PersonIdentifier], str]:
     """Log-in names by tenant and identifier, of those that the lines name."""
     columns = account_identifiers.c
-    wanted = sorted({(i.kind.value, i.value) for one in lines for i in one.identifiers})
+    wanted = sorted({i.value for one in lines for i in one.identifiers})
     found = {}
     for start in range(0, len(wanted), _AT_ONCE):
-        part = tuple_(columns.kind, columns.value).in_(wanted[start : start + _AT_ONCE])
         query = (
             select(columns.tenant_id, columns.kind, columns.value, accounts.c.login)
             .join_from(account_identifiers, accounts, columns.account_id == accounts.c.id)
-            .where(part, columns.ended_at.is_(None))
+            .where(
+                columns.kind.in_([one.value for one in PersonIdentifierKind]),
+                columns.value.in_(wanted[start : start + _AT_ONCE]),
+                columns.ended_at.is_(None),
+            )
         )
         for row in conn.execute(query):
             identifier = PersonIdentifier(PersonIdentifierKind(row.kind), row.value)
