@@ -3,7 +3,9 @@
 import threading
 
 import pytest
-from argon2.profiles import CHEAPEST
+from argon2 import Parameters, extract_parameters
+from argon2.exceptions import VerifyMismatchError
+from argon2.profiles import CHEAPEST, RFC_9106_LOW_MEMORY
 
 from mailstore.accounts.endings import CredentialEnded
 from mailstore.credentials.credentials import list_credentials
@@ -51,16 +53,26 @@ def test_matching(hashes: PasswordHashes) -> None:
     assert hashes.matches("Cafe\u0301 au lait sucré", verifier)  # RFC 8265 §4.2: NFC
     assert not hashes.matches("café au lait sucré", verifier)
     assert not hashes.matches("Café \udce9", verifier)
-    assert not hashes.matches("no password has this hash", None)
+    assert not hashes.matches("Café au lait sucré", None)
     assert not hashes.matches("x", "not a hash")
     assert PasswordHashes().outdated(verifier)
+
+
+@pytest.mark.parametrize("parameters", [CHEAPEST, RFC_9106_LOW_MEMORY])
+def test_an_unknown_log_in_name_costs_a_whole_hash(parameters: Parameters) -> None:
+    hashes = PasswordHashes(parameters=parameters)
+    assert extract_parameters(hashes._nobody) == parameters
+    # A malformed hash would be refused at once, by another error.
+    with pytest.raises(VerifyMismatchError):
+        hashes._hasher.verify(hashes._nobody, b"x")
 
 
 def test_few_run_at_once() -> None:
     hashes = PasswordHashes(1, CHEAPEST, patience=0.05)
     verifier = hashes.hash("quatre mots assez longs")
-    with hashes._turn(), pytest.raises(StoreUnavailable, match="too many log-ins"):
-        hashes.matches("x", verifier)
+    for stored in (verifier, None):
+        with hashes._turn(), pytest.raises(StoreUnavailable, match="too many log-ins"):
+            hashes.matches("x", stored)
     assert hashes.matches("quatre mots assez longs", verifier)
 
 
