@@ -11,7 +11,6 @@ from typing import Final
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from foundation.csv_table import TableRow
 from mailstore.accounts.kinds import AccountKind, AccountState
 from mailstore.accounts.names import parse_login, parse_name, tenant_key
 from mailstore.accounts.person_identifiers import PersonIdentifier, PersonIdentifierKind
@@ -23,10 +22,11 @@ from mailstore.db.people_schema import (
     tenants,
 )
 from mailstore.errors import Conflict, InvalidIdentifier, InvalidName
+from mailstore.mailboxes.csv_form import CsvLine
 from mailstore.mailboxes.identifiers import LUHN_KINDS, IdentifierKind
 
-NEEDED: Final = ("login", "family_name")
-OPTIONAL: Final = ("given_name", "tenant", "kind", "rpps", "adeli", "psi", "groups")
+REQUIRED: Final = ("login", "family_name")
+COLUMNS: Final = (*REQUIRED, "given_name", "tenant", "kind", "rpps", "adeli", "psi", "groups")
 _AT_ONCE: Final = 500  # values of a query
 _BETWEEN_GROUPS: Final = "|"
 
@@ -48,7 +48,7 @@ class AccountLine:
 
 
 def read_lines(
-    rows: Iterable[TableRow],
+    rows: Iterable[CsvLine],
     default_tenant: str,
     *,
     luhn: frozenset[IdentifierKind] = LUHN_KINDS,
@@ -130,18 +130,18 @@ def _insert(conn: Connection, lines: Sequence[AccountLine], now: datetime) -> No
         conn.execute(insert(group_members), members)
 
 
-def _read(row: TableRow, default_tenant: str, luhn: frozenset[IdentifierKind]) -> AccountLine:
-    login = row.values.get("login", "")
-    if row.fault is not None:
-        return AccountLine(row.line, login, fault=row.fault)
+def _read(row: CsvLine, default_tenant: str, luhn: frozenset[IdentifierKind]) -> AccountLine:
+    login = row.cells.get("login", "")
+    if row.problem:
+        return AccountLine(row.number, login, fault=row.problem)
     try:
         return _parse(row, default_tenant, luhn)
     except (InvalidName, InvalidIdentifier) as error:
-        return AccountLine(row.line, login, fault=str(error))
+        return AccountLine(row.number, login, fault=str(error))
 
 
-def _parse(row: TableRow, default_tenant: str, luhn: frozenset[IdentifierKind]) -> AccountLine:
-    given = row.values
+def _parse(row: CsvLine, default_tenant: str, luhn: frozenset[IdentifierKind]) -> AccountLine:
+    given = row.cells
     kind = given.get("kind") or AccountKind.PERSON.value
     if kind not in set(AccountKind):
         raise InvalidName(f"{kind!r} is no kind: person or software")
@@ -156,7 +156,7 @@ def _parse(row: TableRow, default_tenant: str, luhn: frozenset[IdentifierKind]) 
         parse_name(one, "group") for one in given.get("groups", "").split(_BETWEEN_GROUPS) if one
     )
     return AccountLine(
-        line=row.line,
+        line=row.number,
         login=parse_login(given["login"]),
         tenant=tenant_key(given.get("tenant") or default_tenant),
         kind=AccountKind(kind),

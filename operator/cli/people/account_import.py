@@ -5,15 +5,15 @@ from typing import IO
 
 import click
 
-from foundation.csv_table import MOST_OCTETS, TableFault, TableRow, read_table
 from mailstore.accounts.bulk import (
-    NEEDED,
-    OPTIONAL,
+    COLUMNS,
+    REQUIRED,
     AccountLine,
     add_lines,
     check_lines,
     read_lines,
 )
+from mailstore.mailboxes.csv_form import LARGEST, read_csv
 
 from ...services.acts import Act, open_act
 from ...settings.identifiers import luhn_kinds
@@ -36,7 +36,7 @@ def account_import(given: Path | None, file: IO[bytes], tenant: str, *, dry_run:
     adeli, psi, groups (names with | between).
     """
     settings = load(given)
-    rows = _table(file)
+    rows = read_csv(file.read(LARGEST + 1), COLUMNS, REQUIRED)
     lines = read_lines(rows, tenant, luhn=luhn_kinds(settings))
     with open_act(settings) as act:
         if dry_run:
@@ -51,13 +51,6 @@ def account_import(given: Path | None, file: IO[bytes], tenant: str, *, dry_run:
     if wrong:
         raise click.ClickException(f"{wrong} of {len(checked)} lines are wrong: nothing is added")
     click.echo(f"{len(checked)} accounts {done}", err=True)
-
-
-def _table(file: IO[bytes]) -> list[TableRow]:
-    try:
-        return read_table(file.read(MOST_OCTETS + 1), NEEDED, OPTIONAL)
-    except TableFault as error:
-        raise click.ClickException(f"{file.name}: {error}") from error
 
 
 def _add(act: Act, lines: list[AccountLine]) -> list[AccountLine]:

@@ -5,11 +5,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Connection
 
-from foundation.csv_table import TableRow, read_table
 from mailstore.accounts.accounts import get_account, list_accounts
 from mailstore.accounts.bulk import (
-    NEEDED,
-    OPTIONAL,
+    COLUMNS,
+    REQUIRED,
     AccountLine,
     add_lines,
     check_lines,
@@ -22,12 +21,13 @@ from mailstore.accounts.kinds import AccountKind
 from mailstore.accounts.tenants import add_tenant
 from mailstore.db.database import Database
 from mailstore.errors import Conflict
+from mailstore.mailboxes.csv_form import CsvLine, read_csv
 from tests.support.clock import NOW
 from tests.support.people.accounts import OTHER_RPPS, PSI, RPPS, person
 
 
 def lines_of(text: str) -> list[AccountLine]:
-    return read_lines(read_table(text.encode(), NEEDED, OPTIONAL), "operator")
+    return read_lines(read_csv(text.encode(), COLUMNS, REQUIRED), "operator")
 
 
 def faults(conn: Connection, text: str) -> list[str | None]:
@@ -56,7 +56,7 @@ def test_a_table_of_people_and_programs(database: Database) -> None:
 
 
 def test_each_line_by_itself() -> None:
-    rows = read_table(
+    rows = read_csv(
         (
             "login,family_name,kind,rpps,adeli\n"
             "Éric,x,,,\n"
@@ -69,8 +69,8 @@ def test_each_line_by_itself() -> None:
             "B,x,,,\n"
             "c,x,,10000001916,\n"
         ).encode(),
-        NEEDED,
-        OPTIONAL,
+        COLUMNS,
+        REQUIRED,
     )
     found = [(one.line, one.fault) for one in read_lines(rows, "operator")]
     for (line, fault), says in zip(
@@ -81,7 +81,7 @@ def test_each_line_by_itself() -> None:
             "no kind: person or software",
             "a program has no national identifier",
             "check digit",
-            "2 values for 5 columns",
+            "2 cells, and the header names 5",
             None,
             "line 8 has b too",
             "line 8 has RPPS 10000001916 too",
@@ -132,8 +132,8 @@ def test_who_was_faster_wins(database: Database) -> None:
 
 
 def test_more_than_a_query_takes(database: Database) -> None:
-    rows = [TableRow(2, {"login": f"a{number:04}", "family_name": "x"}) for number in range(1_200)]
-    rows = [replace(row, line=number) for number, row in enumerate(rows, 2)]
+    rows = [CsvLine(2, {"login": f"a{number:04}", "family_name": "x"}) for number in range(1_200)]
+    rows = [replace(row, number=number) for number, row in enumerate(rows, 2)]
     with database.write() as conn:
         person(conn, "a1100")
         checked = check_lines(conn, read_lines(rows, "operator"))
