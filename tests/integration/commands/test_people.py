@@ -192,8 +192,8 @@ def test_secrets_are_typed_and_shown_nowhere_else_domain_9_36(
     said = run("credential", "add", "totp", "claire")
     assert f"otpauth://totp/smtp.a.mssante.fr:claire?secret={SECRET}" in said
     codes = run("credential", "add", "recovery", "claire").splitlines()[:10]
-    ask = ("credential", "add", "app-password", "claire", CLAIRE, "--name", "bloc")
-    ask = (*ask, "--protocol", "imap", "--days", "30")
+    give = ("credential", "add", "app-password", "claire", CLAIRE, "--name", "bloc")
+    ask = (*give, "--protocol", "imap", "--days", "30")
     typed(PASSWORD, otp.generate_otp(used))
     assert "log-in refused" in run(*ask, code=1)  # this code was used
     typed(PASSWORD, otp.generate_otp(used + 1))

@@ -24,6 +24,7 @@ from mailstore.mailboxes.mailboxes import Mailbox
 from mailstore.sealed.keyring import Keyring
 from tests.support.clock import NOW
 from tests.support.people.accounts import box, customer, person, program
+from tests.support.people.refusals import refused
 
 PER = AppPasswordPolicy(frozenset({MailboxType.PER}))
 END = NOW + timedelta(days=90)
@@ -47,10 +48,6 @@ def asked(mailbox: Mailbox, *protocols: str, ends_at: datetime = END) -> AppPass
 def place(conn: Connection) -> tuple[Account, Mailbox]:
     chu = customer(conn, "chu", "chu.mssante.fr")
     return person(conn, "claire", chu.id), box(conn, "claire@chu.mssante.fr")
-
-
-def refused(reason: Refusal) -> object:
-    return pytest.raises(LoginRefused, check=lambda error: error.reason is reason)
 
 
 def test_it_opens_one_mailbox_by_its_protocols(database: Database, keys: Keyring) -> None:

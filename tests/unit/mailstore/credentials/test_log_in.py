@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pyotp
 import pytest
+from argon2 import Parameters
 from argon2.profiles import CHEAPEST
 
 from mailstore.accounts.accounts import get_account, resume_account, suspend_account
@@ -27,19 +28,26 @@ from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.sealed.keyring import Keyring
 from tests.support.clock import NOW
 from tests.support.people.accounts import box, customer, person
+from tests.support.people.refusals import refused
+from tests.support.people.tampering import flip_a_bit
 
 PASSWORD = "quatre mots assez longs"
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 PER = AppPasswordPolicy(frozenset({MailboxType.PER}))
+DEARER = Parameters(
+    type=CHEAPEST.type,
+    version=CHEAPEST.version,
+    salt_len=CHEAPEST.salt_len,
+    hash_len=CHEAPEST.hash_len,
+    time_cost=2,
+    memory_cost=CHEAPEST.memory_cost,
+    parallelism=CHEAPEST.parallelism,
+)
 SOON = timedelta(seconds=STEP)
 
 
 def code(at: datetime) -> str:
     return pyotp.TOTP(SECRET).generate_otp(int(at.timestamp()) // STEP)
-
-
-def refused(reason: Refusal) -> object:
-    return pytest.raises(LoginRefused, check=lambda error: error.reason is reason)
 
 
 class Counting(PasswordHashes):
@@ -158,7 +166,7 @@ def test_whatever_is_wrong_costs_one_hash_and_says_the_same(
         ("other", "quatre mots mal choisis", Refusal.WRONG),
     ):
         before = counting.compared
-        with refused(reason) as caught:  # type: ignore[attr-defined]
+        with refused(reason) as caught:
             log_in(door, password, login=login)
         texts.add(str(caught.value))
         costs.add(counting.compared - before)
@@ -217,7 +225,7 @@ def test_a_closed_door_between_password_and_code(database: Database, with_totp: 
 def test_a_hash_of_other_parameters_is_made_anew(
     database: Database, keys: Keyring, door: LogIn
 ) -> None:
-    dearer = PasswordHashes(parameters=CHEAPEST.__class__(**{**_facts(CHEAPEST), "time_cost": 2}))
+    dearer = PasswordHashes(parameters=DEARER)
     assert log_in(LogIn(database, keys, dearer, PER)).factors == 1
     with database.read() as conn:
         (verifier,) = conn.scalars(credentials.select().with_only_columns(credentials.c.verifier))
@@ -225,18 +233,9 @@ def test_a_hash_of_other_parameters_is_made_anew(
     assert log_in(door).factors == 1
 
 
-def _facts(parameters: object) -> dict[str, object]:
-    return {name: getattr(parameters, name) for name in parameters.__slots__}  # type: ignore[attr-defined]
-
-
 def test_an_altered_secret_is_told_apart(database: Database, with_totp: LogIn) -> None:
     with database.write() as conn:
-        row = credentials.c.kind == "totp"
-        sealed = conn.scalar(
-            credentials.select().with_only_columns(credentials.c.verifier).where(row)
-        )
-        altered = bytes(sealed)[:-1] + bytes([sealed[-1] ^ 1])
-        conn.execute(credentials.update().where(row).values(verifier=altered))
+        flip_a_bit(conn, credentials.c.kind == "totp")
     with refused(Refusal.ALTERED):
         log_in(with_totp, given=code(NOW + SOON), at=NOW + SOON)
 

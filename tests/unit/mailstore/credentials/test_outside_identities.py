@@ -14,20 +14,17 @@ from mailstore.credentials.outside_identities import (
     check_certificate,
     check_oidc,
 )
-from mailstore.credentials.proof import LoginRefused, Method, Proof, Refusal
+from mailstore.credentials.proof import Method, Proof, Refusal
 from mailstore.db.database import Database
 from mailstore.db.people_schema import OPERATOR_TENANT
 from mailstore.errors import Conflict, InvalidCredential
 from tests.support.clock import NOW
 from tests.support.people.accounts import OTHER_RPPS, PSI, RPPS, customer, person, program
+from tests.support.people.refusals import refused
 
 LATER = NOW + timedelta(days=365)
 ISSUER = "https://idp.chu.test/realms/x"
 DN, FOLDED = "CN=pfi.chu.fr,O=CHU", "cn=pfi.chu.fr,o=chu"
-
-
-def refused(reason: Refusal) -> object:
-    return pytest.raises(LoginRefused, check=lambda error: error.reason is reason)
 
 
 def test_a_certificate_logs_its_program_in(database: Database) -> None:
