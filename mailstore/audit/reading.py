@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from sqlalchemy import Connection, LargeBinary, Row, Select, String, cast, func, select, type_coerce
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.types import NullType
 
 from mailstore.audit.tables import sealed_ends, sealed_rows
@@ -41,7 +42,7 @@ def read_page(
     """
     try:
         return _page(database, chain, after, sealed_rows)
-    except StoreUnavailable:
+    except (OperationalError, StoreUnavailable):
         if database.several:
             raise
         return _page(database, chain, after, _OCTETS)
