@@ -7,7 +7,7 @@ before it, so that none can be left out.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -97,25 +97,35 @@ def parse_statement(text: str) -> Statement:
     return found
 
 
-def parse_lines(text: str) -> Iterator[SignedStatement]:
-    """Find the anchors of a text: one a line, behind anything, as the time in a log.
+@dataclass(frozen=True, slots=True)
+class FoundAnchors:
+    """Anchors of a text. `damaged`: numbers of lines with the mark of an anchor that are none."""
 
-    MalformedAnchor for a line that has the mark of an anchor and is none; other lines are skipped.
-    """
+    anchors: list[SignedStatement]
+    damaged: list[int]
+
+
+def find_anchors(text: str) -> FoundAnchors:
+    """Find the anchors of a text: one a line, behind anything, as the time in a log."""
+    found = FoundAnchors([], [])
     for number, line in enumerate(text.splitlines(), 1):
         start = line.find(_MARK)
         if start < 0:
             continue
         try:
-            plain, _ = json.JSONDecoder().raw_decode(line[start:])
-            found = SignedStatement(
-                plain["statement"], bytes.fromhex(plain["signature"]), bytes.fromhex(plain["key"])
-            )
-            parse_statement(found.statement)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            why = str(error) if isinstance(error, MalformedAnchor) else type(error).__name__
-            raise MalformedAnchor(f"line {number} has no whole anchor: {why}") from None
-        yield found
+            found.anchors.append(_signed(line[start:]))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            found.damaged.append(number)
+    return found
+
+
+def _signed(text: str) -> SignedStatement:
+    plain, _ = json.JSONDecoder().raw_decode(text)
+    found = SignedStatement(
+        plain["statement"], bytes.fromhex(plain["signature"]), bytes.fromhex(plain["key"])
+    )
+    parse_statement(found.statement)
+    return found
 
 
 def _number(value: Any) -> int:

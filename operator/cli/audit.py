@@ -3,7 +3,6 @@
 import email
 import email.policy
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from mailstore.audit.findings import Checked
 from mailstore.audit.keys import AuditKeys, add_key
 from mailstore.audit.rotation import use_newest_key
 from mailstore.audit.search import AuditFilter, FoundRow, get_row, search
-from mailstore.audit.statement import MalformedAnchor, SignedStatement, parse_lines
+from mailstore.audit.statement import SignedStatement, find_anchors
 from mailstore.audit.verify import verify
 from mailstore.mailboxes.address import address_key
 
@@ -242,10 +241,11 @@ def anchor(given: Path | None) -> None:
     click.echo(last.signed(desk.trail.keys).line())
 
 
-def read_anchors(path: Path) -> Iterator[SignedStatement]:
+def read_anchors(path: Path) -> list[SignedStatement]:
     """Anchors of a file: lines behind anything, or a message with an attachment of lines.
 
-    Raises AuditError for a file without anchors or with a malformed one, OSError.
+    A damaged line, as of a full disk, is reported and left out.  Raises AuditError for a file
+    without anchors, OSError.
     """
     octets = path.read_bytes()
     texts = [octets.decode("utf-8", "replace")]
@@ -253,16 +253,13 @@ def read_anchors(path: Path) -> Iterator[SignedStatement]:
     if message.is_multipart():
         parts = [part.get_payload(decode=True) for part in message.walk()]
         texts = [one.decode("utf-8", "replace") for one in parts if isinstance(one, bytes)]
-    found = 0
-    for text in texts:
-        try:
-            for one in parse_lines(text):
-                found += 1
-                yield one
-        except MalformedAnchor as error:
-            raise AuditError(f"{path}: {error}; was the file changed?") from None
-    if not found:
+    found = [find_anchors(text) for text in texts]
+    for line in (line for one in found for line in one.damaged):
+        tell(f"{path}: line {line} has no whole anchor: left out", err=True)
+    anchors = [anchor for one in found for anchor in one.anchors]
+    if not anchors:
         raise AuditError(f"{path}: no anchor in it")
+    return anchors
 
 
 def _use(settings: Settings) -> None:
