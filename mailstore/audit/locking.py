@@ -7,7 +7,7 @@ again: work goes on beside the damage, and `verify` still finds it.
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from mailstore.audit.chain import ChainEnds, Totals
 from mailstore.audit.keys import AuditKey, AuditKeys
@@ -28,6 +28,11 @@ _CHAIN: Final[Any] = select(  # Any: a row of eight columns has no type of its o
     .exists()
     .label("beyond"),
 )
+# Statements are made once: making them anew costs more than running them.
+_UNLOCKED: Final = skip_locked(
+    _CHAIN.where(audit_chains.c.id > bindparam("after")).order_by(audit_chains.c.id).limit(1)
+)
+_WRITE_ENDS: Final = update(audit_chains).where(audit_chains.c.id == bindparam("chain"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +107,15 @@ def age_in_use(connection: Connection, keys: AuditKeys) -> int:
 
 def write_ends(connection: Connection, ends: ChainEnds, key: AuditKey) -> None:
     """Store and seal the ends of a locked chain."""
-    connection.execute(
-        update(audit_chains)
-        .where(audit_chains.c.id == ends.id)
-        .values(
-            floor_seq=ends.floor_seq,
-            floor_digest=ends.floor_digest,
-            head_seq=ends.head_seq,
-            head_digest=ends.head_digest,
-            seal=key.seal_chain(ends),
-        )
-    )
+    values = {
+        "chain": ends.id,
+        "floor_seq": ends.floor_seq,
+        "floor_digest": ends.floor_digest,
+        "head_seq": ends.head_seq,
+        "head_digest": ends.head_digest,
+        "seal": key.seal_chain(ends),
+    }
+    connection.execute(_WRITE_ENDS, values)
 
 
 def write_totals(connection: Connection, locked: LockedTotals, totals: Totals) -> None:
@@ -145,8 +148,7 @@ def begin_chain(connection: Connection, locked: LockedTotals, begun_at: int) -> 
 def _lock_unlocked(connection: Connection, keys: AuditKeys) -> LockedChain | None:
     after = 0
     while True:
-        query = _CHAIN.where(audit_chains.c.id > after).order_by(audit_chains.c.id).limit(1)
-        found = connection.execute(skip_locked(query)).one_or_none()
+        found = connection.execute(_UNLOCKED, {"after": after}).one_or_none()
         if found is None:
             return None
         locked = _sound(keys, found)

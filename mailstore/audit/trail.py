@@ -6,16 +6,19 @@ a rollback or a kill leaves chain and rows as before.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from typing import Final
 
 from sqlalchemy import Connection, insert
 
+from mailstore.audit.canonical import columns
 from mailstore.audit.chain import extend
 from mailstore.audit.event import AuditEvent
 from mailstore.audit.keys import AuditKeys
 from mailstore.audit.locking import LockedChain, lock_free_chain, write_ends
 from mailstore.db.audit_schema import audit_rows
 from mailstore.db.schema import instant, microseconds
+
+_INSERT: Final = insert(audit_rows)
 
 
 class AuditTrail:
@@ -40,12 +43,12 @@ def append_to(connection: Connection, locked: LockedChain, events: Sequence[Audi
     ends, linked = extend(locked.ends, events)
     rows = [
         {
-            **asdict(one.row),
+            **columns(one.row),
             "at": instant(one.row.at),
             "digest": one.digest,
             "seal": locked.key.seal_row(one.digest),
         }
         for one in linked
     ]
-    connection.execute(insert(audit_rows), rows)
+    connection.execute(_INSERT, rows)
     write_ends(connection, ends, locked.key)
