@@ -238,6 +238,15 @@ def not_by_index(column: ColumnElement[str]) -> ColumnElement[str]:
     return column.concat("")
 
 
+def keep_snapshot(connection: Connection) -> None:
+    """Let all statements of a read transaction see one state; call it before the first of them.
+
+    SQLite does so by itself.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+
+
 def disable_statement_timeout(connection: Connection) -> None:
     """Disable the statement timeout for this transaction, which scans whole tables."""
     if connection.dialect.name == "postgresql":

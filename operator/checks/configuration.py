@@ -25,6 +25,8 @@ from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.trust_store import TrustStore
 
 from ..assembly import database_check, store_mark
+from ..assembly.anchor_places import check_places
+from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
 from ..assembly.findings import CheckFinding, CheckVerdict
@@ -171,7 +173,9 @@ def _storage(settings: Settings) -> Iterator[CheckFinding]:
             trust.append(open_trust(settings))
         for one in trust:
             open_crls(settings, one)
+        check_places(settings)
         with closing(open_store(settings)) as store:
+            open_trail(settings, store.database)
             doubts.extend(store_mark.doubts(settings, store.database, store.blobs))
             with store.database.read() as connection:
                 doubts.extend(consistency.doubts_of_store(settings, connection))

@@ -42,6 +42,7 @@ _OF_OUTPUT: Final = (EPIPE, ENOSPC, EIO)
 
 # Command to module; the module has the command under the same name.
 _MODULES: Final = {
+    "audit": "audit",
     "break-glass": "rights.break_glass",
     "config": "config",
     "db": "config",

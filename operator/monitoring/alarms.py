@@ -44,6 +44,8 @@ class AlarmName(StrEnum):
     SCANNER = "scanner"
     BODY_UNREADABLE = "body-unreadable"
     PROCESS_WAITS = "process-waits"
+    AUDIT_ANCHORS = "audit-anchors"
+    AUDIT_DAMAGED = "audit-damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,11 @@ class AlarmFacts:
     unreadable: bool = False  # whether deliveries are held because their bodies are unreadable
     sharing_problem: str = ""  # reason why the list of another machine is refused
     waiting: Sequence[str] = ()  # processes that wait, with the reason
+    unanchored: str = ""  # reason why the audit trail gets no anchor
+    # Place to time of the oldest anchor that it lacks, and reason.
+    unsent: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
+    unsent_after: timedelta = timedelta(days=1)
+    audit_damage: str = ""  # rows of the audit trail that are not as they were written
 
 
 def alarms(facts: AlarmFacts) -> list[Alarm]:
@@ -115,6 +122,24 @@ def alarms(facts: AlarmFacts) -> list[Alarm]:
         )
         found.append(Alarm(AlarmName.BODY_UNREADABLE, detail))
     found += [Alarm(AlarmName.PROCESS_WAITS, reason) for reason in facts.waiting]
+    return found + _audit_alarms(facts)
+
+
+def _audit_alarms(facts: AlarmFacts) -> list[Alarm]:
+    found = []
+    if facts.unanchored:
+        detail = f"the audit trail gets no anchor: {facts.unanchored}"
+        found.append(Alarm(AlarmName.AUDIT_ANCHORS, detail))
+    for place, (at, why) in sorted(facts.unsent.items()):
+        if facts.now - at >= facts.unsent_after:
+            detail = f"audit.anchors_to: {place} lacks anchors since {at.isoformat()}: {why}"
+            found.append(Alarm(AlarmName.AUDIT_ANCHORS, detail))
+    if facts.audit_damage:
+        detail = (
+            f"rows of the audit trail are not as they were written: {facts.audit_damage}; they "
+            "stay beyond their retention; run: mssante audit verify"
+        )
+        found.append(Alarm(AlarmName.AUDIT_DAMAGED, detail))
     return found
 
 

@@ -26,6 +26,8 @@ from whitelist.pki.trust_store import ChainStatus
 
 from ..assembly.clock import utc_now
 from ..assembly.trust import own_identity
+from ..jobs.audit_anchors import AnchorJob
+from ..jobs.audit_retention import AuditRetentionJob
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
@@ -66,6 +68,8 @@ class Monitor:
     sharing: ListSharing
     clocks: ClockComparison
     waiting: Callable[[], Sequence[tuple[str, str]]]  # role and reason of processes that wait
+    anchors: AnchorJob
+    audit_retention: AuditRetentionJob
     losses: Losses = field(default_factory=Losses)
     _logged: frozenset[Alarm] = frozenset()
 
@@ -76,6 +80,11 @@ class Monitor:
         yield from self._queue_gauges(now)
         yield from self._trust_gauges()
         yield from self._disk_gauges()
+        yield GaugeMetricFamily(
+            "mssante_audit_anchor_unsent_seconds",
+            "Age of the oldest anchor of the audit trail that a place lacks; 0: none",
+            max(((now - at).total_seconds() for at, _ in self.anchors.unsent.values()), default=0),
+        )
         if self.clocks.last is not None:
             yield GaugeMetricFamily(
                 "mssante_clock_difference_seconds",
@@ -117,6 +126,10 @@ class Monitor:
             and self.queue_measurement.depth.unreadable > 0,
             sharing_problem=self.sharing.problem,
             waiting=waiting_problems(self.waiting()),
+            unanchored=self.anchors.problem,
+            unsent=dict(self.anchors.unsent),
+            unsent_after=timedelta(hours=self.settings.audit.unsent_hours),
+            audit_damage=self.audit_retention.damage,
         )
         found = alarms(facts)
         for alarm in found:

@@ -20,6 +20,7 @@ import structlog
 from foundation.backoff import backoff
 from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
+from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from relay.connection.own_port import OwnPort
 from relay.policy.trust_state import TrustState
@@ -28,6 +29,8 @@ from whitelist.national.freshness import is_ahead
 from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.trust_store import TrustStore
 
+from ..assembly.anchor_places import open_places
+from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
 from ..assembly.disk_trials import open_disk_guard
 from ..assembly.relay import open_journal, open_operator_labels, open_scanners
@@ -39,6 +42,8 @@ from ..daemon.start_args import StartArgs
 from ..daemon.starting import Start
 from ..http import server as admin
 from ..http.answers import HealthService
+from ..jobs.audit_anchors import AnchorJob
+from ..jobs.audit_retention import AuditRetentionJob
 from ..jobs.blob_gc import BlobGcJob
 from ..jobs.body_restoring import BodyRestoreJob
 from ..jobs.failed_expiry import FailedExpiryJob
@@ -55,6 +60,7 @@ from ..machine.clock_watching import compare_once, keep_comparing, watch_clock
 from ..machine.run_directory import RunFolder
 from ..monitoring.collector import Monitor
 from ..monitoring.losses import LossPublisher
+from ..services.local_submission import make_submitter
 from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
@@ -74,6 +80,7 @@ class _MaintenanceParts:
     """Parts that the process needs to start."""
 
     store: Store
+    trail: AuditTrail
     store_watch: StoreWatch
     trust: TrustStore
     trust_state: TrustState
@@ -87,12 +94,13 @@ def _open(settings: Settings) -> _MaintenanceParts:
     crls = open_crls(settings, trust)
     with ExitStack() as opened:
         store = opened.enter_context(closing(open_store(settings)))
+        trail = open_trail(settings, store.database)
         trust_state = open_trust_state(settings, trust)
         store_watch = StoreWatch(store.database)
         store_watch.check()
         journal = open_journal(settings, "maintenance")
         opened.pop_all()
-        return _MaintenanceParts(store, store_watch, trust, trust_state, crls, journal)
+        return _MaintenanceParts(store, trail, store_watch, trust, trust_state, crls, journal)
 
 
 async def run_maintenance(
@@ -137,6 +145,17 @@ async def _maintain(
     blob_gc = BlobGcJob(store, settings.storage.gc_hours * 3600, in_doubt)
     failed = timedelta(days=settings.outbound.failed_days)
     forgetting = FailedExpiryJob(store.database, journal, failed, in_doubt=in_doubt)
+    keys = opened.trail.keys
+    submitter = make_submitter(settings, store, journal, trust_state)
+    anchors = AnchorJob(
+        store.database,
+        keys,
+        open_places(settings, utc_now, submitter),
+        timedelta(minutes=settings.audit.anchor_minutes),
+        utc_now,
+    )
+    kept = timedelta(days=settings.audit.keep_days)
+    audit_retention = AuditRetentionJob(store.database, keys, kept, utc_now, in_doubt)
     labels = open_operator_labels(settings, trust_state)
     queue_measurement = QueueMeasurement(store.database, labels, utc_now)
     own_port = OwnPort.share(health.run_folder.own_port)
@@ -156,6 +175,8 @@ async def _maintain(
         sharing,
         clocks,
         health.run_folder.waiting,
+        anchors,
+        audit_retention,
     )
     await compare_once(clocks)  # before any job deletes by this clock
     looked = asyncio.Event()
@@ -171,6 +192,8 @@ async def _maintain(
         keep_running(disk_guard.watch),
         keep_running(blob_gc.run),
         keep_running(forgetting.run),
+        keep_running(anchors.run),
+        keep_running(audit_retention.run),
         keep_running(queue_measurement.run),
         keep_running(BodyRestoreJob(store, journal, queue_measurement).run),
         keep_running(LossPublisher(journal).run),

@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from ..errors import OperatorError
+from .audit import AuditSection
 from .base import Section
 from .error_wording import explain
 from .identifiers import IdentifiersSection
@@ -55,6 +56,7 @@ class Settings(Section):
     process: ProcessSection = Field(default_factory=ProcessSection)
     scan: ScanSection = Field(default_factory=ScanSection)
     trace: TraceSection = Field(default_factory=TraceSection)
+    audit: AuditSection = Field(default_factory=AuditSection)
     log: LogSection = Field(default_factory=LogSection)
     identifiers: IdentifiersSection = Field(default_factory=IdentifiersSection)
     rights: RightsSection = Field(default_factory=RightsSection)
