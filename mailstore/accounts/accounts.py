@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, Select, bindparam, select, update
 from mailstore.accounts.changes import note_ending
 from mailstore.accounts.endings import AccountEnded
 from mailstore.accounts.kinds import AccountKind, AccountState
-from mailstore.accounts.names import login_key, parse_login, parse_name
+from mailstore.accounts.names import login_key, page_key, parse_login, parse_name
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import accounts, tenants
 from mailstore.errors import Conflict, InvalidState, NotFound
@@ -126,7 +126,7 @@ def list_accounts(
     The page starts behind the log-in name `after`; its cost does not depend on the number of
     accounts before it.
     """
-    query = _accounts().where(accounts.c.login > login_key(after)).order_by(accounts.c.login)
+    query = _accounts().where(accounts.c.login > page_key(after)).order_by(accounts.c.login)
     if tenant_id is not None:
         query = query.where(accounts.c.tenant_id == tenant_id)
     if state is not None:
@@ -146,8 +146,14 @@ def suspend_account(
 
 
 def resume_account(conn: Connection, login: str, *, now: datetime) -> Account:
-    """Let a suspended account log in again. Raises NotFound, InvalidState for a closed account."""
-    return _set_state(conn, login, AccountState.ACTIVE, None, now)
+    """Let a suspended account log in again; a wait after wrong passwords ends too.
+
+    Raises NotFound, InvalidState for a closed account.
+    """
+    account = _set_state(conn, login, AccountState.ACTIVE, None, now)
+    calm = {"failed_logins": 0, "failed_at": None}
+    conn.execute(update(accounts).where(accounts.c.id == account.id).values(calm))
+    return account
 
 
 def rename_account(

@@ -14,7 +14,7 @@ from mailstore.accounts.accounts import Account, accounts_by_id, get_account, lo
 from mailstore.accounts.changes import note_ending
 from mailstore.accounts.closing import end_grants
 from mailstore.accounts.endings import Ending, MembershipEnded
-from mailstore.accounts.names import parse_name
+from mailstore.accounts.names import page_key, parse_name
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import account_groups, accounts, grants, group_members
 from mailstore.errors import Conflict, InvalidState, NotFound
@@ -122,7 +122,7 @@ def list_members(
     ids = conn.scalars(
         select(accounts.c.id)
         .join(group_members, group_members.c.account_id == accounts.c.id)
-        .where(group_members.c.group_id == group.id, accounts.c.login > after)
+        .where(group_members.c.group_id == group.id, accounts.c.login > page_key(after))
         .order_by(accounts.c.login)
         .limit(limit)
     ).all()
@@ -134,6 +134,16 @@ def group_ids(conn: Connection, account_id: int) -> frozenset[int]:
     """Ids of the groups that an account is in."""
     mine = select(group_members.c.group_id).where(group_members.c.account_id == account_id)
     return frozenset(conn.scalars(mine))
+
+
+def groups_of(conn: Connection, account_id: int) -> list[str]:
+    """Names of the groups that an account is in."""
+    mine = (
+        select(account_groups.c.name)
+        .join(group_members, group_members.c.group_id == account_groups.c.id)
+        .where(group_members.c.account_id == account_id)
+    )
+    return list(conn.scalars(mine.order_by(account_groups.c.name)))
 
 
 def _of_tenant(conn: Connection, group: Group, login: str) -> Account:

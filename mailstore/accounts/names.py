@@ -27,8 +27,17 @@ def parse_login(text: str) -> str:
 
 
 def login_key(text: str) -> str:
-    """The spelling of a typed log-in name by which accounts are found; never fails."""
-    return text.strip().lower()
+    """The spelling of a typed log-in name by which accounts are found.
+
+    Never fails: a malformed one, even with NUL, is empty, as no account's is.
+    """
+    key = text.strip().lower()
+    return key if _LOGIN.fullmatch(key) else ""
+
+
+def page_key(text: str) -> str:
+    """The place in a listing behind which a page starts; empty, its start, for an unusable one."""
+    return text.lower() if text.isprintable() else ""
 
 
 def parse_tenant_name(text: str) -> str:
@@ -40,6 +49,12 @@ def parse_tenant_name(text: str) -> str:
             " or hyphens, such as chu-lyon"
         )
     return name
+
+
+def tenant_key(text: str) -> str:
+    """The spelling of a typed tenant name by which tenants are found; never fails."""
+    key = text.strip().lower()
+    return key if _TENANT.fullmatch(key) else ""
 
 
 def parse_name(text: str, of: str, *, empty: bool = False) -> str:

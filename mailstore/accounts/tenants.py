@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, exists, func, select, update
 
-from mailstore.accounts.names import parse_name, parse_tenant_name
+from mailstore.accounts.names import parse_name, parse_tenant_name, tenant_key
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import accounts, credentials, grants, tenants
 from mailstore.db.schema import domains, mailboxes
@@ -58,7 +58,7 @@ def list_tenants(conn: Connection) -> list[Tenant]:
 
 def get_tenant(conn: Connection, name: str) -> Tenant:
     """Find a tenant by its short name, in any letter case. Raises NotFound."""
-    row = conn.execute(_TENANTS.where(tenants.c.name == name.strip().lower())).one_or_none()
+    row = conn.execute(_TENANTS.where(tenants.c.name == tenant_key(name))).one_or_none()
     if row is None:
         raise NotFound(f"there is no tenant {name}; see: mssante tenant list")
     return Tenant(*row)

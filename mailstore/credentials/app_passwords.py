@@ -57,7 +57,7 @@ def check_request(
     policy: AppPasswordPolicy,
     account: Account,
     asked: AppPasswordRequest,
-    proof: Proof,
+    proof: Proof | None,
     now: datetime,
 ) -> None:
     """Refuse an app password that may not be given. Pure. Raises InvalidCredential."""
@@ -67,8 +67,7 @@ def check_request(
         raise InvalidCredential(
             f"app passwords are off for {asked.mailbox.type} mailboxes (credentials.app_passwords)"
         )
-    fresh = now - _FRESH < proof.at <= now
-    if proof.account != account.id or proof.factors < 2 or not fresh:
+    if proof is None or proof.account != account.id or not _strong(proof, now):
         raise InvalidCredential(
             f"an app password is given to {account.login} only after a log-in with two factors,"
             f" at most {_FRESH // timedelta(minutes=1)} minutes ago"
@@ -82,11 +81,15 @@ def check_request(
         raise InvalidCredential(f"give one or more protocols of: {', '.join(sorted(PROTOCOLS))}")
 
 
+def _strong(proof: Proof, now: datetime) -> bool:
+    return proof.factors >= 2 and now - _FRESH < proof.at <= now
+
+
 def add_app_password(
     conn: Connection,
     account: Account,
     asked: AppPasswordRequest,
-    proof: Proof,
+    proof: Proof | None,
     policy: AppPasswordPolicy,
     keys: Keyring,
     *,

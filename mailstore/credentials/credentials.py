@@ -117,7 +117,11 @@ def insert_credential(
     now: datetime,
     **columns: Any,
 ) -> int | None:
-    """Add a row; None if its `lookup` is another live credential's. Raises InvalidName."""
+    """Add a row; None if its `lookup` is another live credential's. Raises InvalidName.
+
+    The caller holds the lock of the account (`lock_account`), so that no credential is added to an
+    account that is being closed.
+    """
     values = {
         "account_id": account.id,
         "kind": kind.value,

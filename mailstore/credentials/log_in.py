@@ -4,6 +4,7 @@ A password is hashed outside of any transaction. Whatever is wrong, a log-in cos
 the same answer; the reason is for the audit trail. Blocks: asynchronous callers use a thread.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -47,13 +48,13 @@ class LogIn:
         keys: Keyring,
         hashes: PasswordHashes,
         policy: AppPasswordPolicy,
-        throttle: Throttle | None = None,
     ) -> None:
         self._database = database
         self._keys = keys
         self._hashes = hashes
         self._policy = policy
-        self._throttle = throttle or Throttle()
+        self._throttle = Throttle()
+        self._clients = Throttle(origin_failures=math.inf)
 
     def with_password(
         self, login: str, password: str, code: str | None, *, origin: str, at: datetime
@@ -85,13 +86,15 @@ class LogIn:
     ) -> Proof:
         """Check an app password for a mailbox and a protocol. Raises LoginRefused, KeyMissing.
 
-        Nobody guesses 160 random bits: only the origin is throttled, no account waits.
+        Nobody guesses 160 random bits, so that no account waits: only a client that tries a wrong
+        one again and again, at this mailbox.
         """
-        if self._throttle.must_wait("", origin, at):
+        tried = str(mailbox_id)
+        if self._clients.must_wait(tried, origin, at):
             raise LoginRefused(Refusal.THROTTLED)
         try:
             with self._database.read() as conn:
-                return check_app_password(
+                proof = check_app_password(
                     conn,
                     text,
                     mailbox_id=mailbox_id,
@@ -101,8 +104,10 @@ class LogIn:
                     at=at,
                 )
         except LoginRefused:
-            self._throttle.failed("", origin, at)
+            self._clients.failed(tried, origin, at)
             raise
+        self._clients.succeeded(tried, origin)
+        return proof
 
     def note(self, proof: Proof, mailbox_id: int | None) -> None:
         """Note that a door let the proof in; costs a write once an hour."""
@@ -128,31 +133,33 @@ class LogIn:
             if known.failures:
                 with self._database.write() as conn:
                     _forget_failures(conn, known.id)
-            return _proof(known, 1, Method.PASSWORD, at)
-        method = self._take_code(known, code, at)
-        if method is None:
+            return _proof(known, None, at)
+        second = self._take_code(known, code, at)
+        if second is None:
             self._count_failure(known, at)
             raise LoginRefused(Refusal.WRONG, known.id)
-        return _proof(known, 2, method, at)
+        return _proof(known, second, at)
 
-    def _take_code(self, known: _Known, code: str, at: datetime) -> Method | None:
-        """Use up a code; None if it is wrong, or of an account that ended meanwhile."""
+    def _take_code(self, known: _Known, code: str, at: datetime) -> int | None:
+        """Use up a code, and return the credential's number.
+
+        None if it is wrong, or if the account ended meanwhile.
+        """
         with self._database.write() as conn:
             state = select(accounts.c.state).where(accounts.c.id == known.id).with_for_update()
             if conn.scalar(state) != AccountState.ACTIVE:
                 return None
             try:
-                method = self._matching(conn, known, code, at)
+                second = self._matching(conn, known, code, at)
             except SealBroken:
                 raise LoginRefused(Refusal.ALTERED, known.id) from None
-            if method is not None:
+            if second is not None:
                 _forget_failures(conn, known.id)
-            return method
+            return second
 
-    def _matching(self, conn: Connection, known: _Known, code: str, at: datetime) -> Method | None:
+    def _matching(self, conn: Connection, known: _Known, code: str, at: datetime) -> int | None:
         if parse_code(code) is None:
-            used = use_recovery_code(conn, known.id, code, self._keys, now=at)
-            return None if used is None else Method.PASSWORD_RECOVERY
+            return use_recovery_code(conn, known.id, code, self._keys, now=at)
         row = conn.execute(_TOTP, {"account": known.id, "at": at}).one_or_none()
         if row is None:
             return None
@@ -161,7 +168,7 @@ class LogIn:
         if step is None or not take_step(conn, row.id, step):
             return None
         conn.execute(update(credentials).where(credentials.c.id == row.id).values(last_used_at=at))
-        return Method.PASSWORD_TOTP
+        return int(row.id)
 
     def _count_failure(self, known: _Known, at: datetime) -> None:
         with self._database.write() as conn:
@@ -183,9 +190,14 @@ class LogIn:
             )
 
 
-def _proof(known: _Known, factors: int, method: Method, at: datetime) -> Proof:
+def _proof(known: _Known, second: int | None, at: datetime) -> Proof:
     return Proof(
-        account=known.id, factors=factors, method=method, credential_id=known.password_id, at=at
+        account=known.id,
+        factors=1 if second is None else 2,
+        method=Method.PASSWORD,
+        credential_id=known.password_id,
+        second_id=second,
+        at=at,
     )
 
 

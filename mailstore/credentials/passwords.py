@@ -6,8 +6,10 @@ who try passwords would take all memory and processors of the machine. A log-in 
 password costs the same as a wrong password.
 """
 
+import os
 import threading
 import unicodedata
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -57,8 +59,7 @@ class PasswordHashes:
         self._turns = threading.BoundedSemaphore(at_once)
         self._patience = patience
         self._hasher = PasswordHasher.from_parameters(parameters)
-        self._nobody = ""
-        self._making = threading.Lock()
+        self._nobody = _hash_of_nobody(parameters)
 
     def hash(self, password: str) -> str:
         """Hash a new password. Raises StoreUnavailable if it got no turn."""
@@ -70,7 +71,7 @@ class PasswordHashes:
 
         Raises StoreUnavailable if it got no turn.
         """
-        known = verifier if verifier is not None else self._hash_of_nobody()
+        known = self._nobody if verifier is None else verifier
         with self._turn():
             try:
                 self._hasher.verify(known, _octets(password))
@@ -82,16 +83,6 @@ class PasswordHashes:
         """True if a hash has other parameters than new hashes."""
         return self._hasher.check_needs_rehash(verifier)
 
-    def prepare(self) -> None:
-        """Make the hash for unknown log-in names now, so that the first one costs no more."""
-        self._hash_of_nobody()
-
-    def _hash_of_nobody(self) -> str:
-        with self._making:
-            if not self._nobody:
-                self._nobody = self.hash("no password has this hash")
-        return self._nobody
-
     @contextmanager
     def _turn(self) -> Iterator[None]:
         if not self._turns.acquire(timeout=self._patience):
@@ -100,6 +91,16 @@ class PasswordHashes:
             yield
         finally:
             self._turns.release()
+
+
+def _hash_of_nobody(parameters: Parameters) -> str:
+    """A hash that is none of any password, which costs as much to compare with."""
+    salt, tag = (
+        b64encode(os.urandom(size)).rstrip(b"=").decode("ascii")
+        for size in (parameters.salt_len, parameters.hash_len)
+    )
+    costs = f"m={parameters.memory_cost},t={parameters.time_cost},p={parameters.parallelism}"
+    return f"$argon2id$v={parameters.version}${costs}${salt}${tag}"
 
 
 def set_password(

@@ -8,12 +8,10 @@ from mailstore.errors import MailstoreError
 
 
 class Method(StrEnum):
-    """By which credentials an account was proved."""
+    """Kind of the credential by which an account was proved."""
 
     PASSWORD = "password"  # noqa: S105 - a name
-    PASSWORD_TOTP = "password+totp"  # noqa: S105
-    PASSWORD_RECOVERY = "password+recovery"  # noqa: S105
-    APP_PASSWORD = "app_password"  # noqa: S105
+    APP_PASSWORD = "app_password"  # noqa: S105 - a name
     CERTIFICATE = "certificate"
     OIDC = "oidc"
     GRACE = "grace"
@@ -25,14 +23,15 @@ class Proof:
 
     `factors`: independent factors shown, 1 or 2; of an OIDC identity, as the provider states.
     `credential_id`: the credential whose end ends the session; None for an OIDC identity found by
-    its national identifiers. `mailbox_id` and `protocols`: the only ones that it opens; None: any
-    that the account may use.
+    its national identifiers. `second_id`: the TOTP or the recovery code. `mailbox_id` and
+    `protocols`: the only ones that it opens; None: any that the account may use.
     """
 
     account: int
     factors: int
     method: Method
     credential_id: int | None
+    second_id: int | None = None
     mailbox_id: int | None = None
     protocols: frozenset[str] | None = None
     at: datetime

@@ -35,7 +35,12 @@ def account_wait(failures: int, failed_at: datetime | None, at: datetime) -> boo
     """True if an account must wait, given its failures since the last complete log-in."""
     if failed_at is None:
         return False
-    return at < failed_at + wait_after(failures, ACCOUNT_FREE_FAILURES, ACCOUNT_LONGEST)
+    return _within(wait_after(failures, ACCOUNT_FREE_FAILURES, ACCOUNT_LONGEST), failed_at, at)
+
+
+def _within(wait: timedelta, since: datetime, at: datetime) -> bool:
+    # A clock that jumped back must not make the wait longer than twice its length.
+    return -wait <= at - since < wait
 
 
 @dataclass(slots=True)
@@ -45,10 +50,14 @@ class _Failures:
 
 
 class Throttle:
-    """Failures that this process has seen. Thread-safe."""
+    """Failures that this process has seen. Thread-safe.
 
-    def __init__(self, most: int = _MOST) -> None:
+    `origin_failures`: failures an hour from one origin, whatever the names; `math.inf`: any number.
+    """
+
+    def __init__(self, most: int = _MOST, origin_failures: float = ORIGIN_FAILURES) -> None:
         self._most = most
+        self._origin_failures = origin_failures
         self._lock = threading.Lock()
         self._pairs: OrderedDict[tuple[str, str], _Failures] = OrderedDict()
         self._origins: OrderedDict[str, _Failures] = OrderedDict()
@@ -57,12 +66,12 @@ class Throttle:
         """True if this log-in is to be refused without a look at its password."""
         with self._lock:
             pair = self._pairs.get((login, origin))
-            if pair is not None and at < pair.last + wait_after(
-                int(pair.count), FREE_FAILURES, LONGEST
+            if pair is not None and _within(
+                wait_after(int(pair.count), FREE_FAILURES, LONGEST), pair.last, at
             ):
                 return True
             seen = self._origins.get(origin)
-            return seen is not None and _left(seen, at) >= ORIGIN_FAILURES
+            return seen is not None and _left(seen, at) >= self._origin_failures
 
     def failed(self, login: str, origin: str, at: datetime) -> None:
         """Count a failure."""

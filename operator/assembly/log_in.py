@@ -1,21 +1,39 @@
-"""Log-in of accounts as the configuration describes it."""
+"""Log-in of accounts as the configuration describes it, and the keys of their secrets."""
 
-from mailstore.credentials.app_passwords import AppPasswordPolicy
 from mailstore.credentials.log_in import LogIn
 from mailstore.credentials.passwords import PasswordHashes
 from mailstore.db.database import Database
 from mailstore.errors import InvalidKeys
 from mailstore.sealed.keyring import Keyring
 
-from ..settings.model import Settings
+from ..settings.credentials import app_password_policy
+from ..settings.model import Settings, SettingsError
 from .faults import settings_fault
 from .storage import keys_file
 
 
-def open_log_in(settings: Settings, database: Database) -> LogIn:
-    """Log-in by passwords, codes and app passwords.  Raises SettingsError."""
+def credential_keys(settings: Settings) -> Keyring:
+    """Keys that seal codes and app passwords: those of the store.  Raises SettingsError."""
+    path = keys_file(settings)
+    if not path.exists():
+        raise SettingsError(
+            f"{settings.origin}: storage.keys: {path}: no such file, and codes and app passwords "
+            "are sealed with it; put it back from a backup, or for a store without encryption set "
+            "storage.encryption to true for a while and run: "
+            f"mssante --config {settings.origin} db upgrade"
+        )
     try:
-        keys = Keyring(keys_file(settings))
+        return Keyring(path)
     except InvalidKeys as error:
         raise settings_fault(settings, "storage.keys", error) from error
-    return LogIn(database, keys, PasswordHashes(), AppPasswordPolicy())
+
+
+def password_hashes(settings: Settings) -> PasswordHashes:
+    """Hashing of passwords, for a whole process."""
+    return PasswordHashes(settings.credentials.password_hashes)
+
+
+def open_log_in(settings: Settings, database: Database) -> LogIn:
+    """Log-in by passwords, codes and app passwords.  Raises SettingsError."""
+    keys, policy = credential_keys(settings), app_password_policy(settings)
+    return LogIn(database, keys, password_hashes(settings), policy)

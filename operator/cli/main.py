@@ -42,9 +42,11 @@ _OF_OUTPUT: Final = (EPIPE, ENOSPC, EIO)
 
 # Command to module; the module has the command under the same name.
 _MODULES: Final = {
+    "account": "people.account",
     "audit": "audit",
     "break-glass": "rights.break_glass",
     "config": "config",
+    "credential": "people.credential",
     "db": "config",
     "demo": "demo",
     "domain": "mailbox",
@@ -60,6 +62,7 @@ _MODULES: Final = {
     "serve": "serve",
     "store": "store",
     "team": "rights.team",
+    "tenant": "people.tenant",
     "trace": "trace",
     "whitelist": "whitelist",
 }

@@ -12,6 +12,7 @@ import click
 from mailstore.blobs.gc import GRACE, collect_garbage, rewrite_blobs
 from mailstore.blobs.store import Store
 from mailstore.blobs.verify import verify_blobs as check_store
+from mailstore.credentials.resealing import reseal_credentials
 
 from ..assembly import store_mark
 from ..assembly.clock import utc_now
@@ -102,8 +103,11 @@ def rewrite_all(act: Act) -> None:
     """Rewrite all bodies and print the result.  Raises SystemExit(1) if some failed."""
     done = rewrite_blobs(act.store.blobs, _progress("rewritten"))
     act.audit("store.rewritten", bodies=done.blobs, problems=len(done.problems))
+    keys = act.store.blobs.blob_format.keys
     if not done.problems:
         store_mark.reseal(act.store.database, act.store.blobs)
+        if keys is not None:
+            reseal_credentials(act.store.database, keys)
     for problem in done.problems:
         tell(f"mssante: {problem}", err=True)
     click.echo(f"rewrote {done.blobs} bodies")

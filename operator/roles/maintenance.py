@@ -42,6 +42,7 @@ from ..daemon.start_args import StartArgs
 from ..daemon.starting import Start
 from ..http import server as admin
 from ..http.answers import HealthService
+from ..jobs.account_forgetting import AccountForgetting
 from ..jobs.audit_anchors import AnchorJob
 from ..jobs.audit_retention import AuditRetentionJob
 from ..jobs.blob_gc import BlobGcJob
@@ -156,6 +157,8 @@ async def _maintain(
     )
     kept = timedelta(days=settings.audit.keep_days)
     audit_retention = AuditRetentionJob(store.database, keys, kept, utc_now, in_doubt)
+    closed = timedelta(days=settings.accounts.keep_closed_days)
+    people = AccountForgetting(store.database, opened.trail, closed, utc_now, in_doubt)
     labels = open_operator_labels(settings, trust_state)
     queue_measurement = QueueMeasurement(store.database, labels, utc_now)
     own_port = OwnPort.share(health.run_folder.own_port)
@@ -194,6 +197,7 @@ async def _maintain(
         keep_running(forgetting.run),
         keep_running(anchors.run),
         keep_running(audit_retention.run),
+        keep_running(people.run),
         keep_running(queue_measurement.run),
         keep_running(BodyRestoreJob(store, journal, queue_measurement).run),
         keep_running(LossPublisher(journal).run),

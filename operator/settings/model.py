@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from ..errors import OperatorError
 from .audit import AuditSection
 from .base import Section
+from .credentials import AccountsSection, CredentialsSection
 from .error_wording import explain
 from .identifiers import IdentifiersSection
 from .rights import RightsSection
@@ -60,6 +61,8 @@ class Settings(Section):
     log: LogSection = Field(default_factory=LogSection)
     identifiers: IdentifiersSection = Field(default_factory=IdentifiersSection)
     rights: RightsSection = Field(default_factory=RightsSection)
+    accounts: AccountsSection = Field(default_factory=AccountsSection)
+    credentials: CredentialsSection = Field(default_factory=CredentialsSection)
     origin: Path = Field(exclude=True)
 
     def path(self, text: str) -> Path:

@@ -5,6 +5,7 @@ from tests.mutants import (
     admission,
     delivery,
     framing,
+    people,
     queue_admin,
     sessions,
     strangers,
@@ -18,6 +19,7 @@ MUTANTS = (
     *acceptance.MUTANTS,
     *delivery.MUTANTS,
     *queue_admin.MUTANTS,
+    *people.MUTANTS,
     *sessions.MUTANTS,
     *strangers.MUTANTS,
 )

@@ -125,6 +125,14 @@ class DistinguishedName:
         values = [value for kind, value in self.attributes if kind == "CN"]
         return values[0] if len(values) == 1 else None
 
+    @property
+    def folded(self) -> str:
+        """The text that equal names share, to be stored and looked up; not for people."""
+        return ",".join(
+            "+".join(f"{kind}={rfc4514.escape(value)}" for kind, value in sorted(rdn))
+            for rdn in self._key
+        )
+
     def with_loose_department(self) -> Self:
         """Return the name with `Paris (75)` in its ST written `Paris(75)` (DOMAIN §9.8)."""
         rdns = tuple(

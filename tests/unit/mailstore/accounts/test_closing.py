@@ -20,7 +20,7 @@ from mailstore.db.database import Database
 from mailstore.db.people_schema import break_glass, credentials, grants, roles
 from mailstore.errors import InvalidName, NotFound
 from tests.support.clock import NOW
-from tests.support.people import RPPS, box, customer, grant, grant_ends, person
+from tests.support.people.accounts import RPPS, box, customer, grant, grant_ends, person
 
 LATER = NOW + timedelta(hours=1)
 FUTURE = NOW + timedelta(days=30)

@@ -19,7 +19,7 @@ from mailstore.db.database import Database
 from mailstore.db.people_schema import OPERATOR_TENANT
 from mailstore.errors import Conflict, InvalidState, NotFound
 from tests.support.clock import NOW
-from tests.support.people import box, customer, grant, grant_ends, person
+from tests.support.people.accounts import box, customer, grant, grant_ends, person
 
 
 def test_members_come_and_go(database: Database) -> None:

@@ -26,7 +26,7 @@ from mailstore.db.database import Database
 from mailstore.db.people_schema import OPERATOR_TENANT
 from mailstore.errors import Conflict, InvalidIdentifier, MailstoreError, NotFound
 from tests.support.clock import NOW
-from tests.support.people import OTHER_RPPS, PSI, RPPS, person, program
+from tests.support.people.accounts import OTHER_RPPS, PSI, RPPS, person, program
 
 LATER = NOW + timedelta(days=1)
 

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailstore.accounts.names import login_key, parse_login, parse_name, parse_tenant_name
+from mailstore.accounts.names import (
+    login_key,
+    page_key,
+    parse_login,
+    parse_name,
+    parse_tenant_name,
+    tenant_key,
+)
 from mailstore.errors import InvalidName
 
 
@@ -61,3 +68,10 @@ def test_a_parsed_login_name_is_found_as_typed(typed: str) -> None:
         return
     assert login == login_key(typed) == parse_login(login)
     assert login.isascii()
+
+
+@pytest.mark.parametrize("typed", ["", "é", "\x00", "a\x00b", "a\udce9"])
+def test_a_malformed_log_in_name_finds_nobody(typed: str) -> None:
+    assert login_key(typed) == tenant_key(typed) == ""
+    assert page_key("\x00") == ""
+    assert page_key("Claire.") == "claire."

@@ -21,7 +21,7 @@ from mailstore.db.people_schema import OPERATOR_TENANT, grants
 from mailstore.errors import Conflict, InvalidName, InvalidState, NotFound
 from mailstore.mailboxes.mailboxes import add_domain
 from tests.support.clock import NOW
-from tests.support.people import box, customer, grant, person
+from tests.support.people.accounts import box, customer, grant, person
 
 
 def test_tenants(database: Database) -> None:

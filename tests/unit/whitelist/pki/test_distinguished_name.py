@@ -58,6 +58,7 @@ def certificate(subject: x509.Name) -> x509.Certificate:
 )
 def test_spellings_of_one_name_are_equal(one: str, other: str) -> None:
     assert parse(one) == parse(other)
+    assert parse(one).folded == parse(other).folded
     assert hash(parse(one)) == hash(parse(other))
 
 
@@ -79,6 +80,7 @@ def test_spellings_of_one_name_are_equal(one: str, other: str) -> None:
 )
 def test_different_names_stay_different(one: str, other: str) -> None:
     assert parse(one) != parse(other)
+    assert parse(one).folded != parse(other).folded
 
 
 def test_attributes_common_name_and_text() -> None:

@@ -1,0 +1,1 @@
+"""Commands on people: tenants, accounts, groups, credentials."""

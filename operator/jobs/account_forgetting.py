@@ -1,0 +1,74 @@
+"""Erasing what is kept about persons whose accounts were closed long ago (docs/data-protection.md).
+
+Each account and its audit row are in one transaction.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from mailstore.accounts.forgetting import forget_closed
+from mailstore.audit.event import AuditActor, AuditEvent, Door
+from mailstore.audit.trail import AuditTrail
+from mailstore.db.database import Database
+
+_log = structlog.get_logger(__name__)
+
+ROUND_SECONDS: Final = 86_400.0
+_JOB: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
+
+
+@dataclass(slots=True)
+class AccountForgetting:
+    """Rounds over the accounts.  While the clock is `in_doubt`, nothing is erased."""
+
+    database: Database
+    trail: AuditTrail
+    keep: timedelta
+    clock: Callable[[], datetime]
+    in_doubt: Callable[[], bool] = lambda: False
+    interval: float = ROUND_SECONDS
+    _ending: bool = field(default=False, init=False)
+
+    async def run(self) -> None:
+        """Run a round every `interval` seconds until cancelled."""
+        try:
+            while True:
+                try:
+                    await asyncio.to_thread(self.forget_all)
+                except Exception:
+                    # Any error: the next round must run, or persons are never forgotten.
+                    _log.exception("accounts.unforgotten")
+                await asyncio.sleep(self.interval)
+        finally:
+            self._ending = True  # stops the thread of a round in progress
+
+    def forget_all(self) -> int:
+        """Forget all that are due; returns their number.  Blocks.  Raises StoreUnavailable."""
+        number = 0
+        while not self._ending and not self.in_doubt():
+            now = self.clock()
+            with self.database.write() as connection:
+                done = forget_closed(connection, now - self.keep)
+                events = [
+                    AuditEvent(
+                        at=now,
+                        event="account.forgotten",
+                        actor=_JOB,
+                        subject=login,
+                        tenant=tenant,
+                    )
+                    for login, tenant in done
+                ]
+                if events:
+                    self.trail.append(connection, events)
+            if not done:
+                break
+            number += len(done)
+        if number:
+            _log.info("accounts.forgotten", accounts=number)
+        return number

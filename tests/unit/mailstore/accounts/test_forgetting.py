@@ -1,0 +1,65 @@
+"""Persons are forgotten some time after their account was closed; its log-in name stays."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Connection, func, select
+
+from mailstore.accounts.accounts import get_account, suspend_account
+from mailstore.accounts.closing import close_account
+from mailstore.accounts.forgetting import forget_closed
+from mailstore.accounts.identifiers import add_identifier
+from mailstore.credentials.passwords import set_password
+from mailstore.db.database import Database
+from mailstore.db.people_schema import account_identifiers, credentials, grants
+from mailstore.errors import Conflict
+from tests.support.clock import NOW
+from tests.support.people.accounts import OTHER_RPPS, RPPS, box, customer, grant, person
+
+DAY = timedelta(days=1)
+
+
+def counted(conn: Connection) -> list[int]:
+    tables = (account_identifiers, credentials, grants)
+    return [conn.scalar(select(func.count()).select_from(table)) or 0 for table in tables]
+
+
+def test_only_who_left_long_ago_is_forgotten(database: Database) -> None:
+    with database.write() as conn:
+        chu = customer(conn, "chu", "chu.mssante.fr")
+        team = box(conn, "a@chu.mssante.fr")
+        for login, identifier in (("claire", RPPS), ("paul", OTHER_RPPS)):
+            account = person(conn, login, chu.id)
+            add_identifier(conn, login, identifier, now=NOW)
+            set_password(conn, account, "x", now=NOW)
+            grant(conn, team, account.id)
+        person(conn, "absent")
+        suspend_account(conn, "absent", "congé", now=NOW)
+        close_account(conn, "claire", "départ", now=NOW)
+        close_account(conn, "paul", "départ", now=NOW + DAY)
+        assert forget_closed(conn, NOW) == []
+        assert forget_closed(conn, NOW + DAY) == [("claire", chu.id)]
+        assert forget_closed(conn, NOW + DAY) == []
+        claire = get_account(conn, "claire")
+        assert (claire.name, claire.state_reason, claire.state) == ("", None, "closed")
+        assert (get_account(conn, "paul").name, get_account(conn, "absent").name) == (
+            "Claire Paul",
+            "Claire Absent",
+        )
+        assert counted(conn) == [1, 1, 1]
+        with pytest.raises(Conflict, match="claire is taken"):
+            person(conn, "claire")
+
+
+def test_many_in_parts(database: Database) -> None:
+    with database.write() as conn:
+        for number in range(5):
+            person(conn, f"a{number}")
+            close_account(conn, f"a{number}", "x", now=NOW + number * DAY)
+        parts = [forget_closed(conn, NOW + 9 * DAY, limit=2) for _ in range(4)]
+    assert [[login for login, _ in part] for part in parts] == [
+        ["a0", "a1"],
+        ["a2", "a3"],
+        ["a4"],
+        [],
+    ]
