@@ -40,6 +40,10 @@ class InvalidIdentifier(MailstoreError):
     """A national identifier that is malformed, or not allowed for the mailbox type."""
 
 
+class InvalidAttribute(MailstoreError):
+    """An attribute that a mailbox of its type has not, or a value that it cannot have."""
+
+
 class InvalidState(MailstoreError):
     """A change of a mailbox's state that is not allowed."""
 

@@ -169,6 +169,24 @@ def check_attachment(mailbox_type: MailboxType, identifier: Identifier) -> None:
         )
 
 
+def check_structure(
+    mailbox_type: MailboxType, identifier: Identifier, structure: Identifier | None
+) -> None:
+    """Raise InvalidIdentifier unless a BAL may have this structure beside its identifier.
+
+    Only a PER BAL may: RPPS and structure are one work situation of a person (DOMAIN §1.3).
+    """
+    if structure is None:
+        return
+    if structure.kind not in _STRUCTURES:
+        raise InvalidIdentifier(f"{structure} is no structure: give a FINESS, SIRET or SIREN")
+    if mailbox_type is not MailboxType.PER or identifier.kind is not IdentifierKind.RPPS:
+        raise InvalidIdentifier(
+            f"a {mailbox_type} mailbox on {identifier} has no structure beside it:"
+            " only a PER mailbox on an RPPS may have one"
+        )
+
+
 def _parse_prefixed(
     name: str, kinds: dict[str, IdentifierKind], value: str, luhn: frozenset[IdentifierKind]
 ) -> Identifier:

@@ -23,16 +23,11 @@ from sqlalchemy import Connection
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
+from mailstore.mailboxes.changes import change_number
 from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.mailboxes import (
-    Mailbox,
-    Usage,
-    change_number,
-    is_local_domain,
-    local_domains,
-    resolve,
-    used_octets,
-)
+from mailstore.mailboxes.mailboxes import is_local_domain, local_domains, resolve
+from mailstore.mailboxes.model import Mailbox
+from mailstore.mailboxes.usage import Usage, used_octets
 from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import StoreDeferred

@@ -9,18 +9,12 @@ from typing import Any
 import click
 
 from mailstore.blobs.store import Store
+from mailstore.mailboxes.attributes import Attribute
 from mailstore.mailboxes.identifiers import IdentifierKind, MailboxType, parse_identifier
-from mailstore.mailboxes.mailboxes import (
-    Mailbox,
-    MailboxState,
-    add_mailbox,
-    get_mailbox,
-    list_mailboxes,
-    set_quota,
-    set_state,
-    used_by_mailbox,
-    used_octets,
-)
+from mailstore.mailboxes.mailboxes import add_mailbox, get_mailbox, list_mailboxes, set_quota
+from mailstore.mailboxes.model import Mailbox, MailboxState
+from mailstore.mailboxes.states import set_state
+from mailstore.mailboxes.usage import used_by_mailbox, used_octets
 
 from ...assembly.clock import utc_now
 from ...assembly.storage import open_store
@@ -105,7 +99,7 @@ def mailbox_add(
                 address,
                 MailboxType(kind),
                 identifier,
-                description=description,
+                attributes={} if description is None else {Attribute.DESCRIPTION: description},
                 quota=quota,
                 now=utc_now(),
             )
@@ -120,8 +114,9 @@ def mailbox_add(
 def mailbox_list(given: Path | None, name: str | None, *, as_json: bool) -> None:
     """List mailboxes by address."""
     with _store(given) as store, store.database.read() as connection:
-        used = used_by_mailbox(connection, name)
-        rows = [_record(found, used.get(found.id, 0)) for found in list_mailboxes(connection, name)]
+        found = list_mailboxes(connection, name)
+        used = used_by_mailbox(connection, [one.id for one in found])
+        rows = [_record(one, used.get(one.id, 0)) for one in found]
     columns = ("address", "type", "state", "identifier", "quota", "used", "description")
     show_rows(rows, columns, as_json=as_json)
 

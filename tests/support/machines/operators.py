@@ -24,14 +24,10 @@ from mailstore.blobs.file_store import FileBlobStore
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes.mailboxes import (
-    MailboxState,
-    add_domain,
-    add_mailbox,
-    get_mailbox,
-    set_state,
-)
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, list_entries
+from mailstore.mailboxes.model import MailboxState
+from mailstore.mailboxes.states import set_state
 from mssante_operator.assembly import migrations
 from mssante_operator.setup.install import TrustSpace, write_identity
 from mssante_operator.setup.testbed.ca import Hierarchy

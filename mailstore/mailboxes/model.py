@@ -1,0 +1,77 @@
+"""A mailbox (BAL), its states and its domain, as values."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mailstore.mailboxes.identifiers import Identifier, MailboxType
+
+
+class MailboxState(StrEnum):
+    """Life cycle of a BAL (DOMAIN §9.39). Closing is final; a suspended BAL can be resumed.
+
+    A deleted BAL is closed in the tables; `Mailbox.deleted_at` tells.
+    """
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    CLOSED = "closed"
+
+
+class Inbound(StrEnum):
+    """What mail for a suspended BAL gets: put off (450), or refused (550)."""
+
+    DEFER = "defer"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A domain that this operator hosts; the name is in lower case."""
+
+    id: int
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A BAL; local part as given; quota in octets, None for no limit.
+
+    `structure`: where the person of a PER BAL works. `state_since` and `state_reason` tell of the
+    present state; None: since creation. `erase_after`: when the content of a deleted BAL is erased,
+    None once that is done; `erased_at`: when the erasure began.
+    """
+
+    id: int
+    local_part: str
+    domain: str
+    type: MailboxType
+    state: MailboxState
+    identifier: Identifier
+    description: str | None
+    created_at: datetime
+    quota: int | None = None
+    structure: Identifier | None = None
+    service: str | None = None
+    responsible: str | None = None
+    red_list: bool = False
+    rank: int | None = None
+    no_reply: bool = False
+    state_since: datetime | None = None
+    state_reason: str | None = None
+    inbound: Inbound | None = None
+    deleted_at: datetime | None = None
+    erase_after: datetime | None = None
+    erased_at: datetime | None = None
+    last_login_at: datetime | None = None
+
+    @property
+    def address(self) -> str:
+        """The address for display; compare addresses by `address_key`."""
+        return f"{self.local_part}@{self.domain}"
+
+    @property
+    def status(self) -> str:
+        """The state as people see it: active, suspended, closed or deleted."""
+        return "deleted" if self.deleted_at is not None else self.state.value
