@@ -27,7 +27,7 @@ from mailstore.mailboxes.identifiers import (
     read_stored,
     stored_kind,
 )
-from mailstore.mailboxes.model import Domain, Inbound, Mailbox, MailboxState
+from mailstore.mailboxes.model import Domain, InboundMail, Mailbox, MailboxState
 
 _NOTHING: Final[Mapping[Attribute, Value]] = MappingProxyType({})
 
@@ -233,7 +233,7 @@ def read_mailbox(row: Row[Any]) -> Mailbox:
         no_reply=row.no_reply,
         state_since=row.state_since,
         state_reason=row.state_reason,
-        inbound=None if row.inbound is None else Inbound(row.inbound),
+        inbound=None if row.inbound is None else InboundMail(row.inbound),
         deleted_at=row.deleted_at,
         erase_after=row.erase_after,
         erased_at=row.erased_at,

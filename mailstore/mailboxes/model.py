@@ -18,7 +18,7 @@ class MailboxState(StrEnum):
     CLOSED = "closed"
 
 
-class Inbound(StrEnum):
+class InboundMail(StrEnum):
     """What mail for a suspended BAL gets: put off (450), or refused (550)."""
 
     DEFER = "defer"
@@ -60,7 +60,7 @@ class Mailbox:
     no_reply: bool = False
     state_since: datetime | None = None
     state_reason: str | None = None
-    inbound: Inbound | None = None
+    inbound: InboundMail | None = None
     deleted_at: datetime | None = None
     erase_after: datetime | None = None
     erased_at: datetime | None = None

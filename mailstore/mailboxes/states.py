@@ -15,7 +15,7 @@ from mailstore.db.schema import mailboxes
 from mailstore.errors import InvalidState
 from mailstore.mailboxes.changes import note_change
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.model import Inbound, Mailbox, MailboxState
+from mailstore.mailboxes.model import InboundMail, Mailbox, MailboxState
 
 # A session that accepted a recipient before the deletion delivers within this time.
 LEAST_GRACE: Final = timedelta(hours=1)
@@ -27,7 +27,7 @@ def set_state(
     state: MailboxState,
     *,
     reason: str | None = None,
-    inbound: Inbound | None = None,
+    inbound: InboundMail | None = None,
     now: datetime | None = None,
 ) -> Mailbox:
     """Suspend, resume or close a mailbox; one that has this state keeps its date and reason.

@@ -84,10 +84,13 @@ class LocalSubmitter:
         admit(attempt, Stage.PEER | Stage.SENDER)
         asked = asked or {}
         local: dict[int, LocalRecipient] = {}
+        reports_only: list[SmtpAddress] = []
         remote: dict[str, tuple[SmtpAddress, ...]] = {}
         for address in dict.fromkeys(recipients):
             found = self.directory.find(address)
             self._admit_recipient(attempt, Recipient(address, found.state))
+            if found.reports_only:
+                reports_only.append(address)
             if found.state is RecipientStatus.FOREIGN:
                 remote[address.domain] = (*remote.get(address.domain, ()), address)
             elif found.mailbox_id is not None:
@@ -104,9 +107,10 @@ class LocalSubmitter:
                 size=draft.size,
                 content=taken.content.octets,
                 header=header.facts(),
-                report=taken.report,
+                report=taken.report or (bool(reports_only) and is_report(header.section)),
             )
             admit(attempt, Stage.MESSAGE)
+            self._admit_reports_only(attempt, reports_only)
             message = replace(
                 self._message(sender, draft, parameters, tuple(local.values()), remote),
                 mailbox_type=own.type,
@@ -140,6 +144,14 @@ class LocalSubmitter:
             final = ListCertainty(self.store.database, self.trust_state).of_question()
             attempt = replace(attempt, list_final=final)
         admit(attempt, Stage.RECIPIENT)
+
+    def _admit_reports_only(
+        self, attempt: AdmissionFacts, recipients: Sequence[SmtpAddress]
+    ) -> None:
+        """Admit recipients that take reports alone; only the header tells.  Raises Refused."""
+        for address in recipients:
+            recipient = Recipient(address, RecipientStatus.ACTIVE, reports_only=True)
+            admit(replace(attempt, recipient=recipient), Stage.RECIPIENT)
 
     def _tell(self, message: AcceptedMessage, receipt: AcceptedMessage | None) -> None:
         to = [one.address for one in message.local]

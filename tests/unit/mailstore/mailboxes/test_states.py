@@ -9,7 +9,7 @@ from mailstore.errors import Conflict, InvalidState
 from mailstore.mailboxes.changes import change_number
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.mailboxes.model import Inbound, MailboxState
+from mailstore.mailboxes.model import InboundMail, MailboxState
 from mailstore.mailboxes.states import LEAST_GRACE, delete_mailbox, restore_mailbox, set_state
 from tests.support.clock import NOW
 
@@ -36,14 +36,18 @@ def test_a_state_has_date_reason_and_answer_domain_9_39(hosted: Database) -> Non
             BOX,
             MailboxState.SUSPENDED,
             reason="congé",
-            inbound=Inbound.REFUSE,
+            inbound=InboundMail.REFUSE,
             now=NOW,
         )
         assert change_number(conn) != number
-        assert (box.state_since, box.state_reason, box.inbound) == (NOW, "congé", Inbound.REFUSE)
+        assert (box.state_since, box.state_reason, box.inbound) == (
+            NOW,
+            "congé",
+            InboundMail.REFUSE,
+        )
         # Once more: date and reason are those of the beginning.
         assert box == set_state(
-            conn, BOX, MailboxState.SUSPENDED, reason="x", inbound=Inbound.REFUSE, now=LATER
+            conn, BOX, MailboxState.SUSPENDED, reason="x", inbound=InboundMail.REFUSE, now=LATER
         )
         box = set_state(conn, BOX, MailboxState.ACTIVE, reason="retour", now=LATER)
         assert (box.state_since, box.state_reason, box.inbound) == (LATER, "retour", None)
@@ -51,7 +55,7 @@ def test_a_state_has_date_reason_and_answer_domain_9_39(hosted: Database) -> Non
 
 def test_a_deleted_mailbox_is_restored_as_it_was(hosted: Database) -> None:
     with hosted.write() as conn:
-        before = set_state(conn, BOX, MailboxState.SUSPENDED, inbound=Inbound.REFUSE, now=NOW)
+        before = set_state(conn, BOX, MailboxState.SUSPENDED, inbound=InboundMail.REFUSE, now=NOW)
         number = change_number(conn)
         box = delete_mailbox(conn, BOX, reason="doublon", grace=GRACE, now=NOW)
         assert change_number(conn) != number

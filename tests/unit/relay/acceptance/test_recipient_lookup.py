@@ -237,7 +237,7 @@ async def test_who_asks_together_is_answered_together(store: Store) -> None:
         RecipientStatus.ACTIVE,
         RecipientStatus.FOREIGN,
     ]
-    assert sum("FROM mailboxes JOIN" in statement for statement in statements) == 1
+    assert sum("FROM aliases JOIN" in statement for statement in statements) == 1
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)

@@ -29,7 +29,15 @@ from tests.support.clock import system_clock
 from tests.support.delivery.listed import listing
 from tests.support.delivery.reports import read_report
 from tests.support.ids import make_id
-from tests.support.machines.operators import ACTIVE, CLOSED, SUSPENDED, make_store, trust_space
+from tests.support.machines.operators import (
+    ACTIVE,
+    ALIAS,
+    CLOSED,
+    NO_REPLY,
+    SUSPENDED,
+    make_store,
+    trust_space,
+)
 from tests.support.machines.perimeters import fall_behind, trust_state
 from tests.support.storage.blobs import content
 
@@ -105,6 +113,7 @@ def test_local_and_remote(submitter: LocalSubmitter) -> None:
         ("nobody@a.mssante.fr", "550 5.1.1"),
         (CLOSED, "550 5.2.1"),
         (SUSPENDED, "450 4.2.1"),
+        (NO_REPLY, "550 5.7.1 Nobody reads this mailbox"),  # DOMAIN §9.40
         ("279035121518988@patient.mssante.fr", "553 5.1.3"),  # DOMAIN §9.30
         ("claire.martin@patient.mssante.fr", "553 5.1.3"),
     ],
@@ -116,6 +125,25 @@ def test_a_recipient_who_may_not_have_it(
         submitter.submit(BytesIO(TEXT), SENDER, to(ACTIVE, recipient))
     with submitter.store.database.read() as connection:
         assert list_entries(connection, get_mailbox(connection, ACTIVE).id) == []
+
+
+def test_a_report_reaches_a_mailbox_without_replies_domain_9_40(
+    submitter: LocalSubmitter,
+) -> None:
+    """DOMAIN §9.40: a client sends its MDN under its own address."""
+    mdn = b"Content-Type: multipart/report; report-type=disposition-notification\n" + TEXT
+    submitter.submit(BytesIO(mdn), SENDER, to(NO_REPLY))
+    with submitter.store.database.read() as connection:
+        assert len(list_entries(connection, get_mailbox(connection, NO_REPLY).id)) == 1
+
+
+def test_an_alias_receives_and_never_sends(submitter: LocalSubmitter) -> None:
+    submitter.submit(BytesIO(TEXT), SENDER, to(ALIAS, ACTIVE))
+    with submitter.store.database.read() as connection:
+        (entry,) = list_entries(connection, get_mailbox(connection, ACTIVE).id)
+    assert entry.recipient == ALIAS
+    with pytest.raises(SmtpError, match=r"^550 5\.7\.1 Sender mailbox is unknown"):
+        submitter.submit(BytesIO(TEXT), parse_address(ALIAS), to(ACTIVE))
 
 
 def test_only_the_newest_list_refuses_a_recipient_for_good(
