@@ -44,8 +44,16 @@ class InvalidAttribute(MailstoreError):
     """An attribute that a mailbox of its type has not, or a value that it cannot have."""
 
 
+class InvalidName(MailstoreError):
+    """A log-in name, or a name of a person, program, group or tenant, that is malformed."""
+
+
+class InvalidCredential(MailstoreError):
+    """A credential that cannot be given: a weak password, an end in the past, a wrong code."""
+
+
 class InvalidState(MailstoreError):
-    """A change of a mailbox's state that is not allowed."""
+    """A change of the state of a mailbox or an account that is not allowed."""
 
 
 class Conflict(MailstoreError):
@@ -65,6 +73,10 @@ class BlobDamaged(StoreUnavailable):
 
     A file restored from a backup can be read again, so callers may try later.
     """
+
+
+class SealBroken(MailstoreError):
+    """A sealed value of a row was altered or moved by another than this program."""
 
 
 class KeyMissing(StoreUnavailable):

@@ -27,6 +27,8 @@ def upgrade() -> None:
         sa.Column("state_reason", sa.Text(), nullable=True),
         sa.Column("created_at", UtcTime(), nullable=False),
         sa.Column("last_login_at", UtcTime(), nullable=True),
+        sa.Column("failed_logins", sa.Integer(), nullable=False, server_default=sa.text("0")),
+        sa.Column("failed_at", UtcTime(), nullable=True),
         sa.CheckConstraint("kind IN ('person', 'software')", name=op.f("ck_accounts_kind_known")),
         sa.CheckConstraint(
             "state IN ('active', 'suspended', 'closed')", name=op.f("ck_accounts_state_known")
@@ -38,7 +40,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_accounts")),
         sa.UniqueConstraint("login", name=op.f("uq_accounts_login")),
     )
-    op.create_index(op.f("ix_accounts_tenant_id"), "accounts", ["tenant_id"])
+    op.create_index(op.f("ix_accounts_tenant_id_login"), "accounts", ["tenant_id", "login"])
+    op.create_table(
+        "account_changes",
+        sa.Column("id", BigId, autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_account_changes_one_row")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_account_changes")),
+    )
+    op.bulk_insert(
+        sa.table("account_changes", sa.column("id"), sa.column("number")), [{"id": 1, "number": 0}]
+    )
     op.create_table(
         "account_identifiers",
         sa.Column("id", BigId, sa.Identity(), nullable=False),
@@ -58,9 +70,6 @@ def upgrade() -> None:
             ["tenant_id"], ["tenants.id"], name=op.f("fk_account_identifiers_tenant_id_tenants")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account_identifiers")),
-        sa.UniqueConstraint(
-            "tenant_id", "kind", "value", name=op.f("uq_account_identifiers_tenant_id_kind_value")
-        ),
     )
     op.create_index(
         op.f("ix_account_identifiers_account_id"), "account_identifiers", ["account_id"]
@@ -68,17 +77,33 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_account_identifiers_kind_value"), "account_identifiers", ["kind", "value"]
     )
+    op.create_index(
+        op.f("ix_account_identifiers_tenant_id_kind_value"),
+        "account_identifiers",
+        ["tenant_id", "kind", "value"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
     op.create_table(
         "account_groups",
         sa.Column("id", BigId, sa.Identity(), nullable=False),
         sa.Column("tenant_id", BigId, nullable=False),
         sa.Column("name", sa.String(128), nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
+        sa.Column("ended_at", UtcTime(), nullable=True),
         sa.ForeignKeyConstraint(
             ["tenant_id"], ["tenants.id"], name=op.f("fk_account_groups_tenant_id_tenants")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_account_groups")),
-        sa.UniqueConstraint("tenant_id", "name", name=op.f("uq_account_groups_tenant_id_name")),
+    )
+    op.create_index(
+        op.f("ix_account_groups_tenant_id_name"),
+        "account_groups",
+        ["tenant_id", "name"],
+        unique=True,
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
     )
     op.create_table(
         "group_members",
@@ -123,10 +148,17 @@ def upgrade() -> None:
             ["mailbox_id"], ["mailboxes.id"], name=op.f("fk_credentials_mailbox_id_mailboxes")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_credentials")),
-        sa.UniqueConstraint("kind", "lookup", name=op.f("uq_credentials_kind_lookup")),
     )
     op.create_index(op.f("ix_credentials_account_id"), "credentials", ["account_id"])
     op.create_index(op.f("ix_credentials_mailbox_id"), "credentials", ["mailbox_id"])
+    op.create_index(
+        op.f("ix_credentials_kind_lookup"),
+        "credentials",
+        ["kind", "lookup"],
+        unique=True,
+        sqlite_where=sa.text("revoked_at IS NULL"),
+        postgresql_where=sa.text("revoked_at IS NULL"),
+    )
     op.create_table(
         "grants",
         sa.Column("id", BigId, sa.Identity(), nullable=False),
@@ -233,4 +265,5 @@ def downgrade() -> None:
     op.drop_table("group_members")
     op.drop_table("account_groups")
     op.drop_table("account_identifiers")
+    op.drop_table("account_changes")
     op.drop_table("accounts")

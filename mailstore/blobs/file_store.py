@@ -32,7 +32,7 @@ from mailstore.sealed.blob_format import HEADER, BlobFormat, BlobHeader, lengths
 from mailstore.sealed.blob_reader import open_content, read_header
 from mailstore.sealed.draft import Draft, DraftMemory
 from mailstore.sealed.draft_folder import make_private_folder, sweep_drafts
-from mailstore.sealed.keyring import open_private
+from mailstore.sealed.key_file import open_private
 
 __all__ = ["Draft", "FileBlobStore"]
 

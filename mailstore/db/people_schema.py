@@ -12,11 +12,12 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    Integer,
     LargeBinary,
     String,
     Table,
     Text,
-    UniqueConstraint,
+    text,
 )
 
 from mailstore.db.dialect import BigId
@@ -40,7 +41,7 @@ accounts = Table(
     "accounts",
     metadata,
     Column("id", BigId, Identity(), primary_key=True),
-    Column("tenant_id", BigId, ForeignKey("tenants.id"), nullable=False, index=True),
+    Column("tenant_id", BigId, ForeignKey("tenants.id"), nullable=False),
     # Name at log-in and in the audit trail, lower case; never given to another account.
     Column("login", String(128), nullable=False, unique=True),
     Column("kind", String(8), nullable=False),
@@ -52,9 +53,24 @@ accounts = Table(
     Column("state_reason", Text, nullable=True),
     Column("created_at", UtcTime, nullable=False),
     Column("last_login_at", UtcTime, nullable=True),
+    # Wrong passwords and codes since the last log-in with two factors, and when the last came.
+    Column("failed_logins", Integer, nullable=False, server_default=text("0")),
+    Column("failed_at", UtcTime, nullable=True),
     CheckConstraint("kind IN ('person', 'software')", name="kind_known"),
     CheckConstraint("state IN ('active', 'suspended', 'closed')", name="state_known"),
     CheckConstraint("login = lower(login)", name="login_lower_case"),
+    # For the pages of a tenant's accounts.
+    Index(None, "tenant_id", "login"),
+)
+
+# A single row whose number changes with each ending of an access (account, credential, grant,
+# membership) and each change of an account: doors look at it to notice acts of other processes.
+account_changes = Table(
+    "account_changes",
+    metadata,
+    Column("id", BigId, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
 )
 
 # National identifiers of persons; any that has not ended identifies them (DOMAIN U3).
@@ -69,9 +85,18 @@ account_identifiers = Table(
     Column("value", String(64), nullable=False),
     Column("since", UtcTime, nullable=False),
     Column("ended_at", UtcTime, nullable=True),
-    UniqueConstraint("tenant_id", "kind", "value"),
     CheckConstraint("kind IN ('RPPS', 'ADELI', 'PSI')", name="kind_known"),
     Index(None, "kind", "value"),
+    # An ended one may be given to another account: it was mistyped, or the person is back.
+    Index(
+        None,
+        "tenant_id",
+        "kind",
+        "value",
+        unique=True,
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
 )
 
 account_groups = Table(
@@ -81,7 +106,16 @@ account_groups = Table(
     Column("tenant_id", BigId, ForeignKey("tenants.id"), nullable=False),
     Column("name", String(128), nullable=False),
     Column("created_at", UtcTime, nullable=False),
-    UniqueConstraint("tenant_id", "name"),
+    # A removed group keeps its row, to which past grants refer; its name is free again.
+    Column("ended_at", UtcTime, nullable=True),
+    Index(
+        None,
+        "tenant_id",
+        "name",
+        unique=True,
+        sqlite_where=text("ended_at IS NULL"),
+        postgresql_where=text("ended_at IS NULL"),
+    ),
 )
 
 group_members = Table(
@@ -109,10 +143,10 @@ credentials = Table(
     # App password and grace password: the mailbox and protocols ("imap,submission") they open.
     Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), nullable=True, index=True),
     Column("protocols", Text, nullable=True),
-    # Found by it at log-in: public part of an app password, digest of a DN, or of issuer
-    # and subject.
+    # Found by it at log-in: public part of an app password, digest of tenant and DN, or of tenant,
+    # issuer and subject.
     Column("lookup", String(64), nullable=True),
-    # Verifier: argon2id text, keyed hash, sealed TOTP secret, DN or issuer and subject.
+    # Verifier: argon2id text, sealed hash, sealed TOTP secret, DN or issuer and subject.
     Column("verifier", LargeBinary, nullable=False),
     # TOTP: last time step used, so that a code works once.
     Column("last_step", BigInteger, nullable=True),
@@ -120,7 +154,15 @@ credentials = Table(
         "kind IN ('password', 'totp', 'recovery', 'app_password', 'certificate', 'oidc', 'grace')",
         name="kind_known",
     ),
-    UniqueConstraint("kind", "lookup"),
+    # A revoked certificate or identity may be given to another account.
+    Index(
+        None,
+        "kind",
+        "lookup",
+        unique=True,
+        sqlite_where=text("revoked_at IS NULL"),
+        postgresql_where=text("revoked_at IS NULL"),
+    ),
 )
 
 # Rights of an account or of a group on an ORG, CAB or APP mailbox, or of a PER holder's delegate.

@@ -49,7 +49,12 @@ class UtcTime(TypeDecorator[datetime]):
 
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Convert microseconds to a datetime in UTC."""
-        return None if value is None else _EPOCH + value * _MICROSECOND
+        return None if value is None else instant(value)
+
+
+def instant(value: int) -> datetime:
+    """The time in UTC of so many microseconds since 1970. OverflowError beyond the year 9999."""
+    return _EPOCH + value * _MICROSECOND
 
 
 def microseconds(value: datetime) -> int:

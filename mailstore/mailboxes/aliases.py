@@ -17,7 +17,7 @@ from mailstore.errors import Conflict, InvalidAttribute, InvalidState, NotFound
 from mailstore.mailboxes.address import address_key, parse_mailbox_address
 from mailstore.mailboxes.changes import note_change
 from mailstore.mailboxes.mailboxes import get_mailbox, lock_domain
-from mailstore.mailboxes.model import MailboxState
+from mailstore.mailboxes.states import MailboxState
 
 
 @dataclass(frozen=True, slots=True)

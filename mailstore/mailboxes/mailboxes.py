@@ -27,7 +27,8 @@ from mailstore.mailboxes.identifiers import (
     read_stored,
     stored_kind,
 )
-from mailstore.mailboxes.model import Domain, InboundMail, Mailbox, MailboxState
+from mailstore.mailboxes.model import Domain, Mailbox
+from mailstore.mailboxes.states import InboundMail, MailboxState
 
 _NOTHING: Final[Mapping[Attribute, Value]] = MappingProxyType({})
 
@@ -57,6 +58,17 @@ def list_domains(conn: Connection) -> list[Domain]:
     columns = (domains.c.id, domains.c.name, domains.c.created_at)
     query = select(*columns).where(_HOSTED).order_by(domains.c.name)
     return [Domain(*row) for row in conn.execute(query)]
+
+
+def get_domain(conn: Connection, name: str) -> Domain:
+    """Find a hosted domain, in any letter case. Raises NotFound."""
+    columns = (domains.c.id, domains.c.name, domains.c.created_at)
+    row = conn.execute(
+        select(*columns).where(domains.c.name == name.lower(), _HOSTED)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"the domain {name} is not hosted here")
+    return Domain(*row)
 
 
 def local_domains(conn: Connection) -> frozenset[str]:

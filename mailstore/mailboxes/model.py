@@ -1,28 +1,10 @@
-"""A mailbox (BAL), its states and its domain, as values."""
+"""A mailbox (BAL) and its domain, as values."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from mailstore.mailboxes.identifiers import Identifier, MailboxType
-
-
-class MailboxState(StrEnum):
-    """Life cycle of a BAL (DOMAIN §9.39). Closing is final; a suspended BAL can be resumed.
-
-    A deleted BAL is closed in the tables; `Mailbox.deleted_at` tells.
-    """
-
-    ACTIVE = "active"
-    SUSPENDED = "suspended"
-    CLOSED = "closed"
-
-
-class InboundMail(StrEnum):
-    """What mail for a suspended BAL gets: put off (450), or refused (550)."""
-
-    DEFER = "defer"
-    REFUSE = "refuse"
+from mailstore.mailboxes.states import InboundMail, MailboxState
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from mailstore.db.schema import UtcTime, aliases, mailboxes
 from mailstore.mailboxes.address import address_key
 from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.model import InboundMail, MailboxState
+from mailstore.mailboxes.states import InboundMail, MailboxState
 
 
 class StoredRecipient(NamedTuple):  # a third of a dataclass's time; there may be hundreds

@@ -22,7 +22,7 @@ from mailstore.errors import BlobDamaged, StoreUnavailable
 from mailstore.sealed.blob_format import HEADER, SEGMENT, BlobFormat, SegmentSealer
 from mailstore.sealed.blob_reader import BlobContent
 from mailstore.sealed.byte_buffer import ByteBuffer
-from mailstore.sealed.keyring import open_private
+from mailstore.sealed.key_file import open_private
 
 MEMORY_LIMIT = 256 * 1024  # octets of a draft that stays in memory
 MOST = 2 * 1024 * 1024  # octets of a draft that got extra room

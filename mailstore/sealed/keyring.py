@@ -6,21 +6,15 @@ Keys are 256 random bits. A key's name is the beginning of its hash, so that an 
 detected. Secrets never appear in messages or representations.
 """
 
-import fcntl
 import hashlib
-import io
-import os
 import secrets
-import shlex
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from foundation.fsync import sync_directory
 from mailstore.errors import InvalidKeys, KeyMissing
+from mailstore.sealed.key_file import file_lock, file_stamp, read_lines, sync_name, write_text
 
 KEY_OCTETS = 32
 ID_OCTETS = 8
@@ -53,7 +47,7 @@ class Keyring:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen = _stamp(path)
+        self._seen = file_stamp(path)
         self._failed: tuple[tuple[int, ...] | None, float] = None, 0.0
         self._adopt(read_keys(path))
 
@@ -63,7 +57,7 @@ class Keyring:
         Only a file that was loaded counts as seen. An unusable file is read again once it has
         changed, or after a second, since the disk may have failed for a moment.
         """
-        stamp = _stamp(self.path)
+        stamp = file_stamp(self.path)
         failed, again = self._failed
         if stamp == self._seen or (stamp == failed and time.monotonic() < again):
             return
@@ -91,40 +85,19 @@ class Keyring:
         return set(self._keys)
 
     def _adopt(self, keys: tuple[Key, ...]) -> None:
-        # The process that renamed the file may not have synced its name yet.
-        try:
-            sync_directory(self.path.parent)
-        except OSError as error:
-            raise _unreadable(self.path, error) from error
+        sync_name(self.path)
         self._keys = {key.id: key for key in keys}
         self.newest = keys[-1]
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
     """Return all keys of a file, newest last, at least one. Raises InvalidKeys."""
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o077:
-                raise InvalidKeys(
-                    f"{path}: others than its owner can read it; "
-                    f"run: chmod 600 {shlex.quote(str(path))}"
-                )
-            lines = file.read().decode("ascii", "replace").splitlines()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    keys = tuple(
-        _parse(path, number, line)
-        for number, line in enumerate(lines, 1)
-        if line.strip() and not line.startswith("#")
-    )
-    if not keys:
-        raise InvalidKeys(f"{path}: no key in it")
-    return keys
+    return tuple(_parse(path, number, line) for number, line in read_lines(path))
 
 
 def make_first(path: Path, now: datetime) -> bool:
     """Make a missing file, with a single key; return True if made. Raises InvalidKeys."""
-    with _file_lock(path):
+    with file_lock(path):
         if path.exists():
             return False
         _write(path, (_new(now),))
@@ -133,7 +106,7 @@ def make_first(path: Path, now: datetime) -> bool:
 
 def rotate(path: Path, now: datetime) -> Key:
     """Add a key, for all new blobs from now on. Raises InvalidKeys."""
-    with _file_lock(path):
+    with file_lock(path):
         key = _new(now)
         _write(path, (*read_keys(path), key))
         return key
@@ -157,50 +130,4 @@ def _parse(path: Path, number: int, line: str) -> Key:
 
 def _write(path: Path, keys: tuple[Key, ...]) -> None:
     lines = (f"{key.id.hex()}  {key.made.isoformat()}  {key.secret.hex()}\n" for key in keys)
-    temporary = path.with_name(f"{path.name}.new")
-    try:
-        temporary.unlink(missing_ok=True)  # left by a killed rotation
-        with open_private(temporary) as file:
-            file.write((_HEAD + "".join(lines)).encode("ascii"))
-            # Same owner as the old file or the folder: root may be rotating.
-            owner = (path if path.exists() else path.parent).stat()
-            if owner.st_uid != os.geteuid():
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_directory(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise InvalidKeys(f"{path}: cannot be written: {error.strerror}") from error
-
-
-@contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
-    """Lock out other writers of the file. Raises InvalidKeys."""
-    try:
-        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise InvalidKeys(f"{path}: cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(directory, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(directory)
-
-
-def open_private(path: Path) -> io.FileIO:
-    """Create a file that only its owner can read. Raises OSError."""
-    return io.FileIO(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600))
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """Stamp of the file, which changes with it."""
-    with suppress(OSError):
-        found = path.stat()
-        return found.st_mtime_ns, found.st_ino, found.st_size
-    return ()
-
-
-def _unreadable(path: Path, error: OSError) -> InvalidKeys:
-    return InvalidKeys(f"{path}: cannot be read: {error.strerror}")
+    write_text(path, _HEAD + "".join(lines))

@@ -8,7 +8,7 @@ from mailstore.sealed.keyring import read_keys, rotate
 
 from ..assembly.clock import utc_now
 from ..assembly.storage import keys_file
-from ..services.acts import open_recorded_store, open_recorder
+from ..services.acts import open_act
 from ..settings.model import load
 from .output import show_rows, tell
 from .store import rewrite_all
@@ -39,10 +39,9 @@ def rotate_(given: Path | None, *, rewrite: bool) -> None:
     """Add a key, which encrypts from now on; a running daemon takes it up at its next message."""
     settings = load(given)
     path = keys_file(settings)
-    with open_recorder(settings) as record:
+    with open_act(settings) as act:
         key = rotate(path, utc_now())
-        record("keys.rotated", key=key.id.hex())
-    tell(f"the key {key.id.hex()} writes now; keep a copy of {path} apart from the messages")
-    if rewrite:
-        with open_recorded_store(settings) as act:
+        act.audit("keys.rotated", key=key.id.hex())
+        tell(f"the key {key.id.hex()} writes now; keep a copy of {path} apart from the messages")
+        if rewrite:
             rewrite_all(act)

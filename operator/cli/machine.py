@@ -18,7 +18,7 @@ from ..assembly.storage import open_store
 from ..errors import OperatorError
 from ..machine.node_name import known_node_name
 from ..machine.record import WATCH_SECONDS
-from ..services.acts import open_recorded_store
+from ..services.acts import open_act
 from ..settings.model import Settings, load
 from .output import show_rows, tell
 
@@ -81,8 +81,10 @@ def retire(given: Path | None, name: str) -> None:
     Without it they lapse within half an hour. Refused for a machine seen within half a minute.
     """
     settings = load(given)
-    with open_recorded_store(settings) as act:
-        with _of_machines(act.store.database).write() as connection:
+    with open_act(settings) as act:
+        _of_machines(act.store.database)
+        with act.write() as change:
+            connection = change.connection
             seen = find_machine(connection, name)
             if seen is None:
                 raise MachineRefused(f"{name}: no such machine; see: mssante machine list")
@@ -94,5 +96,5 @@ def retire(given: Path | None, name: str) -> None:
                     "way would be made twice; stop it, and try again in half a minute"
                 )
             freed = release(connection, name, now)
-        act.record("machine.retired", machine=name, leases=freed)
+            change.audit("machine.retired", machine=name, leases=freed)
     tell(f"{name} is retired; {freed} leases freed")

@@ -42,18 +42,23 @@ _OF_OUTPUT: Final = (EPIPE, ENOSPC, EIO)
 
 # Command to module; the module has the command under the same name.
 _MODULES: Final = {
+    "break-glass": "rights.break_glass",
     "config": "config",
     "db": "config",
     "demo": "demo",
     "domain": "mailboxes.domain",
+    "grant": "rights.grant",
     "init": "config",
     "keys": "keys",
     "machine": "machine",
     "mailbox": "mailboxes.mailbox",
     "message": "mailboxes.message",
     "queue": "queue",
+    "report": "rights.report",
+    "role": "rights.role",
     "serve": "serve",
     "store": "store",
+    "team": "rights.team",
     "trace": "trace",
     "whitelist": "whitelist",
 }
@@ -84,7 +89,7 @@ class _Commands(click.Group):
             return super().get_command(ctx, cmd_name)
         with _uncollected():
             module = import_module(f".{_MODULES[cmd_name]}", __package__)
-        return cast("click.Command", getattr(module, cmd_name))
+        return cast("click.Command", getattr(module, cmd_name.replace("-", "_")))
 
 
 @click.group(cls=_Commands)

@@ -17,7 +17,7 @@ from ..assembly import store_mark
 from ..assembly.clock import utc_now
 from ..assembly.storage import compare_clocks, open_store
 from ..errors import OperatorError
-from ..services.acts import RecordedStore, open_recorded_store
+from ..services.acts import Act, open_act
 from ..settings.model import load
 from .output import masked, say, tell
 
@@ -77,13 +77,13 @@ def check(given: Path | None, *, as_json: bool) -> None:
 def gc(given: Path | None, hours: float) -> None:
     """Free bodies that no message needs, as the daemon does by itself every storage.gc_hours."""
     settings = load(given)
-    with open_recorded_store(settings) as act:
+    with open_act(settings) as act:
         clocks = compare_clocks(settings, act.store.database)
         if clocks.compare():
             raise ClockApart(f"nothing is freed: {clocks.problem}")
         before = utc_now() - timedelta(hours=hours)
         freed = collect_garbage(act.store.database, act.store.blobs, before)
-        act.record("store.freed", **asdict(freed))
+        act.audit("store.freed", **asdict(freed))
     click.echo(f"freed {freed.messages} messages, {freed.blobs} bodies, {freed.octets} octets")
 
 
@@ -94,14 +94,14 @@ def rewrite_(given: Path | None) -> None:
 
     May run beside the daemon, be broken off, and be started again.
     """
-    with open_recorded_store(load(given)) as act:
+    with open_act(load(given)) as act:
         rewrite_all(act)
 
 
-def rewrite_all(act: RecordedStore) -> None:
+def rewrite_all(act: Act) -> None:
     """Rewrite all bodies and print the result.  Raises SystemExit(1) if some failed."""
     done = rewrite_blobs(act.store.blobs, _progress("rewritten"))
-    act.record("store.rewritten", bodies=done.blobs, problems=len(done.problems))
+    act.audit("store.rewritten", bodies=done.blobs, problems=len(done.problems))
     if not done.problems:
         store_mark.reseal(act.store.database, act.store.blobs)
     for problem in done.problems:

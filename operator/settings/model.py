@@ -18,6 +18,7 @@ from ..errors import OperatorError
 from .base import Section
 from .error_wording import explain
 from .identifiers import IdentifiersSection
+from .rights import RightsSection
 from .sections import (
     AdminSection,
     InboundSection,
@@ -56,6 +57,7 @@ class Settings(Section):
     trace: TraceSection = Field(default_factory=TraceSection)
     log: LogSection = Field(default_factory=LogSection)
     identifiers: IdentifiersSection = Field(default_factory=IdentifiersSection)
+    rights: RightsSection = Field(default_factory=RightsSection)
     origin: Path = Field(exclude=True)
 
     def path(self, text: str) -> Path:

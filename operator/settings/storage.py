@@ -89,6 +89,12 @@ class StorageSection(Section):
         "above. Keep a copy apart from the bodies: without it no message can be read.",
         examples=["/etc/mssante/keys"],
     )
+    audit_keys: str = Field(
+        "",
+        description="File of the keys of the audit trail, readable by its owner alone, the same "
+        "on all machines of a store; empty: `audit-keys` in the folder above.",
+        examples=["/etc/mssante/audit-keys"],
+    )
     compression: Literal["none", "zstd"] = Field(
         "none",
         description='"zstd": compress new bodies before they are encrypted, so that their sizes '

@@ -18,6 +18,7 @@ from typing import Final, Self
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from mailstore.audit.keys import make_key_file
 from mailstore.db.database import Database
 from mailstore.errors import InvalidAddress
 from mailstore.mailboxes.address import parse_domain
@@ -132,6 +133,7 @@ def install(plan: Installation, space: TrustSpace, own: Credential, white_list: 
     file = plan.folder.absolute() / "data" / "mssante.db"
     migrations.upgrade(file)
     make_first(plan.folder / "data" / "keys", space.now)
+    make_key_file(plan.folder / "data" / "audit-keys", space.now)
     database = Database(file)
     with database.write() as connection:
         for domain in plan.domains:

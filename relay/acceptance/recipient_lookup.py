@@ -30,8 +30,8 @@ from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.changes import change_number
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.mailboxes import is_local_domain, local_domains
-from mailstore.mailboxes.model import InboundMail, MailboxState
 from mailstore.mailboxes.recipients import StoredRecipient, find_recipients
+from mailstore.mailboxes.states import InboundMail, MailboxState
 from mailstore.mailboxes.usage import Usage, used_octets
 from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import SmtpAddress

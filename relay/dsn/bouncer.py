@@ -21,7 +21,8 @@ from mailstore.blobs.bodies import PreparedBody
 from mailstore.blobs.store import Store
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.mailboxes.mailboxes import local_domains, resolve
-from mailstore.mailboxes.model import Mailbox, MailboxState
+from mailstore.mailboxes.model import Mailbox
+from mailstore.mailboxes.states import MailboxState
 from relay.acceptance.group_commit import insert_rows, record_held
 from relay.acceptance.message import AcceptedMessage
 from relay.dsn.occasions import ReportOccasion, occasion_of, occasion_of_drop

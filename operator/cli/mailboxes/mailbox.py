@@ -11,9 +11,10 @@ import click
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.attributes import Attribute
 from mailstore.mailboxes.identifiers import IdentifierKind, MailboxType, parse_identifier
+from mailstore.mailboxes.lifecycle import set_state
 from mailstore.mailboxes.mailboxes import add_mailbox, get_mailbox, list_mailboxes, set_quota
-from mailstore.mailboxes.model import Mailbox, MailboxState
-from mailstore.mailboxes.states import set_state
+from mailstore.mailboxes.model import Mailbox
+from mailstore.mailboxes.states import MailboxState
 from mailstore.mailboxes.usage import used_by_mailbox, used_octets
 
 from ...assembly.clock import utc_now

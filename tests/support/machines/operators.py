@@ -26,10 +26,10 @@ from mailstore.db.database import Database
 from mailstore.mailboxes.aliases import add_alias
 from mailstore.mailboxes.attributes import Attribute
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.lifecycle import delete_mailbox, set_state
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, list_entries
-from mailstore.mailboxes.model import InboundMail, MailboxState
-from mailstore.mailboxes.states import delete_mailbox, set_state
+from mailstore.mailboxes.states import InboundMail, MailboxState
 from mssante_operator.assembly import migrations
 from mssante_operator.setup.install import TrustSpace, write_identity
 from mssante_operator.setup.testbed.ca import Hierarchy

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs.store import Store
+from mailstore.mailboxes.lifecycle import set_state
 from mailstore.mailboxes.mailboxes import get_mailbox, set_quota
-from mailstore.mailboxes.model import MailboxState
-from mailstore.mailboxes.states import set_state
+from mailstore.mailboxes.states import MailboxState
 from relay.acceptance.message import LocalRecipient
 from relay.acceptance.recipient_lookup import CACHE_AGE_LIMIT, CACHE_SECONDS, RecipientLookup
 from relay.server import rcpt_pipeline

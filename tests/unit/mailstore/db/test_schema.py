@@ -10,7 +10,7 @@ from mailstore.db.database import Database
 from mailstore.db.schema import domains, entries, mailboxes, messages
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.mailboxes.model import MailboxState
+from mailstore.mailboxes.states import MailboxState
 from tests.support.clock import NOW
 
 DOMAIN: dict[str, Any] = {"name": "other.mssante.fr", "created_at": NOW}

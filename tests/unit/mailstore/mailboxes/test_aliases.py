@@ -9,9 +9,10 @@ from mailstore.errors import Conflict, InvalidAddress, InvalidAttribute, Invalid
 from mailstore.mailboxes.aliases import add_alias, end_alias, list_aliases
 from mailstore.mailboxes.changes import change_number
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.lifecycle import delete_mailbox, set_state
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox, resolve
-from mailstore.mailboxes.model import Mailbox, MailboxState
-from mailstore.mailboxes.states import delete_mailbox, set_state
+from mailstore.mailboxes.model import Mailbox
+from mailstore.mailboxes.states import MailboxState
 from tests.support.clock import NOW
 
 RPPS = Identifier(IdentifierKind.RPPS, "10000001916")

@@ -8,6 +8,7 @@ from mailstore.errors import Conflict, InvalidAddress, InvalidIdentifier, Invali
 from mailstore.mailboxes.attributes import Attribute
 from mailstore.mailboxes.changes import change_number
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.lifecycle import set_state
 from mailstore.mailboxes.mailboxes import (
     add_domain,
     add_mailbox,
@@ -18,8 +19,8 @@ from mailstore.mailboxes.mailboxes import (
     local_domains,
     resolve,
 )
-from mailstore.mailboxes.model import Mailbox, MailboxState
-from mailstore.mailboxes.states import set_state
+from mailstore.mailboxes.model import Mailbox
+from mailstore.mailboxes.states import MailboxState
 from tests.support.clock import NOW
 
 RPPS = Identifier(IdentifierKind.RPPS, "10000001916")

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, text
 from mailstore.db.database import Database
 from mailstore.errors import NotFound
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.lifecycle import set_state
 from mailstore.mailboxes.mailboxes import (
     add_domain,
     add_mailbox,
@@ -15,8 +16,8 @@ from mailstore.mailboxes.mailboxes import (
     set_quota,
 )
 from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
-from mailstore.mailboxes.model import Mailbox, MailboxState
-from mailstore.mailboxes.states import set_state
+from mailstore.mailboxes.model import Mailbox
+from mailstore.mailboxes.states import MailboxState
 from mailstore.mailboxes.usage import used_by_mailbox, used_octets
 from tests.support.clock import NOW
 

@@ -9,8 +9,8 @@ from sqlalchemy import Engine, event
 
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.aliases import add_alias, end_alias
+from mailstore.mailboxes.lifecycle import delete_mailbox, restore_mailbox
 from mailstore.mailboxes.mailboxes import get_mailbox, set_quota
-from mailstore.mailboxes.states import delete_mailbox, restore_mailbox
 from relay.acceptance.recipient_lookup import CACHE_AGE_LIMIT, CACHE_SECONDS, RecipientLookup
 from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import parse_address

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, update
 
 import relay.dsn.receipt
 from mailstore.db.database import Database
-from mailstore.mailboxes.model import MailboxState
-from mailstore.mailboxes.states import set_state
+from mailstore.mailboxes.lifecycle import set_state
+from mailstore.mailboxes.states import MailboxState
 from relay.dsn.bouncer import Bouncer, Report
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients

@@ -8,9 +8,9 @@ from mailstore.db.database import Database
 from mailstore.errors import Conflict, InvalidState
 from mailstore.mailboxes.changes import change_number
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.lifecycle import LEAST_GRACE, delete_mailbox, restore_mailbox, set_state
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.mailboxes.model import InboundMail, MailboxState
-from mailstore.mailboxes.states import LEAST_GRACE, delete_mailbox, restore_mailbox, set_state
+from mailstore.mailboxes.states import InboundMail, MailboxState
 from tests.support.clock import NOW
 
 RPPS = Identifier(IdentifierKind.RPPS, "10000001916")

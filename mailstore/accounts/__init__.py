@@ -1,0 +1,1 @@
+"""Tenants, accounts of persons and programs, their national identifiers, groups."""

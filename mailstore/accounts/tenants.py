@@ -1,0 +1,135 @@
+"""Tenants: customers of the operator (a hospital, a group, a region) with domains and accounts.
+
+The operator itself is the first one. Functions take a connection in a transaction; functions that
+write need `Database.write()`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, exists, func, select, update
+
+from mailstore.accounts.names import parse_name, parse_tenant_name
+from mailstore.db.dialect import insert_or_ignore
+from mailstore.db.people_schema import accounts, credentials, grants, tenants
+from mailstore.db.schema import domains, mailboxes
+from mailstore.errors import Conflict, InvalidState, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A tenant; `name` is short and in lower case, `title` the name for people."""
+
+    id: int
+    name: str
+    title: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSize:
+    """Numbers of a tenant's domains and accounts, closed accounts included."""
+
+    domains: int
+    accounts: int
+
+
+_TENANTS = select(tenants.c.id, tenants.c.name, tenants.c.title, tenants.c.created_at)
+
+
+def add_tenant(conn: Connection, name: str, title: str = "", *, now: datetime) -> Tenant:
+    """Add a tenant. Raises InvalidName; Conflict for a name in use."""
+    parsed = parse_tenant_name(name)
+    shown = parse_name(title, "title of the tenant", empty=True)
+    added = conn.scalar(
+        insert_or_ignore(conn, tenants)
+        .values(name=parsed, title=shown, created_at=now)
+        .returning(tenants.c.id)
+    )
+    if added is None:
+        raise Conflict(f"the tenant {parsed} exists already")
+    return get_tenant(conn, parsed)
+
+
+def list_tenants(conn: Connection) -> list[Tenant]:
+    """List all tenants by name."""
+    return [Tenant(*row) for row in conn.execute(_TENANTS.order_by(tenants.c.name))]
+
+
+def get_tenant(conn: Connection, name: str) -> Tenant:
+    """Find a tenant by its short name, in any letter case. Raises NotFound."""
+    row = conn.execute(_TENANTS.where(tenants.c.name == name.strip().lower())).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no tenant {name}; see: mssante tenant list")
+    return Tenant(*row)
+
+
+def rename_tenant(
+    conn: Connection, name: str, *, to: str | None = None, title: str | None = None
+) -> Tenant:
+    """Change the short name or the title of a tenant; its id, domains and accounts stay.
+
+    Raises NotFound, InvalidName, and Conflict for a name in use.
+    """
+    tenant = get_tenant(conn, name)
+    short = tenant.name if to is None else parse_tenant_name(to)
+    shown = tenant.title if title is None else parse_name(title, "title of the tenant", empty=True)
+    taken = select(tenants.c.id).where(tenants.c.name == short, tenants.c.id != tenant.id)
+    if conn.scalar(taken) is not None:
+        raise Conflict(f"the tenant {short} exists already")
+    conn.execute(update(tenants).where(tenants.c.id == tenant.id).values(name=short, title=shown))
+    return get_tenant(conn, short)
+
+
+def tenant_size(conn: Connection, tenant_id: int) -> TenantSize:
+    """Count a tenant's domains and accounts."""
+    count = select(func.count())
+    hosted = count.select_from(domains).where(domains.c.tenant_id == tenant_id)
+    people = count.select_from(accounts).where(accounts.c.tenant_id == tenant_id)
+    return TenantSize(conn.scalar(hosted) or 0, conn.scalar(people) or 0)
+
+
+def domain_tenant(conn: Connection, domain: str) -> int:
+    """Id of the tenant that owns a hosted domain, in any letter case. Raises NotFound."""
+    found = conn.scalar(select(domains.c.tenant_id).where(domains.c.name == domain.lower()))
+    if found is None:
+        raise NotFound(f"the domain {domain} is not hosted here")
+    return int(found)
+
+
+def mailbox_tenant(conn: Connection, mailbox_id: int) -> int:
+    """Id of the tenant that owns a mailbox's domain. Raises NotFound."""
+    owner = select(domains.c.tenant_id).join(mailboxes).where(mailboxes.c.id == mailbox_id)
+    found = conn.scalar(owner)
+    if found is None:
+        raise NotFound(f"there is no mailbox of number {mailbox_id}")
+    return int(found)
+
+
+def give_domain(conn: Connection, domain: str, tenant: Tenant, *, now: datetime) -> None:
+    """Give a hosted domain to a tenant.
+
+    Raises NotFound; InvalidState while accounts have grants or app passwords on its mailboxes, as
+    these would cross tenants.
+    """
+    owner = domain_tenant(conn, domain)
+    if owner == tenant.id:
+        return
+    of_domain = (
+        select(mailboxes.c.id).join(domains).where(domains.c.name == domain.lower()).subquery()
+    )
+    granted = exists().where(
+        grants.c.mailbox_id.in_(select(of_domain.c.id)),
+        grants.c.ends_at.is_(None) | (grants.c.ends_at > now),
+    )
+    opened = exists().where(
+        credentials.c.mailbox_id.in_(select(of_domain.c.id)), credentials.c.revoked_at.is_(None)
+    )
+    if conn.scalar(select(granted | opened)):
+        raise InvalidState(
+            f"mailboxes of {domain.lower()} are opened by accounts of its present tenant: end "
+            "their grants and app passwords first"
+        )
+    conn.execute(
+        update(domains).where(domains.c.name == domain.lower()).values(tenant_id=tenant.id)
+    )

@@ -1,0 +1,1 @@
+"""Audit trail: who did what to which mailbox, account or message; in hash chains, with anchors."""

@@ -1,0 +1,35 @@
+"""Whether a key file belongs to the audit trail of a database."""
+
+from sqlalchemy import select
+
+from mailstore.audit.keys import AuditKeys
+from mailstore.audit.tables import ends_of, sealed_ends
+from mailstore.db.audit_schema import audit_chains, audit_state
+from mailstore.db.database import Database
+
+_SAMPLE = 16  # chains whose seals are tried
+
+
+def has_begun(database: Database) -> bool:
+    """True if there is a trail, which needs its keys. Raises StoreUnavailable."""
+    with database.read() as connection:
+        chain = connection.execute(select(audit_chains.c.id).limit(1)).first()
+        state = connection.execute(select(audit_state.c.id).limit(1)).first()
+    return chain is not None or state is not None
+
+
+def is_ours(database: Database, keys: AuditKeys) -> bool:
+    """True unless none of the trail's seals is by these keys. Raises StoreUnavailable.
+
+    A single wrong seal is no reason to stop mail: it is a finding of `verify`.
+    """
+    with database.read() as connection:
+        chains = connection.execute(
+            select(*sealed_ends).order_by(audit_chains.c.id.desc()).limit(_SAMPLE)
+        ).all()
+        states = connection.execute(select(audit_state.c.chains, audit_state.c.seal)).all()
+    return (
+        not chains
+        or any(keys.chain_age(ends_of(one), one.seal) is not None for one in chains)
+        or any(keys.state_age(one.chains, one.seal) is not None for one in states)
+    )

@@ -1,0 +1,1 @@
+"""Credentials of accounts, and log-in by them."""

@@ -1,0 +1,243 @@
+"""Log-in of accounts, as the doors use it: checks, waits, and the note of each use.
+
+A password is hashed outside of any transaction. Whatever is wrong, a log-in costs one hash and has
+the same answer; the reason is for the audit trail. Blocks: asynchronous callers use a thread.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, and_, bindparam, select, update
+
+from mailstore.accounts.kinds import AccountState
+from mailstore.accounts.names import login_key
+from mailstore.credentials.app_passwords import AppPasswordPolicy, check_app_password
+from mailstore.credentials.credentials import CredentialKind, note_use, use_is_due
+from mailstore.credentials.passwords import PasswordHashes
+from mailstore.credentials.proof import LoginRefused, Method, Proof, Refusal
+from mailstore.credentials.recovery_codes import use_recovery_code
+from mailstore.credentials.throttle import Throttle, account_wait
+from mailstore.credentials.totp import accepted_step, open_secret, parse_code, take_step
+from mailstore.db.database import Database
+from mailstore.db.people_schema import accounts, credentials
+from mailstore.errors import SealBroken
+from mailstore.sealed.keyring import Keyring
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """An account and the hash of its password, as of the start of a log-in."""
+
+    id: int
+    active: bool
+    failures: int
+    waits: bool
+    password_id: int
+    verifier: str
+    has_totp: bool
+
+
+class LogIn:
+    """Log-in by passwords, codes and app passwords. Thread-safe."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: Keyring,
+        hashes: PasswordHashes,
+        policy: AppPasswordPolicy,
+        throttle: Throttle | None = None,
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._hashes = hashes
+        self._policy = policy
+        self._throttle = throttle or Throttle()
+
+    def with_password(
+        self, login: str, password: str, code: str | None, *, origin: str, at: datetime
+    ) -> Proof:
+        """Check a password, and a code of the authenticator app or a recovery code.
+
+        `origin`: address of the client. Without a code the proof has one factor; an account with
+        TOTP needs one. Raises LoginRefused; StoreUnavailable, also for too many at once.
+        """
+        name = login_key(login)
+        if self._throttle.must_wait(name, origin, at):
+            raise LoginRefused(Refusal.THROTTLED)
+        with self._database.read() as conn:
+            known = _find(conn, name, at)
+        right = self._hashes.matches(password, None if known is None else known.verifier)
+        try:
+            proof = self._prove(known, code, at, right=right)
+        except LoginRefused as refused:
+            if refused.reason is not Refusal.NEEDS_CODE:
+                self._throttle.failed(name, origin, at)
+            raise
+        self._throttle.succeeded(name, origin)
+        if known is not None and self._hashes.outdated(known.verifier):
+            self._rehash(known, self._hashes.hash(password))
+        return proof
+
+    def with_app_password(
+        self, text: str, *, mailbox_id: int, protocol: str, origin: str, at: datetime
+    ) -> Proof:
+        """Check an app password for a mailbox and a protocol. Raises LoginRefused, KeyMissing.
+
+        Nobody guesses 160 random bits: only the origin is throttled, no account waits.
+        """
+        if self._throttle.must_wait("", origin, at):
+            raise LoginRefused(Refusal.THROTTLED)
+        try:
+            with self._database.read() as conn:
+                return check_app_password(
+                    conn,
+                    text,
+                    mailbox_id=mailbox_id,
+                    protocol=protocol,
+                    policy=self._policy,
+                    keys=self._keys,
+                    at=at,
+                )
+        except LoginRefused:
+            self._throttle.failed("", origin, at)
+            raise
+
+    def note(self, proof: Proof, mailbox_id: int | None) -> None:
+        """Note that a door let the proof in; costs a write once an hour."""
+        with self._database.read() as conn:
+            due = use_is_due(conn, proof, mailbox_id)
+        if due:
+            with self._database.write() as conn:
+                note_use(conn, proof, mailbox_id)
+
+    def _prove(self, known: _Known | None, code: str | None, at: datetime, *, right: bool) -> Proof:
+        if known is None:
+            raise LoginRefused(Refusal.UNKNOWN)
+        if known.waits:
+            raise LoginRefused(Refusal.THROTTLED, known.id)
+        if not right:
+            self._count_failure(known, at)
+            raise LoginRefused(Refusal.WRONG, known.id)
+        if not known.active:
+            raise LoginRefused(Refusal.ACCOUNT_STATE, known.id)
+        if code is None:
+            if known.has_totp:
+                raise LoginRefused(Refusal.NEEDS_CODE, known.id)
+            if known.failures:
+                with self._database.write() as conn:
+                    _forget_failures(conn, known.id)
+            return _proof(known, 1, Method.PASSWORD, at)
+        method = self._take_code(known, code, at)
+        if method is None:
+            self._count_failure(known, at)
+            raise LoginRefused(Refusal.WRONG, known.id)
+        return _proof(known, 2, method, at)
+
+    def _take_code(self, known: _Known, code: str, at: datetime) -> Method | None:
+        """Use up a code; None if it is wrong, or of an account that ended meanwhile."""
+        with self._database.write() as conn:
+            state = select(accounts.c.state).where(accounts.c.id == known.id).with_for_update()
+            if conn.scalar(state) != AccountState.ACTIVE:
+                return None
+            try:
+                method = self._matching(conn, known, code, at)
+            except SealBroken:
+                raise LoginRefused(Refusal.ALTERED, known.id) from None
+            if method is not None:
+                _forget_failures(conn, known.id)
+            return method
+
+    def _matching(self, conn: Connection, known: _Known, code: str, at: datetime) -> Method | None:
+        if parse_code(code) is None:
+            used = use_recovery_code(conn, known.id, code, self._keys, now=at)
+            return None if used is None else Method.PASSWORD_RECOVERY
+        row = conn.execute(_TOTP, {"account": known.id, "at": at}).one_or_none()
+        if row is None:
+            return None
+        secret = open_secret(bytes(row.verifier), known.id, self._keys)
+        step = accepted_step(secret, code, at, row.last_step)
+        if step is None or not take_step(conn, row.id, step):
+            return None
+        conn.execute(update(credentials).where(credentials.c.id == row.id).values(last_used_at=at))
+        return Method.PASSWORD_TOTP
+
+    def _count_failure(self, known: _Known, at: datetime) -> None:
+        with self._database.write() as conn:
+            conn.execute(
+                update(accounts)
+                .where(accounts.c.id == known.id)
+                .values(failed_logins=accounts.c.failed_logins + 1, failed_at=at)
+            )
+
+    def _rehash(self, known: _Known, verifier: str) -> None:
+        with self._database.write() as conn:
+            conn.execute(
+                update(credentials)
+                .where(
+                    credentials.c.id == known.password_id,
+                    credentials.c.verifier == known.verifier.encode("ascii"),
+                )
+                .values(verifier=verifier.encode("ascii"))
+            )
+
+
+def _proof(known: _Known, factors: int, method: Method, at: datetime) -> Proof:
+    return Proof(
+        account=known.id, factors=factors, method=method, credential_id=known.password_id, at=at
+    )
+
+
+def _forget_failures(conn: Connection, account_id: int) -> None:
+    conn.execute(
+        update(accounts)
+        .where(accounts.c.id == account_id, accounts.c.failed_logins > 0)
+        .values(failed_logins=0, failed_at=None)
+    )
+
+
+def _find(conn: Connection, name: str, at: datetime) -> _Known | None:
+    row = conn.execute(_KNOWN, {"login": name, "at": at}).one_or_none()
+    return None if row is None else _known(row, conn, at)
+
+
+def _known(row: Any, conn: Connection, at: datetime) -> _Known:
+    has_totp = conn.execute(_TOTP, {"account": row.account_id, "at": at}).one_or_none() is not None
+    return _Known(
+        id=row.account_id,
+        active=row.state == AccountState.ACTIVE,
+        failures=row.failed_logins,
+        waits=account_wait(row.failed_logins, row.failed_at, at),
+        password_id=row.id,
+        verifier=bytes(row.verifier).decode("ascii"),
+        has_totp=has_totp,
+    )
+
+
+# Built once: SQLAlchemy's preparation of a statement takes longer than its execution.
+_LIVE: Final = and_(
+    credentials.c.revoked_at.is_(None),
+    credentials.c.ends_at.is_(None) | (credentials.c.ends_at > bindparam("at")),
+)
+_KNOWN: Final = (
+    select(
+        credentials.c.id,
+        credentials.c.account_id,
+        credentials.c.verifier,
+        accounts.c.state,
+        accounts.c.failed_logins,
+        accounts.c.failed_at,
+    )
+    .join_from(credentials, accounts)
+    .where(
+        accounts.c.login == bindparam("login"),
+        credentials.c.kind == CredentialKind.PASSWORD.value,
+        _LIVE,
+    )
+)
+_TOTP: Final = select(credentials.c.id, credentials.c.verifier, credentials.c.last_step).where(
+    credentials.c.account_id == bindparam("account"),
+    credentials.c.kind == CredentialKind.TOTP.value,
+    _LIVE,
+)

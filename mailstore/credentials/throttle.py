@@ -1,0 +1,94 @@
+"""Waits after wrong log-ins. Pure: times are the caller's.
+
+Of a process: by pair of log-in name and origin, exponential; by origin, a number of failures an
+hour, many enough for a hospital behind one address. Memory is bounded; the longest unseen are
+forgotten first. Of an account, for all processes and machines together: `account_wait`, over a
+count in the database, which only failures of known accounts change
+(docs/decisions/0085-waits-after-wrong-log-ins.md).
+"""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+
+FREE_FAILURES: Final = 5
+LONGEST: Final = timedelta(minutes=15)
+ACCOUNT_FREE_FAILURES: Final = 10
+ACCOUNT_LONGEST: Final = timedelta(hours=1)
+ORIGIN_FAILURES: Final = 100  # an hour
+_K = TypeVar("_K")
+_HOUR: Final = timedelta(hours=1)
+_MOST: Final = 10_000
+_DOUBLINGS: Final = 20  # beyond, each wait is the longest
+
+
+def wait_after(failures: int, free: int, longest: timedelta) -> timedelta:
+    """Wait after failures in a row: none for the `free` ones, then 1, 2, 4 … seconds."""
+    if failures < free:
+        return timedelta()
+    return min(timedelta(seconds=2 ** min(failures - free, _DOUBLINGS)), longest)
+
+
+def account_wait(failures: int, failed_at: datetime | None, at: datetime) -> bool:
+    """True if an account must wait, given its failures since the last complete log-in."""
+    if failed_at is None:
+        return False
+    return at < failed_at + wait_after(failures, ACCOUNT_FREE_FAILURES, ACCOUNT_LONGEST)
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: float
+    last: datetime
+
+
+class Throttle:
+    """Failures that this process has seen. Thread-safe."""
+
+    def __init__(self, most: int = _MOST) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._pairs: OrderedDict[tuple[str, str], _Failures] = OrderedDict()
+        self._origins: OrderedDict[str, _Failures] = OrderedDict()
+
+    def must_wait(self, login: str, origin: str, at: datetime) -> bool:
+        """True if this log-in is to be refused without a look at its password."""
+        with self._lock:
+            pair = self._pairs.get((login, origin))
+            if pair is not None and at < pair.last + wait_after(
+                int(pair.count), FREE_FAILURES, LONGEST
+            ):
+                return True
+            seen = self._origins.get(origin)
+            return seen is not None and _left(seen, at) >= ORIGIN_FAILURES
+
+    def failed(self, login: str, origin: str, at: datetime) -> None:
+        """Count a failure."""
+        with self._lock:
+            pair = self._pairs.get((login, origin), _Failures(0, at))
+            self._keep(self._pairs, (login, origin), _Failures(pair.count + 1, at))
+            seen = self._origins.get(origin, _Failures(0, at))
+            self._keep(self._origins, origin, _Failures(_left(seen, at) + 1, at))
+
+    def succeeded(self, login: str, origin: str) -> None:
+        """Forget the failures of the pair; those of the origin stay."""
+        with self._lock:
+            self._pairs.pop((login, origin), None)
+
+    def size(self) -> int:
+        """Number of pairs and origins that are remembered."""
+        return len(self._pairs) + len(self._origins)
+
+    def _keep(self, where: OrderedDict[_K, _Failures], key: _K, failures: _Failures) -> None:
+        where[key] = failures
+        where.move_to_end(key)
+        while len(where) > self._most:
+            where.popitem(last=False)
+
+
+def _left(seen: _Failures, at: datetime) -> float:
+    """Failures that still count: they fade by ORIGIN_FAILURES an hour."""
+    faded = max(at - seen.last, timedelta()) / _HOUR * ORIGIN_FAILURES
+    return max(seen.count - faded, 0.0)

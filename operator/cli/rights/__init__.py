@@ -1,0 +1,1 @@
+"""Commands on rights: grants, roles, break-glass access, moves of teams, reports."""

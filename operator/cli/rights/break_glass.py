@@ -1,0 +1,138 @@
+"""Commands `mssante break-glass`: an administrator reads a mailbox, with a reason and an end.
+
+The holder is told by a message into the mailbox (job `HolderNotices`).  The audit trail has each
+step; the content that is read has audit rows of its own.
+"""
+
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mailstore.rights import break_glass as accesses
+from mailstore.rights.facts import load_mailbox
+
+from ...assembly.clock import utc_now
+from ...assembly.storage import open_store
+from ...services.acts import Act, open_act
+from ...settings.model import load
+from ..output import show_rows
+
+_COLUMNS = ("id", "mailbox", "who", "state", "asked_at", "ends_at", "reason")
+
+
+@click.group("break-glass")
+def break_glass() -> None:
+    """Access of administrators to the content of mailboxes: ask, agree, end, list."""
+
+
+@break_glass.command("open")
+@click.argument("mailbox")
+@click.option("--reason", required=True, help="Why; in the audit trail, and told to the holder.")
+@click.option("--hours", type=click.IntRange(1, 24), help="End. [rights.break_glass_hours]")
+@click.option("--silent", is_flag=True, help="Do not tell the holder; the audit trail says so.")
+@click.pass_obj
+def open_(
+    given: Path | None, /, mailbox: str, reason: str, hours: int | None, *, silent: bool
+) -> None:
+    """Ask for access to the content of MAILBOX.  It opens at once, or when another agrees.
+
+    Then message show --content and message export work on it, until its end.
+    """
+    settings = load(given)
+    longest = settings.rights.break_glass_hours
+    if hours is not None and hours > longest:
+        raise click.UsageError(f"--hours is at most {longest} (rights.break_glass_hours)")
+    with open_act(settings) as act, act.write() as change:
+        now = act.clock()
+        facts = load_mailbox(change.connection, mailbox)
+        access = accesses.ask(
+            change.connection,
+            facts.id,
+            _asker(act),
+            reason,
+            now,
+            now + timedelta(hours=hours or longest),
+            needs_second=settings.rights.break_glass_persons == 2,
+            tell_holder=settings.rights.break_glass_tell and not silent,
+        )
+        change.audit(
+            "break_glass.asked",
+            mailbox=access.mailbox,
+            tenant=facts.tenant_id,
+            access=access.id,
+            reason=access.reason,
+            ends_at=access.ends_at,
+            needs_second=access.needs_second,
+            holder_told=access.tell_holder,
+        )
+    if access.needs_second:
+        click.echo(
+            f"access {access.id} waits for another person: "
+            f"mssante --as LOGIN break-glass agree {access.id}"
+        )
+    else:
+        click.echo(
+            f"access {access.id} to {access.mailbox} is open until {access.ends_at:%H:%M} UTC"
+        )
+
+
+@break_glass.command("agree")
+@click.argument("number", type=click.IntRange(1))
+@click.pass_obj
+def agree(given: Path | None, number: int) -> None:
+    """Agree to the access NUMBER, as another person than the one who asked."""
+    with open_act(load(given)) as act, act.write() as change:
+        access = accesses.agree(change.connection, number, _asker(act), act.clock())
+        change.audit("break_glass.agreed", mailbox=access.mailbox, access=number, who=access.who)
+    click.echo(f"access {number} of {access.who} to {access.mailbox} is open")
+
+
+@break_glass.command("end")
+@click.argument("number", type=click.IntRange(1))
+@click.pass_obj
+def end(given: Path | None, number: int) -> None:
+    """End the access NUMBER now."""
+    with open_act(load(given)) as act, act.write() as change:
+        access = accesses.close_access(change.connection, number, act.clock())
+        change.audit("break_glass.ended", mailbox=access.mailbox, access=number, who=access.who)
+    click.echo(f"access {number} is over")
+
+
+@break_glass.command("list")
+@click.option("--all", "everything", is_flag=True, help="Also accesses that are over.")
+@click.option("--after", default=0, help="Only accesses after this number.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def list_(given: Path | None, /, after: int, *, everything: bool, as_json: bool) -> None:
+    """List accesses by number."""
+    now = utc_now()
+    with closing(open_store(load(given))) as store, store.database.read() as connection:
+        found = accesses.list_accesses(
+            connection, at=None if everything else now, after=after, limit=1000
+        )
+    rows = [
+        _record(one, "open" if one.open(now) else "waits") for one in found if one.ends_at > now
+    ]
+    rows += [_record(one, "over") for one in found if one.ends_at <= now]
+    show_rows(sorted(rows, key=lambda row: row["id"]), _COLUMNS, as_json=as_json)
+
+
+def _asker(act: Act) -> accesses.Asker:
+    return accesses.Asker(act.account_id, act.actor.account, act.actor.unix_user or "")
+
+
+def _record(access: accesses.Access, state: str) -> dict[str, Any]:
+    return {
+        "id": access.id,
+        "mailbox": access.mailbox,
+        "who": access.who,
+        "state": state,
+        "asked_at": access.asked_at,
+        "ends_at": access.ends_at,
+        "reason": access.reason,
+        "second": access.second,
+        "holder_told_at": access.told_at,
+    }

@@ -1,0 +1,149 @@
+"""Commands `mssante grant`: rights of accounts and groups on mailboxes (DOMAIN §9.36)."""
+
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mailstore.rights import grants
+from mailstore.rights.facts import load_mailbox
+from mailstore.rights.grants import GrantRow
+from mailstore.rights.model import Right
+
+from ...assembly.clock import utc_now
+from ...assembly.storage import open_store
+from ...services.acts import open_act
+from ...settings.model import load
+from ..output import show_rows
+from .options import find_grantee, period, rights_of, with_period
+
+_COLUMNS = ("id", "mailbox", "to", "rights", "begins_at", "ends_at", "given_by")
+
+
+@click.group()
+def grant() -> None:
+    """Rights on mailboxes: give, end, list."""
+
+
+@grant.command("give")
+@click.argument("mailbox")
+@click.option("--account", help="Log-in name of the account that gets the rights.")
+@click.option("--group", help="Name of the group that gets them.")
+@click.option(
+    "--right",
+    "names",
+    multiple=True,
+    required=True,
+    type=click.Choice([one.value for one in Right]),
+    help="Right; repeatable. act (flags, moves, deletion) needs read.",
+)
+@with_period
+@click.pass_obj
+def grant_give(
+    given: Path | None,
+    /,
+    mailbox: str,
+    account: str | None,
+    group: str | None,
+    names: tuple[str, ...],
+    begins: datetime | None,
+    ends: datetime | None,
+) -> None:
+    """Give rights on MAILBOX to an account or a group of its tenant."""
+    with open_act(load(given)) as act, act.write() as change:
+        connection, now = change.connection, act.clock()
+        facts = load_mailbox(connection, mailbox)
+        grantee = find_grantee(connection, account, group, facts.tenant_id)
+        number = grants.give(
+            connection,
+            facts.id,
+            facts.tenant_id,
+            grantee,
+            rights_of(names),
+            period(begins, ends, now),
+            given_by=act.name,
+        )
+        row = grants.get(connection, number)
+        change.audit(
+            "grant.given",
+            mailbox=row.mailbox,
+            subject=None if grantee.group else grantee.name,
+            tenant=facts.tenant_id,
+            grant=number,
+            group=grantee.name if grantee.group else None,
+            rights=" ".join(sorted(names)),
+            begins_at=row.grant.period.begins,
+            ends_at=row.grant.period.ends,
+        )
+    click.echo(f"grant {number}: {grantee.name} on {row.mailbox}")
+
+
+@grant.command("end")
+@click.argument("number", type=click.IntRange(1))
+@click.pass_obj
+def grant_end(given: Path | None, number: int) -> None:
+    """End the grant NUMBER now; sessions that it opened end."""
+    with open_act(load(given)) as act, act.write() as change:
+        row, _ = grants.end(change.connection, number, act.clock())
+        change.audit(
+            "grant.ended",
+            mailbox=row.mailbox,
+            subject=None if row.group else row.grantee,
+            grant=number,
+            group=row.grantee if row.group else None,
+        )
+    click.echo(f"grant {number} of {row.grantee} on {row.mailbox} is over")
+
+
+@grant.command("list")
+@click.option("--mailbox", help="Only of this mailbox.")
+@click.option("--account", help="Only of this account itself, without its groups.")
+@click.option("--ending", "days", type=click.IntRange(1), help="Only with an end in so many days.")
+@click.option("--all", "everything", is_flag=True, help="Also grants that are over.")
+@click.option("--after", default=0, help="Only grants after this number.")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def grant_list(
+    given: Path | None,
+    /,
+    mailbox: str | None,
+    account: str | None,
+    days: int | None,
+    after: int,
+    limit: int,
+    *,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """List grants by number."""
+    now = utc_now()
+    with closing(open_store(load(given))) as store, store.database.read() as connection:
+        found = grants.list_grants(
+            connection,
+            mailbox_id=load_mailbox(connection, mailbox).id if mailbox else None,
+            account_id=(
+                find_grantee(connection, account, None, 0).id if account is not None else None
+            ),
+            ends_before=now + timedelta(days=days) if days is not None else None,
+            at=None if everything else now,
+            after=after,
+            limit=limit,
+        )
+    show_rows([_record(one) for one in found], _COLUMNS, as_json=as_json)
+    if len(found) == limit:
+        click.echo(f"there may be more: --after {found[-1].id}", err=True)
+
+
+def _record(row: GrantRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "mailbox": row.mailbox,
+        "to": f"group {row.grantee}" if row.group else row.grantee,
+        "rights": " ".join(right.value for right in Right if right in row.grant.rights),
+        "begins_at": row.grant.period.begins,
+        "ends_at": row.grant.period.ends,
+        "given_by": row.given_by,
+    }

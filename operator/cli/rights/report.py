@@ -1,0 +1,111 @@
+"""Commands `mssante report`: rights that need somebody's eye."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mailstore.accounts.accounts import get_account
+from mailstore.accounts.tenants import get_tenant
+from mailstore.rights import reports
+
+from ...assembly.clock import utc_now
+from ...assembly.storage import open_store
+from ...settings.model import load
+from ..output import show_record, show_rows
+
+_tenant = click.option("--tenant", help="Only of this tenant.")
+_after = click.option("--after", default="", help="Only after this name, of the page before.")
+_limit = click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def report() -> None:
+    """Reports on rights: mailboxes nobody reads, unused accounts, departures."""
+
+
+@report.command("unreadable")
+@_tenant
+@_after
+@_limit
+@_json
+@click.pass_obj
+def unreadable(
+    given: Path | None, /, tenant: str | None, after: str, limit: int, *, as_json: bool
+) -> None:
+    """List active ORG and CAB mailboxes that no active account may read.  Exit 1 if there are."""
+    with closing(open_store(load(given))) as store, store.database.read() as connection:
+        found = reports.unreadable_mailboxes(
+            connection,
+            utc_now(),
+            after=after,
+            tenant_id=None if tenant is None else get_tenant(connection, tenant).id,
+            limit=limit,
+        )
+    show_rows([{"mailbox": one} for one in found], ("mailbox",), as_json=as_json)
+    _more(found, limit)
+    if found:
+        raise SystemExit(1)
+
+
+@report.command("unused")
+@click.option("--days", type=click.IntRange(1), help="Without a log-in. [rights.unused_days]")
+@_tenant
+@_after
+@_limit
+@_json
+@click.pass_obj
+def unused(
+    given: Path | None,
+    /,
+    days: int | None,
+    tenant: str | None,
+    after: str,
+    limit: int,
+    *,
+    as_json: bool,
+) -> None:
+    """List active accounts that have not logged in for a time (DOMAIN U1.2)."""
+    settings = load(given)
+    with closing(open_store(settings)) as store, store.database.read() as connection:
+        found = reports.unused_accounts(
+            connection,
+            utc_now() - timedelta(days=days or settings.rights.unused_days),
+            after=after,
+            tenant_id=None if tenant is None else get_tenant(connection, tenant).id,
+            limit=limit,
+        )
+    rows = [asdict(one) for one in found]
+    show_rows(rows, ("login", "created_at", "last_login_at"), as_json=as_json)
+    _more([one.login for one in found], limit)
+
+
+@report.command("departure")
+@click.argument("login")
+@_json
+@click.pass_obj
+def departure(given: Path | None, login: str, *, as_json: bool) -> None:
+    """List everything that the account LOGIN leaves behind when its person departs or dies.
+
+    Then: give the rights to somebody else (grant give), name another responsible person (mailbox
+    set), close the mailbox of the person (mailbox close), and the account (account close).
+    """
+    with closing(open_store(load(given))) as store, store.database.read() as connection:
+        left = reports.departure(connection, get_account(connection, login).id, utc_now())
+    record: dict[str, Any] = {
+        "holds": list(left.held),
+        "nobody_else_reads_or_manages": list(left.orphaned),
+        "grants": [f"{one.id} on {one.mailbox}" for one in left.grants],
+        "roles": [f"{one.id} {one.role.name} {one.scope}".strip() for one in left.roles],
+    }
+    show_record(record, as_json=as_json)
+
+
+def _more(found: Sequence[str], limit: int) -> None:
+    if len(found) == limit:
+        click.echo(f"there may be more: --after {found[-1]}", err=True)

@@ -1,0 +1,111 @@
+"""Commands `mssante role`: administrators, for the whole operator, a tenant or a domain."""
+
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mailstore.accounts.accounts import get_account
+from mailstore.accounts.tenants import get_tenant
+from mailstore.mailboxes.mailboxes import get_domain
+from mailstore.rights import roles
+from mailstore.rights.model import Role, RoleName
+
+from ...assembly.clock import utc_now
+from ...assembly.storage import open_store
+from ...services.acts import open_act
+from ...settings.model import load
+from ..output import show_rows
+from .options import period, with_period
+
+_COLUMNS = ("id", "account", "role", "scope", "begins_at", "ends_at", "given_by")
+
+
+@click.group()
+def role() -> None:
+    """Roles of administrators: operator, manager, helpdesk, auditor."""
+
+
+@role.command("give")
+@click.argument("login")
+@click.argument("name", type=click.Choice([one.value for one in RoleName]))
+@click.option("--tenant", help="For this tenant alone, the account's own.")
+@click.option("--domain", help="For this domain alone, of the account's tenant.")
+@with_period
+@click.pass_obj
+def role_give(
+    given: Path | None,
+    /,
+    login: str,
+    name: str,
+    tenant: str | None,
+    domain: str | None,
+    begins: datetime | None,
+    ends: datetime | None,
+) -> None:
+    """Give the account LOGIN the role NAME, without --tenant and --domain for the whole operator.
+
+    No role gives content of messages: see break-glass.
+    """
+    if tenant is not None and domain is not None:
+        raise click.UsageError("give --tenant or --domain, not both")
+    with open_act(load(given)) as act, act.write() as change:
+        connection = change.connection
+        account = get_account(connection, login)
+        wanted = Role(
+            RoleName(name),
+            period(begins, ends, act.clock()),
+            None if tenant is None else get_tenant(connection, tenant).id,
+            None if domain is None else get_domain(connection, domain).id,
+        )
+        number = roles.give_role(connection, account.id, wanted, given_by=act.name)
+        row = roles.get_role(connection, number)
+        change.audit(
+            "role.given",
+            subject=row.account,
+            tenant=account.tenant_id,
+            role=name,
+            scope=row.scope,
+            number=number,
+            begins_at=row.role.period.begins,
+            ends_at=row.role.period.ends,
+        )
+    click.echo(f"role {number}: {row.account} is {name} for {row.scope or 'the whole operator'}")
+
+
+@role.command("end")
+@click.argument("number", type=click.IntRange(1))
+@click.pass_obj
+def role_end(given: Path | None, number: int) -> None:
+    """End the role NUMBER now."""
+    with open_act(load(given)) as act, act.write() as change:
+        row = roles.end_role(change.connection, number, act.clock())
+        change.audit(
+            "role.ended", subject=row.account, role=row.role.name, scope=row.scope, number=number
+        )
+    click.echo(f"role {number} of {row.account} is over")
+
+
+@role.command("list")
+@click.option("--all", "everything", is_flag=True, help="Also roles that are over.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def role_list(given: Path | None, *, everything: bool, as_json: bool) -> None:
+    """List roles by account."""
+    with closing(open_store(load(given))) as store, store.database.read() as connection:
+        found = roles.list_roles(connection, at=None if everything else utc_now())
+    show_rows([_record(one) for one in found], _COLUMNS, as_json=as_json)
+
+
+def _record(row: roles.RoleRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "account": row.account,
+        "role": row.role.name,
+        "scope": row.scope or "operator (whole)",
+        "begins_at": row.role.period.begins,
+        "ends_at": row.role.period.ends,
+        "given_by": row.given_by,
+    }

@@ -1,0 +1,115 @@
+"""Holders are told of accesses once, with message and audit row in one transaction."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from mailstore.audit.trail import AuditTrail
+from mailstore.blobs.bodies import Bodies
+from mailstore.blobs.file_store import FileBlobStore
+from mailstore.blobs.store import Store
+from mailstore.db.database import Database
+from mailstore.mailboxes.messages import list_entries
+from mailstore.rights import break_glass
+from mailstore.rights.break_glass import Asker
+from mailstore.sealed.blob_format import BlobFormat
+from mssante_operator.jobs.holder_notices import HolderNotices
+from relay.smtp.address import parse_address
+from tests.support.audit.trails import audit_keys, rows
+from tests.support.clock import NOW
+from tests.support.people import house
+from tests.support.people.house import House
+
+ID = "019350000000700080000000000000aa"
+
+
+@dataclass(frozen=True)
+class Place:
+    store: Store
+    home: House
+    job: HolderNotices
+
+    def ask(self, *, second: bool = False, tell: bool = True) -> int:
+        with self.store.database.write() as conn:
+            return break_glass.ask(
+                conn,
+                self.home.mailboxes[house.ORG],
+                Asker(None, None, "root"),
+                "Réquisition",
+                NOW,
+                NOW + timedelta(hours=1),
+                needs_second=second,
+                tell_holder=tell,
+            ).id
+
+    def received(self) -> list[bytes]:
+        with self.store.database.read() as conn:
+            found = list_entries(conn, self.home.mailboxes[house.ORG])
+        bodies = []
+        for entry in found:
+            with self.store.blobs.open(entry.message.blob) as body:
+                bodies.append(body.read(10_000))
+        return bodies
+
+
+@pytest.fixture
+def place(tmp_path: Path, database: Database) -> Iterator[Place]:
+    with database.write() as conn:
+        home = house.build(conn)
+    blobs = FileBlobStore(tmp_path / "blobs", BlobFormat())
+    with closing(blobs):
+        store = Store(Bodies(blobs, database, lambda: NOW), database)
+        trail = AuditTrail(audit_keys(tmp_path))
+        postmaster = parse_address("exploitation@chu.mssante.fr")
+        job = HolderNotices(store, trail, "smtp.a", postmaster, lambda: NOW, lambda: ID)
+        yield Place(store, home, job)
+
+
+def test_a_holder_is_told_once(place: Place) -> None:
+    number = place.ask()
+    assert place.job.tell_all() == 1
+    assert place.job.tell_all() == 0
+    (octets,) = place.received()
+    assert b"From: Exploitation <exploitation@chu.mssante.fr>" in octets
+    with place.store.database.read() as conn:
+        assert break_glass.get_access(conn, number).told_at == NOW
+    (row,) = rows(place.store.database)
+    assert (row["event"], row["mailbox"], row["message"]) == (
+        "break_glass.holder_told",
+        house.ORG,
+        ID,
+    )
+
+
+def test_nobody_is_told_of_silent_accesses_and_of_these_not_agreed(place: Place) -> None:
+    place.ask(tell=False)
+    place.ask(second=True)
+    assert place.job.tell_all() == 0
+    assert place.received() == []
+
+
+def test_a_failed_audit_row_leaves_the_holder_untold(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.ask()
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("full disk")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AuditTrail, "append", fail)
+        with pytest.raises(RuntimeError, match="full disk"):
+            place.job.tell_all()
+    assert place.received() == []
+    assert place.job.tell_all() == 1
+
+
+def test_the_postmaster_of_the_domain_without_another(place: Place) -> None:
+    place.ask()
+    assert replace(place.job, postmaster=None).tell_all() == 1
+    (octets,) = place.received()
+    assert b"From: Exploitation <postmaster@chu.mssante.fr>" in octets
