@@ -6,6 +6,7 @@ alias is never given to another mailbox, even after its end. Functions take a co
 transaction; functions that write need `Database.write()`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -87,10 +88,13 @@ def end_alias(
     return _get(conn, address_key(alias))
 
 
-def list_aliases(conn: Connection, mailbox_id: int) -> list[Alias]:
-    """List the aliases of a mailbox by address, those that have ended too."""
-    query = _aliases().where(aliases.c.mailbox_id == mailbox_id).order_by(aliases.c.address)
-    return [_alias(row) for row in conn.execute(query)]
+def aliases_of(conn: Connection, mailbox_ids: Sequence[int]) -> dict[int, tuple[Alias, ...]]:
+    """Return aliases by mailbox id, by address, those that have ended too."""
+    found: dict[int, tuple[Alias, ...]] = {}
+    asked = aliases.c.mailbox_id.in_(mailbox_ids)
+    for row in conn.execute(_aliases().where(asked).order_by(aliases.c.address)):
+        found[row.mailbox_id] = (*found.get(row.mailbox_id, ()), _alias(row))
+    return found
 
 
 def _check_end(ends_at: datetime | None, now: datetime) -> None:

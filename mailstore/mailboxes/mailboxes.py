@@ -19,6 +19,7 @@ from mailstore.errors import Conflict, NotFound
 from mailstore.mailboxes.address import address_key, parse_domain, parse_mailbox_address
 from mailstore.mailboxes.attributes import Attribute, Value, Values, check_values
 from mailstore.mailboxes.changes import note_change
+from mailstore.mailboxes.filter import EVERY, MailboxFilter
 from mailstore.mailboxes.identifiers import (
     Identifier,
     MailboxType,
@@ -39,32 +40,29 @@ def add_domain(conn: Connection, name: str, *, now: datetime) -> Domain:
     Raises InvalidAddress; Conflict for a hosted domain.
     """
     domain = parse_domain(name)
-    returned = (domains.c.id, domains.c.created_at)
     row = conn.execute(
-        insert_or_ignore(conn, domains).values(name=domain, created_at=now).returning(*returned)
+        insert_or_ignore(conn, domains).values(name=domain, created_at=now).returning(*_DOMAIN)
     ).one_or_none()
     if row is None:
         removed = (domains.c.name == domain, domains.c.removed_at.is_not(None))
         row = conn.execute(
-            update(domains).where(*removed).values(removed_at=None).returning(*returned)
+            update(domains).where(*removed).values(removed_at=None).returning(*_DOMAIN)
         ).one_or_none()
     if row is None:
         raise Conflict(f"the domain {domain} is hosted already")
-    return Domain(row.id, domain, row.created_at)
+    return Domain(*row)
 
 
 def list_domains(conn: Connection) -> list[Domain]:
     """List the hosted domains by name."""
-    columns = (domains.c.id, domains.c.name, domains.c.created_at)
-    query = select(*columns).where(_HOSTED).order_by(domains.c.name)
+    query = select(*_DOMAIN).where(_HOSTED).order_by(domains.c.name)
     return [Domain(*row) for row in conn.execute(query)]
 
 
 def get_domain(conn: Connection, name: str) -> Domain:
     """Find a hosted domain, in any letter case. Raises NotFound."""
-    columns = (domains.c.id, domains.c.name, domains.c.created_at)
     row = conn.execute(
-        select(*columns).where(domains.c.name == name.lower(), _HOSTED)
+        select(*_DOMAIN).where(domains.c.name == name.lower(), _HOSTED)
     ).one_or_none()
     if row is None:
         raise NotFound(f"the domain {name} is not hosted here")
@@ -149,13 +147,20 @@ def check_no_alias(conn: Connection, key: str) -> None:
 
 
 def list_mailboxes(
-    conn: Connection, domain: str | None = None, *, after: str = "", limit: int | None = None
+    conn: Connection,
+    domain: str | None = None,
+    *,
+    wanted: MailboxFilter = EVERY,
+    after: str = "",
+    limit: int | None = None,
 ) -> list[Mailbox]:
     """List mailboxes, of a domain or all, by address.
 
-    A page: up to `limit` mailboxes after the address `after`. Raises NotFound for the domain.
+    A page: up to `limit` mailboxes after the address `after`; without a filter its cost does not
+    depend on the number of others. Raises NotFound for the domain.
     """
     query = _of_domain(conn, _mailboxes(), domain).order_by(mailboxes.c.address)
+    query = query.where(*wanted.conditions())
     if after:
         query = query.where(mailboxes.c.address > address_key(after))
     return [read_mailbox(row) for row in conn.execute(query.limit(limit))]
@@ -221,11 +226,12 @@ def _domain_id(conn: Connection, name: str) -> int | None:
 
 
 def _mailboxes() -> Select[Any]:
-    return select(mailboxes, domains.c.name.label("domain")).join_from(mailboxes, domains)
+    columns = (mailboxes, domains.c.name.label("domain"), domains.c.tenant_id)
+    return select(*columns).join_from(mailboxes, domains)
 
 
 def read_mailbox(row: Row[Any]) -> Mailbox:
-    """Return the mailbox of a row of `mailboxes`, joined with its domain's name as `domain`."""
+    """Return the mailbox of a row of `mailboxes`, joined with its domain's name and tenant."""
     structure = row.structure_kind
     return Mailbox(
         id=row.id,
@@ -250,10 +256,12 @@ def read_mailbox(row: Row[Any]) -> Mailbox:
         erase_after=row.erase_after,
         erased_at=row.erased_at,
         last_login_at=row.last_login_at,
+        tenant_id=row.tenant_id,
     )
 
 
 _HOSTED = domains.c.removed_at.is_(None)
+_DOMAIN = (domains.c.id, domains.c.name, domains.c.created_at, domains.c.tenant_id)
 # Built once: SQLAlchemy's preparation of a statement takes longer than its execution.
 _DOMAIN_ID = select(domains.c.id).where(domains.c.name == bindparam("name"), _HOSTED)
 _LOCKED_DOMAIN = _DOMAIN_ID.with_for_update(key_share=True)

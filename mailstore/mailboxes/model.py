@@ -3,17 +3,20 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from mailstore.db.people_schema import OPERATOR_TENANT
+from mailstore.mailboxes.address import address_key
 from mailstore.mailboxes.identifiers import Identifier, MailboxType
 from mailstore.mailboxes.states import InboundMail, MailboxState
 
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A domain that this operator hosts; the name is in lower case."""
+    """A domain that this operator hosts for a tenant; the name is in lower case."""
 
     id: int
     name: str
     created_at: datetime
+    tenant_id: int = OPERATOR_TENANT
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +50,17 @@ class Mailbox:
     erase_after: datetime | None = None
     erased_at: datetime | None = None
     last_login_at: datetime | None = None
+    tenant_id: int = OPERATOR_TENANT
 
     @property
     def address(self) -> str:
         """The address for display; compare addresses by `address_key`."""
         return f"{self.local_part}@{self.domain}"
+
+    @property
+    def key(self) -> str:
+        """The address as compared, which the audit trail names."""
+        return address_key(self.address)
 
     @property
     def status(self) -> str:
