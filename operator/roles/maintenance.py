@@ -1,7 +1,7 @@
 """Maintenance process: refreshes white list and revocation lists, answers admin HTTP.
 
-It also prunes old traces (DOMAIN §9.60), removes old failed deliveries from the queue, and frees
-unreferenced bodies.
+It also prunes old traces (DOMAIN §9.60), removes old failed deliveries from the queue, erases the
+content of deleted mailboxes, and frees unreferenced bodies.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ import structlog
 from foundation.backoff import backoff
 from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
+from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from relay.connection.own_port import OwnPort
 from relay.policy.trust_state import TrustState
@@ -28,6 +29,7 @@ from whitelist.national.freshness import is_ahead
 from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.trust_store import TrustStore
 
+from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
 from ..assembly.disk_trials import open_disk_guard
 from ..assembly.relay import open_journal, open_operator_labels, open_scanners
@@ -42,6 +44,7 @@ from ..http.answers import HealthService
 from ..jobs.blob_gc import BlobGcJob
 from ..jobs.body_restoring import BodyRestoreJob
 from ..jobs.failed_expiry import FailedExpiryJob
+from ..jobs.mailbox_erasure import MailboxErasureJob
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
@@ -79,6 +82,7 @@ class _MaintenanceParts:
     trust_state: TrustState
     crls: CrlStore
     journal: Journal
+    trail: AuditTrail
 
 
 def _open(settings: Settings) -> _MaintenanceParts:
@@ -90,9 +94,10 @@ def _open(settings: Settings) -> _MaintenanceParts:
         trust_state = open_trust_state(settings, trust)
         store_watch = StoreWatch(store.database)
         store_watch.check()
+        trail = open_trail(settings, store.database)
         journal = open_journal(settings, "maintenance")
         opened.pop_all()
-        return _MaintenanceParts(store, store_watch, trust, trust_state, crls, journal)
+        return _MaintenanceParts(store, store_watch, trust, trust_state, crls, journal, trail)
 
 
 async def run_maintenance(
@@ -137,6 +142,7 @@ async def _maintain(
     blob_gc = BlobGcJob(store, settings.storage.gc_hours * 3600, in_doubt)
     failed = timedelta(days=settings.outbound.failed_days)
     forgetting = FailedExpiryJob(store.database, journal, failed, in_doubt=in_doubt)
+    erasure = MailboxErasureJob(store.database, opened.trail, journal, in_doubt=in_doubt)
     labels = open_operator_labels(settings, trust_state)
     queue_measurement = QueueMeasurement(store.database, labels, utc_now)
     own_port = OwnPort.share(health.run_folder.own_port)
@@ -171,6 +177,7 @@ async def _maintain(
         keep_running(disk_guard.watch),
         keep_running(blob_gc.run),
         keep_running(forgetting.run),
+        keep_running(erasure.run),
         keep_running(queue_measurement.run),
         keep_running(BodyRestoreJob(store, journal, queue_measurement).run),
         keep_running(LossPublisher(journal).run),
