@@ -7,6 +7,7 @@ SIRET numbers of La Poste do not follow Luhn: switch the check off to register o
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -167,6 +168,18 @@ def check_attachment(mailbox_type: MailboxType, identifier: Identifier) -> None:
             f"a {mailbox_type} mailbox cannot hang on {identifier}:"
             f" give one of {', '.join(sorted(kinds))}"
         )
+
+
+def identifier_and_structure(
+    mailbox_type: MailboxType, given: Sequence[Identifier]
+) -> tuple[Identifier, Identifier | None] | None:
+    """Tell identifier and structure apart among those given, an RPPS first; None if unclear."""
+    if len(given) == 1:
+        return given[0], None
+    pair = len(given) == 2 and mailbox_type is MailboxType.PER
+    if pair and given[0].kind is IdentifierKind.RPPS:
+        return given[0], given[1]
+    return None
 
 
 def check_structure(

@@ -1,11 +1,17 @@
 """Octets that mailboxes hold, for quotas and listings."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, bindparam, func, select
 
 from mailstore.db.schema import entries, messages
+from mailstore.errors import InvalidAttribute
+
+_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE: Final = re.compile(r"([0-9]{1,15})|([0-9]{1,6})([KMGT])", re.ASCII)
 
 _USED = func.sum(messages.c.size)
 # Built once: SQLAlchemy's preparation of a statement takes longer than its execution.
@@ -14,6 +20,17 @@ _USED_SINCE = (
     .join_from(entries, messages)
     .where(entries.c.mailbox_id == bindparam("mailbox"), entries.c.id > bindparam("after"))
 )
+
+
+def parse_size(text: str) -> int:
+    """Parse a number of octets, plain or with K, M, G or T (powers of 1024).
+
+    The limits fit the database's integers. Raises InvalidAttribute.
+    """
+    found = _SIZE.fullmatch(text.upper())
+    if found is None:
+        raise InvalidAttribute(f"{text!r} is not a size: octets, or 500M, 2G")
+    return int(found[1] or found[2]) * _UNITS[found[3] or ""]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ from ...services.list_tie import untied
 from ...settings.model import load
 from ..output import show_record, show_rows, tell
 from .aliases import alias
+from .importing import import_mailboxes
 from .options import (
     SizeParam,
     rpps_of,
@@ -56,6 +57,7 @@ def mailbox() -> None:
 
 
 mailbox.add_command(alias)
+mailbox.add_command(import_mailboxes)
 for _command in STATE_COMMANDS:
     mailbox.add_command(_command)
 

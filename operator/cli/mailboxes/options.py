@@ -1,26 +1,27 @@
 """Options of the commands on mailboxes: sizes, national identifiers, attributes, reasons."""
 
-import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import click
 
+from mailstore.errors import InvalidAttribute
 from mailstore.mailboxes.attributes import LAST_RANK, Attribute, Value, check_reason
 from mailstore.mailboxes.identifiers import (
     Identifier,
     IdentifierKind,
     MailboxType,
+    identifier_and_structure,
     parse_identifier,
 )
+from mailstore.mailboxes.usage import parse_size
 
 from ...settings.identifiers import luhn_kinds
 from ...settings.model import Settings
 
 Command = Callable[..., None]
 
-_UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 KINDS: Final = ("rpps", "adeli", "finess", "siret", "siren", "rpps-rang")
 
 
@@ -30,11 +31,11 @@ class SizeParam(click.ParamType[int]):
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Parse a size; the limits fit the database's integers."""
-        found = re.fullmatch(r"([0-9]{1,15})|([0-9]{1,6})([KMGT])", value.upper(), re.ASCII)
-        if found is None:
-            self.fail(f"{value!r} is not a size: octets, or 500M, 2G", param, ctx)
-        return int(found[1] or found[2]) * _UNITS[found[3] or ""]
+        """Parse a size."""
+        try:
+            return parse_size(value)
+        except InvalidAttribute as error:
+            self.fail(str(error), param, ctx)
 
 
 class ReasonParam(click.ParamType[str]):
@@ -116,14 +117,13 @@ def stated_identifiers(
         for name in KINDS
         if (value := given[name.replace("-", "_")]) is not None
     ]
-    if len(found) == 2 and kind is MailboxType.PER and found[0].kind is IdentifierKind.RPPS:
-        return found[0], found[1]
-    if len(found) != 1:
+    chosen = identifier_and_structure(kind, found)
+    if chosen is None:
         raise click.UsageError(
             f"give one of {', '.join('--' + k for k in KINDS)}; a PER mailbox may have --rpps and "
             "a structure"
         )
-    return found[0], None
+    return chosen
 
 
 def rpps_of(settings: Settings, values: tuple[str, ...]) -> list[Identifier]:

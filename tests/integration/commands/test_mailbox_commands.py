@@ -261,3 +261,54 @@ def test_an_org_mailbox_names_its_responsible_person_domain_9_36(operator_a: Dae
         *RESPONSIBLE,
     )
     assert shown(operator_a, "x@a.mssante.fr")["responsible"] == "Claire Martin"
+
+
+CSV = (
+    "\ufeffaddress;type;rpps;finess;responsible;description\r\n"
+    "dr.un@a.mssante.fr;PER;10000001916;;;\r\n"
+    "cardiologie@a.mssante.fr;;;;;Salle 3\r\n"
+    "accueil@a.mssante.fr;ORG;;750000002;Anne Petit;\r\n"
+)
+
+
+def test_a_file_is_imported_whole_or_not_at_all(operator_a: Daemon, tmp_path: Path) -> None:
+    """Creation and change, each line reported, all or nothing; DOMAIN §9.36."""
+    file = tmp_path / "new.csv"
+    file.write_text(CSV, encoding="utf-8", newline="")
+    run = operator_a.run
+    before = run("mailbox", "list")
+    said = run("mailbox", "import", str(file), "--dry-run")
+    assert "3 lines: 2 add, 1 change, 0 keep, 0 refuse; nothing is changed in a dry run" in said
+    file.write_text(CSV.replace("Anne Petit", ""), encoding="utf-8", newline="")
+    said = run("mailbox", "import", str(file), code=1)
+    assert "3 lines: 1 add, 1 change, 0 keep, 1 refuse; nothing is changed" in said
+    lines = [line.split(maxsplit=3) for line in said.splitlines() if line[:1].isdigit()]
+    assert lines[0][:3] == ["2", "dr.un@a.mssante.fr", "add"]
+    assert lines[2][2:] == [
+        "refuse",
+        "an ORG mailbox needs a responsible person: give the name as responsible",
+    ]
+    assert run("mailbox", "list") == before
+    assert audited(operator_a) == []
+    file.write_text(CSV, encoding="utf-8", newline="")
+    run("mailbox", "import", str(file))
+    assert shown(operator_a, BOX)["description"] == "Salle 3"
+    assert [(event, box, facts["line"]) for event, box, facts in audited(operator_a)] == [
+        ("mailbox.added", "dr.un@a.mssante.fr", 2),
+        ("mailbox.changed", BOX, 3),
+        ("mailbox.added", "accueil@a.mssante.fr", 4),
+    ]
+    assert audited(operator_a)[1][2] == {"description": "Salle 3", "line": 3}
+    said = run("mailbox", "import", str(file))
+    assert "3 lines: 0 add, 0 change, 3 keep, 0 refuse" in said
+    assert len(audited(operator_a)) == 3
+    rows = run("mailbox", "import", str(file), "--json")
+    assert [row["action"] for row in json.loads(rows[: rows.rindex("]") + 1])] == ["keep"] * 3
+
+
+def test_a_file_that_is_no_csv_is_one_line(operator_m: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_bytes(b"address;phone\n")
+    said = operator_m.run("mailbox", "import", str(file), code=1)
+    assert said.startswith("mssante: the column 'phone' is not known; known: address, type, rpps")
+    assert said.count("\n") == 1
