@@ -110,6 +110,7 @@ def upgrade() -> None:
         sa.Column("hour", UtcTime(), nullable=False),
         sa.Column("messages", sa.Integer(), nullable=False),
         sa.Column("recipients", sa.Integer(), nullable=False),
+        sa.Column("refused", sa.Integer(), nullable=False, server_default="0"),
         sa.ForeignKeyConstraint(
             ["mailbox_id"], ["mailboxes.id"], name=op.f("fk_sent_counts_mailbox_id_mailboxes")
         ),

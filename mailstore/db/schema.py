@@ -183,6 +183,8 @@ sent_counts = Table(
     Column("hour", UtcTime, primary_key=True),
     Column("messages", Integer, nullable=False),
     Column("recipients", Integer, nullable=False),
+    # Messages that a limit refused.
+    Column("refused", Integer, nullable=False, server_default="0"),
     Index(None, "hour"),
 )
 

@@ -15,6 +15,7 @@ from mailstore.audit.event import AuditActor, AuditEvent, Door
 from mailstore.audit.trail import AuditTrail
 from mailstore.db.database import Database
 from mailstore.mailboxes.erasure import DueMailbox, due_mailboxes, erase_batch
+from mailstore.mailboxes.sent_counts import drop_old
 
 from ..assembly.clock import utc_now
 
@@ -52,9 +53,11 @@ class MailboxErasureJob:
             _log.exception("mailbox.unerased")
 
     def erase(self) -> None:
-        """Erase all that is due now.  Raises StoreUnavailable."""
+        """Erase all that is due now, and old counts of sent mail.  Raises StoreUnavailable."""
         if self.in_doubt():
             return
+        with self.database.write() as connection:
+            drop_old(connection, utc_now())
         with self.database.read() as connection:
             due = due_mailboxes(connection, utc_now())
         for mailbox in due:

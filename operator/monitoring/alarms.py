@@ -44,6 +44,7 @@ class AlarmName(StrEnum):
     SCANNER = "scanner"
     BODY_UNREADABLE = "body-unreadable"
     PROCESS_WAITS = "process-waits"
+    SENDING_LIMIT = "sending-limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class AlarmFacts:
     unreadable: bool = False  # whether deliveries are held because their bodies are unreadable
     sharing_problem: str = ""  # reason why the list of another machine is refused
     waiting: Sequence[str] = ()  # processes that wait, with the reason
+    limited: Sequence[str] = ()  # types of mailboxes that a limit stopped within the last hours
 
 
 def alarms(facts: AlarmFacts) -> list[Alarm]:
@@ -115,6 +117,12 @@ def alarms(facts: AlarmFacts) -> list[Alarm]:
         )
         found.append(Alarm(AlarmName.BODY_UNREADABLE, detail))
     found += [Alarm(AlarmName.PROCESS_WAITS, reason) for reason in facts.waiting]
+    if facts.limited:
+        detail = (
+            f"{', '.join(facts.limited)}: a mailbox sent more than [sending] lets it within an "
+            "hour, and was stopped; see mssante mailbox sent, and ask its holder"
+        )
+        found.append(Alarm(AlarmName.SENDING_LIMIT, detail))
     return found
 
 

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from foundation.clock_watch import ClockWatch
+from mailstore.mailboxes.identifiers import MailboxType
 from relay.acceptance.disk_guard import DiskGuard, DiskGuardState
 from relay.machines.clock_difference import ClockComparison
 from relay.policy.admission import Peer
@@ -117,6 +118,7 @@ class Monitor:
             and self.queue_measurement.depth.unreadable > 0,
             sharing_problem=self.sharing.problem,
             waiting=waiting_problems(self.waiting()),
+            limited=sorted(self.store_watch.limited),
         )
         found = alarms(facts)
         for alarm in found:
@@ -291,6 +293,14 @@ class Monitor:
         yield GaugeMetricFamily(
             "mssante_store_available", "Whether the database answers", reachable
         )
+        limited = GaugeMetricFamily(
+            "mssante_sending_limited",
+            "Mailboxes that the limit of sending stopped within this hour or the last, by type",
+            labels=["type"],
+        )
+        for kind in MailboxType:
+            limited.add_metric([kind.value], self.store_watch.limited.get(kind, 0))
+        yield limited
         if self.queue_measurement.depth is not None and reachable:
             yield from queue_gauges(self.queue_measurement.depth, now)
 

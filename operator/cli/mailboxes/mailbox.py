@@ -45,6 +45,7 @@ from .options import (
     with_attributes,
     with_identifiers,
 )
+from .sent import sent
 from .states import STATE_COMMANDS
 
 _PAGE: Final = 500  # mailboxes read at once
@@ -58,6 +59,7 @@ def mailbox() -> None:
 
 mailbox.add_command(alias)
 mailbox.add_command(import_mailboxes)
+mailbox.add_command(sent)
 for _command in STATE_COMMANDS:
     mailbox.add_command(_command)
 

@@ -13,10 +13,8 @@ from sqlalchemy import delete
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, get_message, list_entries
-from relay.acceptance.recipient_lookup import RecipientLookup
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import ListOffer, publish
-from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
 from relay.policy.patients import Counted
 from relay.queue.leases import claim
 from relay.queue_admin.hold_rules import HoldScope, add_rule
@@ -28,7 +26,7 @@ from relay.submission.local import LocalSubmitter
 from tests.support.clock import system_clock
 from tests.support.delivery.listed import listing
 from tests.support.delivery.reports import read_report
-from tests.support.ids import make_id
+from tests.support.delivery.submitters import local_submitter
 from tests.support.machines.operators import (
     ACTIVE,
     ALIAS,
@@ -36,9 +34,8 @@ from tests.support.machines.operators import (
     NO_REPLY,
     SUSPENDED,
     make_store,
-    trust_space,
 )
-from tests.support.machines.perimeters import fall_behind, trust_state
+from tests.support.machines.perimeters import fall_behind
 from tests.support.storage.blobs import content
 
 SENDER = parse_address("cardiologie@a.mssante.fr")
@@ -64,22 +61,7 @@ def recorded() -> list[tuple[str, dict[str, object]]]:
 def submitter(
     store: Store, tmp_path: Path, recorded: list[tuple[str, dict[str, object]]]
 ) -> LocalSubmitter:
-    space = trust_space()
-    listed = ("a.mssante.fr", "b.mssante.fr", "c.mssante.fr", "patient.mssante.fr")
-    white_list = space.space.sign_list(
-        {domain: space.operators[domain[0].replace("p", "c")] for domain in listed}
-    )
-    follower = trust_state(tmp_path, white_list, space.trust, system_clock, crls=space.crls)
-    return LocalSubmitter(
-        hostname="smtp.a.mssante.fr",
-        policy=AdmissionPolicy(1000, HeaderFromPolicy.REFUSE, patient_max_bytes=800),
-        store=store,
-        directory=RecipientLookup(store.database),
-        trust_state=follower,
-        clock=system_clock,
-        new_id=make_id,
-        record=lambda event, **facts: recorded.append((event, facts)),
-    )
+    return local_submitter(store, tmp_path, lambda event, **facts: recorded.append((event, facts)))
 
 
 def to(*addresses: str) -> list[SmtpAddress]:
