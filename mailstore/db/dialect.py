@@ -221,6 +221,16 @@ def insert_or_ignore(connection: Connection, table: Table) -> "postgresql.Insert
     return postgresql.insert(table).on_conflict_do_nothing()
 
 
+def overwrite_deleted(connection: Connection) -> None:
+    """Let SQLite fill with zeros what this connection deletes from now on, on its free pages too.
+
+    For content that must not stay readable in the file. Elsewhere nothing: PostgreSQL's vacuum
+    frees the room (docs/mailboxes.md).
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")
+
+
 def skip_locked(statement: _Select) -> _Select:
     """Lock the selected rows until the transaction ends; skip rows locked by others.
 

@@ -224,7 +224,8 @@ def _recipients(
         directory = RecipientLookup(store.database, postmaster=postmaster_address(settings))
         for text in given:
             address = parse_address(text)
-            recipient = Recipient(address, directory.find(address).state)
+            found_here = directory.find(address)
+            recipient = Recipient(address, found_here.state, found_here.reports_only)
             (finding,) = examine(replace(attempt, recipient=recipient), Stage.RECIPIENT)
             found.append(finding._replace(rule=f"recipient {address.masked}"))
     return found

@@ -46,6 +46,7 @@ class AlarmName(StrEnum):
     PROCESS_WAITS = "process-waits"
     AUDIT_ANCHORS = "audit-anchors"
     AUDIT_DAMAGED = "audit-damaged"
+    SENDING_LIMIT = "sending-limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class AlarmFacts:
     unsent: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
     unsent_after: timedelta = timedelta(days=1)
     audit_damage: str = ""  # rows of the audit trail that are not as they were written
+    limited: Sequence[str] = ()  # types of mailboxes that a limit stopped within the last hours
 
 
 def alarms(facts: AlarmFacts) -> list[Alarm]:
@@ -122,6 +124,12 @@ def alarms(facts: AlarmFacts) -> list[Alarm]:
         )
         found.append(Alarm(AlarmName.BODY_UNREADABLE, detail))
     found += [Alarm(AlarmName.PROCESS_WAITS, reason) for reason in facts.waiting]
+    if facts.limited:
+        detail = (
+            f"{', '.join(facts.limited)}: a mailbox sent more than [sending] lets it within an "
+            "hour, and was stopped; see mssante mailbox sent, and ask its holder"
+        )
+        found.append(Alarm(AlarmName.SENDING_LIMIT, detail))
     return found + _audit_alarms(facts)
 
 

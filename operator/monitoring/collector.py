@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from foundation.clock_watch import ClockWatch
+from mailstore.mailboxes.identifiers import MailboxType
 from relay.acceptance.disk_guard import DiskGuard, DiskGuardState
 from relay.machines.clock_difference import ClockComparison
 from relay.policy.admission import Peer
@@ -130,6 +131,7 @@ class Monitor:
             unsent=dict(self.anchors.unsent),
             unsent_after=timedelta(hours=self.settings.audit.unsent_hours),
             audit_damage=self.audit_retention.damage,
+            limited=sorted(self.store_watch.limited),
         )
         found = alarms(facts)
         for alarm in found:
@@ -304,6 +306,14 @@ class Monitor:
         yield GaugeMetricFamily(
             "mssante_store_available", "Whether the database answers", reachable
         )
+        limited = GaugeMetricFamily(
+            "mssante_sending_limited",
+            "Mailboxes that the limit of sending stopped within this hour or the last, by type",
+            labels=["type"],
+        )
+        for kind in MailboxType:
+            limited.add_metric([kind.value], self.store_watch.limited.get(kind, 0))
+        yield limited
         if self.queue_measurement.depth is not None and reachable:
             yield from queue_gauges(self.queue_measurement.depth, now)
 

@@ -1,7 +1,7 @@
 """Maintenance process: refreshes white list and revocation lists, answers admin HTTP.
 
-It also prunes old traces (DOMAIN §9.60), removes old failed deliveries from the queue, and frees
-unreferenced bodies.
+It also prunes old traces (DOMAIN §9.60), removes old failed deliveries from the queue, erases the
+content of deleted mailboxes, and frees unreferenced bodies.
 """
 
 import asyncio
@@ -48,6 +48,7 @@ from ..jobs.audit_retention import AuditRetentionJob
 from ..jobs.blob_gc import BlobGcJob
 from ..jobs.body_restoring import BodyRestoreJob
 from ..jobs.failed_expiry import FailedExpiryJob
+from ..jobs.mailbox_erasure import MailboxErasureJob
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
@@ -159,6 +160,7 @@ async def _maintain(
     audit_retention = AuditRetentionJob(store.database, keys, kept, utc_now, in_doubt)
     closed = timedelta(days=settings.accounts.keep_closed_days)
     people = AccountForgetting(store.database, opened.trail, closed, utc_now, in_doubt)
+    erasure = MailboxErasureJob(store.database, opened.trail, journal, in_doubt=in_doubt)
     labels = open_operator_labels(settings, trust_state)
     queue_measurement = QueueMeasurement(store.database, labels, utc_now)
     own_port = OwnPort.share(health.run_folder.own_port)
@@ -198,6 +200,7 @@ async def _maintain(
         keep_running(anchors.run),
         keep_running(audit_retention.run),
         keep_running(people.run),
+        keep_running(erasure.run),
         keep_running(queue_measurement.run),
         keep_running(BodyRestoreJob(store, journal, queue_measurement).run),
         keep_running(LossPublisher(journal).run),

@@ -16,6 +16,7 @@ from ..assembly.relay import open_journal, postmaster_address
 from ..assembly.storage import open_store
 from ..assembly.trust import open_trust, open_trust_state
 from ..settings.model import Settings
+from ..settings.sending import sending_limits
 from .acts import login_name
 
 
@@ -45,4 +46,5 @@ def make_submitter(
         new_id=make_id,
         record=journal.record,
         who=login_name(),
+        limits=sending_limits(settings),
     )

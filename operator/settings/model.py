@@ -33,6 +33,7 @@ from .sections import (
     TraceSection,
     WhiteListSection,
 )
+from .sending import SendingSection
 from .storage import StorageSection
 from .trust import TrustSection
 
@@ -53,6 +54,7 @@ class Settings(Section):
     whitelist: WhiteListSection
     inbound: InboundSection = Field(default_factory=InboundSection)
     outbound: OutboundSection = Field(default_factory=OutboundSection)
+    sending: SendingSection = Field(default_factory=SendingSection)
     admin: AdminSection = Field(default_factory=AdminSection)
     process: ProcessSection = Field(default_factory=ProcessSection)
     scan: ScanSection = Field(default_factory=ScanSection)

@@ -22,6 +22,7 @@ from mailstore.audit.keys import make_key_file
 from mailstore.db.database import Database
 from mailstore.errors import InvalidAddress
 from mailstore.mailboxes.address import parse_domain
+from mailstore.mailboxes.attributes import Attribute, Values
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.sealed.keyring import make_first
@@ -43,11 +44,22 @@ from .testbed.signed_list import ListedDomain, build_signed_list
 PEER_DOMAIN: Final = "pair.mssante.fr"
 
 # One mailbox of each type (DOMAIN §1.3).  The numbers are well-formed and belong to no person.
-SAMPLES: Final = (
-    ("claire.martin", MailboxType.PER, Identifier(IdentifierKind.RPPS, "10000001916"), "Dr Martin"),
-    ("cardiologie", MailboxType.ORG, Identifier(IdentifierKind.FINESS, "750000002"), "Cardiologie"),
-    ("noreply-biologie", MailboxType.APP, Identifier(IdentifierKind.FINESS, "750000002"), "Labo"),
-    ("cabinet.durand", MailboxType.CAB, Identifier(IdentifierKind.RPPS, "10000005479"), "Cabinet"),
+_FINESS: Final = Identifier(IdentifierKind.FINESS, "750000002")
+SAMPLES: Final[tuple[tuple[str, MailboxType, Identifier, Values], ...]] = (
+    ("claire.martin", MailboxType.PER, Identifier(IdentifierKind.RPPS, "10000001916"), {}),
+    (
+        "cardiologie",
+        MailboxType.ORG,
+        _FINESS,
+        {Attribute.DESCRIPTION: "Cardiologie", Attribute.RESPONSIBLE: "Claire Martin"},
+    ),
+    ("noreply-biologie", MailboxType.APP, _FINESS, {Attribute.DESCRIPTION: "Labo"}),
+    (
+        "cabinet.durand",
+        MailboxType.CAB,
+        Identifier(IdentifierKind.RPPS, "10000005479"),
+        {Attribute.DESCRIPTION: "Cabinet"},
+    ),
 )
 
 
@@ -126,13 +138,13 @@ def install(plan: Installation, space: TrustSpace, own: Credential, white_list: 
     with database.write() as connection:
         for domain in plan.domains:
             add_domain(connection, domain, now=space.now)
-            for local, kind, identifier, description in SAMPLES:
+            for local, kind, identifier, attributes in SAMPLES:
                 add_mailbox(
                     connection,
                     f"{local}@{domain}",
                     kind,
                     identifier,
-                    description=description,
+                    attributes=attributes,
                     now=space.now,
                 )
     database.close()

@@ -20,11 +20,8 @@ from foundation.best_effort import best_effort
 from mailstore.blobs.bodies import PreparedBody
 from mailstore.blobs.store import Store
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.mailboxes.mailboxes import (
-    Mailbox,
-    local_domains,
-    resolve,
-)
+from mailstore.mailboxes.mailboxes import local_domains, resolve
+from mailstore.mailboxes.model import Mailbox
 from mailstore.mailboxes.states import MailboxState
 from relay.acceptance.group_commit import insert_rows, record_held
 from relay.acceptance.message import AcceptedMessage

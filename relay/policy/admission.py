@@ -157,9 +157,16 @@ _RECIPIENT_REFUSALS: Final = {
     RecipientStatus.UNKNOWN: Reply(550, "5.1.1", "No such mailbox here"),
     RecipientStatus.CLOSED: Reply(550, "5.2.1", "Mailbox closed"),
     RecipientStatus.SUSPENDED: Reply(450, "4.2.1", "Mailbox suspended, try again later"),
+    RecipientStatus.REFUSED: Reply(550, "5.2.1", "Mailbox suspended"),
     RecipientStatus.FULL: Reply(452, "4.2.2", "Mailbox full, try again later"),
 }
 
+
+# States in which a mailbox for reports alone answers ordinary mail for good (DOMAIN §9.40).
+_WOULD_TAKE: Final = frozenset({RecipientStatus.ACTIVE, RecipientStatus.FULL})
+_NO_REPLY: Final = Reply(
+    550, "5.7.1", "Nobody reads this mailbox: it sends only, and takes reports alone"
+)
 
 _ACTIVE_HERE: Final = AdmissionFinding("recipient", "active mailbox of this operator")
 
@@ -167,7 +174,8 @@ _ACTIVE_HERE: Final = AdmissionFinding("recipient", "active mailbox of this oper
 def _recipient(a: AdmissionFacts) -> AdmissionFinding | None:
     if a.recipient is None:
         return None
-    return _of_recipient(a.recipient, a.origin, a.white_list, final=a.list_final)
+    report = a.report or (a.sender_stated and a.sender is None)
+    return _of_recipient(a.recipient, a.origin, a.white_list, report=report, final=a.list_final)
 
 
 def _of_recipient(
@@ -175,9 +183,12 @@ def _of_recipient(
     origin: Peer | LocalUser,
     white_list: WhiteList | None,
     *,
+    report: bool,
     final: bool = True,
 ) -> AdmissionFinding | None:
     state, address = recipient.state, recipient.address
+    if recipient.reports_only and not report and state in _WOULD_TAKE:
+        return no("recipient", _NO_REPLY, "mailbox without replies", address.masked)
     if state.open_to_all:
         return _ACTIVE_HERE
     if state is not RecipientStatus.FOREIGN:
@@ -198,7 +209,7 @@ def _of_recipient(
 def _patient(a: AdmissionFacts) -> AdmissionFinding | None:
     if not isinstance(a.origin, LocalUser) or a.recipient is None:
         return None
-    address, state = a.recipient
+    address, state = a.recipient.address, a.recipient.state
     if address.domain != PATIENT_DOMAIN or state is not RecipientStatus.FOREIGN:
         return None
     reply = patients.refusal(address, check_key=a.policy.patient_ins_key)
@@ -268,9 +279,14 @@ def admit(facts: AdmissionFacts, stages: Stage) -> None:
         _hold(rule(facts))
 
 
-def admit_recipient(recipient: Recipient, origin: Peer, white_list: WhiteList | None) -> None:
-    """`admit` at RECIPIENT, cheaper: a peer's message may have hundreds of recipients."""
-    _hold(_of_recipient(recipient, origin, white_list))
+def admit_recipient(
+    recipient: Recipient, origin: Peer, white_list: WhiteList | None, *, report: bool
+) -> None:
+    """`admit` at RECIPIENT, cheaper: a peer's message may have hundreds of recipients.
+
+    `report`: the sender is the null reverse-path.
+    """
+    _hold(_of_recipient(recipient, origin, white_list, report=report))
 
 
 def _hold(finding: AdmissionFinding | None) -> None:

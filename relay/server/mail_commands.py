@@ -75,7 +75,7 @@ async def rcpt(session: Session, argument: str) -> Reply:
     policy.admit_receipt(parameters)
     size = transaction.parameters.size
     found = await session.pipeline.find(address, size, session.tally.commands)
-    policy.admit_recipient(Recipient(address, found.state))
+    policy.admit_recipient(Recipient(address, found.state, found.reports_only))
     if found.mailbox_id is not None:
         transaction.add(LocalRecipient(found.mailbox_id, address, parameters))
     if policy.accepts_ahead and not session.journal.transcribed:

@@ -54,6 +54,7 @@ class PeerPolicy:
         # Sender domain and peer admitted at the last MAIL, and the list that admitted them.
         self._admitted: tuple[WhiteList | None, Peer | None, str | None] = (None, None, None)
         self._room: Quota = NO_LIMIT  # the quota left at the last MAIL
+        self._report = False  # the sender of the last MAIL is the null reverse-path
 
     # The connection.
 
@@ -147,6 +148,7 @@ class PeerPolicy:
         await self._judge_again()
         at_mail = self._at_mail = self._context.trust_state.snapshot
         facts = self._facts(at_mail, sender_stated=True, sender=sender, size=size)
+        self._report = sender is None
         domain = sender.domain if sender else None
         white_list, peer, before = self._admitted
         # These rules depend on nothing else: what passed once passes again with the same list, peer
@@ -208,7 +210,7 @@ class PeerPolicy:
     def admit_recipient(self, recipient: Recipient) -> None:
         """Return if the recipient is an open mailbox of ours.  Raises Refused."""
         white_list = self._at_mail.white_list if self._at_mail is not None else None
-        admit_recipient(recipient, self.peer, white_list)
+        admit_recipient(recipient, self.peer, white_list, report=self._report)
 
     async def admit_message(
         self, sender: SmtpAddress | None, size: int, header: HeaderFacts, *, report: bool

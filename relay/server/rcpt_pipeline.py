@@ -77,7 +77,9 @@ class RcptLines:
 def _named(line: bytes, mailboxes: Mapping[SmtpAddress, FoundRecipient]) -> LocalRecipient | None:
     parsed = parse_rcpt_line(line)
     found = mailboxes.get(parsed[0]) if parsed is not None else None
-    if parsed is None or found is None or found.mailbox_id is None or not found.state.open_to_all:
+    if parsed is None or found is None or found.mailbox_id is None:
+        return None
+    if found.reports_only or not found.state.open_to_all:
         return None
     return LocalRecipient(found.mailbox_id, *parsed)
 

@@ -148,7 +148,7 @@ MUTANTS = (
     ),
     Mutant(
         "admission: a recipient is asked for",
-        "    policy.admit_recipient(Recipient(address, found.state))\n",
+        "    policy.admit_recipient(Recipient(address, found.state, found.reports_only))\n",
         "",
         ("test_dialogue[recipients-",),
     ),

@@ -18,7 +18,7 @@ from tests.support.db.databases import PostgresServer
 from tests.support.delivery.listed import listing
 from tests.support.lists.list_files import FULL, put, signed
 from tests.support.machines.cluster import lay_out_machines
-from tests.support.machines.daemon import Daemon, client, get, lay_out, served
+from tests.support.machines.daemon import RESPONSIBLE, Daemon, client, get, lay_out, served
 from tests.support.machines.list_machines import refresher_of
 from tests.support.storage.object_server import ObjectServer
 from tests.support.waiting import until_now
@@ -52,7 +52,7 @@ def office(
     name = postgres_server.create(postgres_template)
     b = lay_out(tmp_path / "b", "b")
     b.run("domain", "add", "d.mssante.fr")
-    b.run("mailbox", "add", ACCUEIL, "--type", "ORG", "--finess", "750000002")
+    b.run("mailbox", "add", ACCUEIL, "--type", "ORG", "--finess", "750000002", *RESPONSIBLE)
     routes = {"d.mssante.fr": b.endpoint}
     one, two = lay_out_machines(tmp_path, place, postgres_server.url(name), routes=routes)
     yield Office(one, two, b)

@@ -12,7 +12,15 @@ import pytest
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from tests.support.lists.real import REAL_INTERMEDIATE, REAL_LIST, REAL_ROOT, needs_real_data
-from tests.support.machines.daemon import MSSANTE, Daemon, command, federation, lay_out
+from tests.support.machines.daemon import (
+    MSSANTE,
+    REASON,
+    RESPONSIBLE,
+    Daemon,
+    command,
+    federation,
+    lay_out,
+)
 
 
 @pytest.fixture(scope="module")
@@ -229,14 +237,15 @@ class TestMailstore:
         operator_a.run("domain", "add", "chu.mssante.fr")
         assert "chu.mssante.fr" in operator_a.run("domain", "list")
         operator_a.run(
-            "mailbox", "add", "urgences@chu.mssante.fr", "--type", "ORG", "--finess", "750000002"
+            *("mailbox", "add", "urgences@chu.mssante.fr", "--type", "ORG"),
+            *("--finess", "750000002", *RESPONSIBLE),
         )
         shown = json.loads(operator_a.run("mailbox", "show", "urgences@chu.mssante.fr", "--json"))
         assert (shown["type"], shown["identifier"]) == ("ORG", "FINESS 750000002")
         box = "urgences@chu.mssante.fr"
         for verb, state in (("suspend", "suspended"), ("resume", "active")):
-            assert state in operator_a.run("mailbox", verb, box)
-        assert operator_a.run("mailbox", "close", box, "--yes") == f"{box} is closed\n"
+            assert state in operator_a.run("mailbox", verb, box, *REASON)
+        assert operator_a.run("mailbox", "close", box, *REASON, "--yes") == f"{box} is closed\n"
 
     @pytest.mark.parametrize(
         ("words", "says"),

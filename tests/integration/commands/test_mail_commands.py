@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.services.subjects import subject_of
-from tests.support.machines.daemon import MSSANTE, Daemon, command, lay_out
+from tests.support.machines.daemon import MSSANTE, REASON, Daemon, command, lay_out
 
 CLAIRE = "claire.martin@a.mssante.fr"
 BOX = "cabinet.durand@a.mssante.fr"
@@ -131,7 +131,15 @@ class TestClose:
         return str(json.loads(daemon.run("mailbox", "show", self.BOX, "--json"))["state"])
 
     def test_a_script_must_say_yes(self, operator_a: Daemon) -> None:
-        words = (*MSSANTE, "--config", str(operator_a.config), "mailbox", "close", self.BOX)
+        words = (
+            *MSSANTE,
+            "--config",
+            str(operator_a.config),
+            "mailbox",
+            "close",
+            self.BOX,
+            *REASON,
+        )
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         assert done.returncode == 2
         assert b"say so with --yes" in done.stderr
@@ -139,7 +147,15 @@ class TestClose:
 
     @pytest.mark.parametrize(("answer", "state"), [(b"n\n", "active"), (b"y\n", "closed")])
     def test_a_person_is_asked(self, operator_a: Daemon, answer: bytes, state: str) -> None:
-        words = (*MSSANTE, "--config", str(operator_a.config), "mailbox", "close", self.BOX)
+        words = (
+            *MSSANTE,
+            "--config",
+            str(operator_a.config),
+            "mailbox",
+            "close",
+            self.BOX,
+            *REASON,
+        )
         ours, theirs = pty.openpty()
         os.write(ours, answer)
         done = subprocess.run(words, stdin=theirs, capture_output=True, check=False)

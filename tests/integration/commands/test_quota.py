@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.machines.daemon import RESPONSIBLE, Daemon, lay_out
 
 BOX = "urgences@a.mssante.fr"
-ADD = ("mailbox", "add", BOX, "--type", "ORG", "--finess", "750000002")
+ADD = ("mailbox", "add", BOX, "--type", "ORG", "--finess", "750000002", *RESPONSIBLE)
 
 
 @pytest.fixture

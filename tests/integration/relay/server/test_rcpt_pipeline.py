@@ -6,11 +6,8 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs.store import Store
-from mailstore.mailboxes.mailboxes import (
-    get_mailbox,
-    set_quota,
-    set_state,
-)
+from mailstore.mailboxes.lifecycle import set_state
+from mailstore.mailboxes.mailboxes import get_mailbox, set_quota
 from mailstore.mailboxes.states import MailboxState
 from relay.acceptance.message import LocalRecipient
 from relay.acceptance.recipient_lookup import CACHE_AGE_LIMIT, CACHE_SECONDS, RecipientLookup

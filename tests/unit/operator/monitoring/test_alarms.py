@@ -93,6 +93,7 @@ def test_certificates_near_their_end(left: timedelta, says: str) -> None:
         (replace(QUIET, clock_apart="by 1800 seconds"), AlarmName.CLOCK_APART),
         (replace(QUIET, copied_from="0123"), AlarmName.MACHINE_COPY),
         (replace(QUIET, waiting=["worker: no connection"]), AlarmName.PROCESS_WAITS),
+        (replace(QUIET, limited=["PER"]), AlarmName.SENDING_LIMIT),
         (replace(QUIET, jumps=[Jump(NOW, timedelta(days=60))]), AlarmName.CLOCK_JUMPED),
     ],
     ids=lambda value: value.value if isinstance(value, AlarmName) else "",

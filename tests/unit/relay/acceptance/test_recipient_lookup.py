@@ -12,7 +12,8 @@ from mailstore.blobs.store import Store
 from mailstore.db.schema import entries, mailboxes
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes.mailboxes import add_mailbox, get_mailbox, set_quota, set_state
+from mailstore.mailboxes.lifecycle import set_state
+from mailstore.mailboxes.mailboxes import add_mailbox, get_mailbox, set_quota
 from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from mailstore.mailboxes.states import MailboxState as StoredState
 from relay.acceptance.recipient_lookup import CACHE_AGE_LIMIT, CACHE_SECONDS, RecipientLookup
@@ -236,7 +237,7 @@ async def test_who_asks_together_is_answered_together(store: Store) -> None:
         RecipientStatus.ACTIVE,
         RecipientStatus.FOREIGN,
     ]
-    assert sum("FROM mailboxes JOIN" in statement for statement in statements) == 1
+    assert sum("FROM aliases JOIN" in statement for statement in statements) == 1
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)

@@ -8,9 +8,7 @@ from sqlalchemy import Connection, update
 
 import relay.dsn.receipt
 from mailstore.db.database import Database
-from mailstore.mailboxes.mailboxes import (
-    set_state,
-)
+from mailstore.mailboxes.lifecycle import set_state
 from mailstore.mailboxes.states import MailboxState
 from relay.dsn.bouncer import Bouncer, Report
 from relay.queue.model import Claim, Lease
