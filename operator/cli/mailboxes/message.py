@@ -17,10 +17,11 @@ from relay.submission.outgoing_header import PreparedMessage
 
 from ...assembly.clock import make_id, utc_now
 from ...assembly.storage import open_store
-from ...services.acts import open_recorded_store
+from ...services.content import mailbox_of, read_content
 from ...services.local_submission import open_submitter
 from ...services.subjects import read_subject
 from ...settings.model import load
+from ..acting import Acting, reading
 from ..output import show_record, show_rows
 from ..private_file import PrivateFile
 from ..report_options import reporting
@@ -70,8 +71,9 @@ def message_send(
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @click.option("--after", default=0, help="Only entries after this number.")
 @click.option("--before", type=click.IntRange(1), help="Only entries before this number.")
-@click.option("--subjects", is_flag=True, help="Show subjects too, which takes reading each body.")
+@click.option("--subjects", is_flag=True, help="Show subjects too: content, read from each body.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@reading
 @click.pass_obj
 def message_list(
     given: Path | None,
@@ -80,15 +82,25 @@ def message_list(
     limit: int,
     after: int,
     before: int | None,
+    who: Acting,
     *,
     subjects: bool,
     as_json: bool,
 ) -> None:
-    """List what the mailbox ADDRESS holds, the newest first.
+    """List the messages in the mailbox ADDRESS, the newest first.
 
     Older entries beyond --limit are counted on standard error, with the option that shows them.
+    Subjects need a right of the account, or a break-glass access, which --reason opens.
     """
-    with closing(open_store(load(given))) as store:
+    if not subjects and who.given:
+        raise click.UsageError("--reason and --as go with --subjects")
+    settings = load(given)
+    if subjects:
+        with who.open(settings) as act:
+            with act.store.database.read() as connection:
+                owner = get_mailbox(connection, address)
+            read_content(act, settings, owner.address, "mailbox.subjects_read", reason=who.reason)
+    with closing(open_store(settings)) as store:
         with store.database.read() as connection:
             owner = get_mailbox(connection, address)
             found = newest_entries(connection, owner.id, after=after, before=before, limit=limit)
@@ -114,12 +126,26 @@ def message_list(
 @click.argument("message_id")
 @click.option("--content", is_flag=True, help="Print the message itself instead of its facts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@reading
 @click.pass_obj
-def message_show(given: Path | None, message_id: str, *, content: bool, as_json: bool) -> None:
-    """Show what is known of one message, or the message."""
+def message_show(
+    given: Path | None,
+    /,
+    message_id: str,
+    who: Acting,
+    *,
+    content: bool,
+    as_json: bool,
+) -> None:
+    """Show the facts of one message, or the message.
+
+    Content needs a right of the account, or a break-glass access, which --reason opens.
+    """
     if content:
-        _show_content(given, message_id)
+        _show_content(given, message_id, who)
         return
+    if who.given:
+        raise click.UsageError("--reason and --as go with --content")
     with closing(open_store(load(given))) as store, store.database.read() as connection:
         found = get_message(connection, message_id)
     record = {
@@ -136,12 +162,16 @@ def message_show(given: Path | None, message_id: str, *, content: bool, as_json:
     show_record(record, as_json=as_json)
 
 
-def _show_content(given: Path | None, message_id: str) -> None:
-    with open_recorded_store(load(given)) as act:
+def _show_content(given: Path | None, message_id: str, who: Acting) -> None:
+    settings = load(given)
+    with who.open(settings) as act:
         with act.store.database.read() as connection:
-            message = get_message(connection, message_id).message
+            found = get_message(connection, message_id)
+        address, message = mailbox_of(act, found), found.message
         with act.store.blobs.open(message.blob) as body:
-            act.record("message.read", message=message.id)
+            read_content(
+                act, settings, address, "message.read", reason=who.reason, message=message.id
+            )
             sys.stdout.buffer.write(message.trace.encode())
             shutil.copyfileobj(body, sys.stdout.buffer)
 
@@ -154,17 +184,20 @@ def _show_content(given: Path | None, message_id: str) -> None:
     default="-",
     help="File to write, for its owner alone. [standard output]",
 )
+@reading
 @click.pass_obj
-def message_export(given: Path | None, address: str, output: Any) -> None:
+def message_export(given: Path | None, /, address: str, output: Any, who: Acting) -> None:
     """Write the mailbox ADDRESS as mbox (mboxrd).
 
-    A message whose body is damaged is left out and named; the others are written, exit 1.
+    It needs a right of the account, or a break-glass access, which --reason opens.  A message
+    whose body is damaged is left out and named; the others are written, exit 1.
     """
-    with open_recorded_store(load(given)) as act:
+    settings = load(given)
+    with who.open(settings) as act:
         store = act.store
         with store.database.read() as connection:
             owner = get_mailbox(connection, address)
-        act.record("mailbox.exported", mailbox=owner.address)
+        read_content(act, settings, owner.address, "mailbox.exported", reason=who.reason)
         done = export_mailbox(store.database, store.blobs, owner.id, output)
         output.write(b"")  # empties an earlier file even if there is no message
         output.flush()

@@ -277,14 +277,14 @@ class TestMailstore:
         key = said.split()[2].rstrip(":")
         (row,) = json.loads(operator_a.run("message", "list", box, "--json"))
         assert (row["id"], row["sender"]) == (key, "claire.martin@a.mssante.fr")
-        content = operator_a.run("message", "show", key, "--content")
+        content = operator_a.run("message", "show", key, "--content", "--reason", "test")
         assert content.startswith("Received: from smtp.a.mssante.fr ([127.0.0.1])")
         date, key, body = content.partition("Subject: [FIN]\r\n")[2].split("\r\n", 2)
         assert date.startswith("Date: ")
         assert re.fullmatch(r"Message-ID: <[0-9a-f]{32}@smtp\.a\.mssante\.fr>", key)
         assert body == "\r\nFrom me\r\n"
         out = tmp_path / "box.mbox"
-        operator_a.run("message", "export", box, "--output", str(out))
+        operator_a.run("message", "export", "--reason", "test", box, "--output", str(out))
         exported = out.read_text()
         assert exported.startswith("From claire.martin@a.mssante.fr ")
         assert "\n>From me\n" in exported
@@ -299,7 +299,7 @@ class TestMailstore:
         operator_a.run("message", "send", str(letter), *to, *asks)
         report, *old = json.loads(operator_a.run("message", "list", claire, "--json"))
         assert (len(old), report["sender"]) == (before, "")
-        content = operator_a.run("message", "show", report["id"], "--content")
+        content = operator_a.run("message", "show", report["id"], "--content", "--reason", "test")
         assert "\r\nOriginal-Envelope-Id: dossier 4711\r\n" in content
         assert "\r\nAction: delivered\r\n" in content
 

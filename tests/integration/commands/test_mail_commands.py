@@ -77,7 +77,9 @@ def test_the_newest_first_and_how_many_more(tmp_path: Path) -> None:
     )
     shown = daemon.run("message", "list", BOX)
     assert "SUBJECT" not in shown
-    with_subjects = daemon.run("message", "list", BOX, "--subjects").splitlines()
+    with_subjects = daemon.run(
+        "message", "list", BOX, "--subjects", "--reason", "test"
+    ).splitlines()
     assert with_subjects[0].endswith("SUBJECT")
     assert [line[-3:] for line in with_subjects[1:]] == [
         f"° {number}" for number in (4, 3, 2, 1, 0)
@@ -113,9 +115,13 @@ def test_a_damaged_body_leaves_the_listing_and_the_export_whole(tmp_path: Path) 
         assert store.blobs.exists(bad.blob)
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    rows = json.loads(daemon.run("message", "list", BOX, "--subjects", "--json"))
+    rows = json.loads(
+        daemon.run("message", "list", BOX, "--subjects", "--reason", "test", "--json")
+    )
     assert [row["subject"] for row in rows] == ["three", "(body cannot be read)", "one"]
-    code, out, err = command("--config", str(daemon.config), "message", "export", BOX)
+    code, out, err = command(
+        "--config", str(daemon.config), "message", "export", "--reason", "test", BOX
+    )
     assert code == 1
     assert [line for line in out.splitlines() if line in {"one", "two", "three"}] == [
         "one",

@@ -48,9 +48,12 @@ class TestEncryption:
         (entry,) = operator_a.entries(MARTIN)
         assert operator_a.body(entry) == body
         assert (
-            b"Lettre 0" in operator_a.run("message", "show", entry.message.id, "--content").encode()
+            b"Lettre 0"
+            in operator_a.run(
+                "message", "show", entry.message.id, "--content", "--reason", "test"
+            ).encode()
         )
-        assert "Lettre 0" in operator_a.run("message", "export", MARTIN)
+        assert "Lettre 0" in operator_a.run("message", "export", "--reason", "test", MARTIN)
 
     def test_off_writes_plain(self, operator_a: Daemon) -> None:
         setting(operator_a, "encryption = false")

@@ -93,7 +93,7 @@ class TestCommands:
         assert operator_a.body(entry) == letter
         assert entry.message.blob in [found.key[:64] for found in Bucket(place).list()]
         assert not list((operator_a.folder / "data" / "blobs").glob("??/*"))
-        shown = operator_a.run("message", "show", entry.message.id, "--content")
+        shown = operator_a.run("message", "show", entry.message.id, "--content", "--reason", "test")
         assert shown.count("texte\r\n") == letter.count(b"texte\r\n")
         assert operator_a.run("store", "check").startswith(SOUND)
         assert operator_a.run("store", "gc") == "freed 0 messages, 0 bodies, 0 octets\n"
@@ -103,8 +103,10 @@ class TestCommands:
         Bucket(place).delete(found.key)
         assert f"missing  {entry.message.blob}" in operator_a.run("store", "check", code=1)
         gone = f"the body {entry.message.blob} is in no place where bodies are"
-        assert gone in operator_a.run("message", "show", entry.message.id, "--content", code=1)
-        said = operator_a.run("message", "export", MARTIN, code=1)
+        assert gone in operator_a.run(
+            "message", "show", entry.message.id, "--content", "--reason", "test", code=1
+        )
+        said = operator_a.run("message", "export", "--reason", "test", MARTIN, code=1)
         assert f"message {entry.message.id} is left out: {gone}" in said
 
     def test_no_new_keys_are_made_over_lost_ones(self, operator_a: Daemon) -> None:

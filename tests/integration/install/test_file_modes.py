@@ -66,14 +66,16 @@ def test_an_export_is_for_its_owner_alone(installed: Daemon, tmp_path: Path) -> 
     file.write_text("an older export that all could read\n")
     file.chmod(0o644)
     for name in (file, tmp_path / "new.mbox"):
-        said = installed.run("message", "export", MARTIN, "--output", str(name))
+        said = installed.run("message", "export", "--reason", "test", MARTIN, "--output", str(name))
         assert said == "0 messages exported\n"
         assert stat.S_IMODE(name.stat().st_mode) == 0o600
         assert name.read_bytes() == b""
-    assert installed.run("message", "export", MARTIN) == "0 messages exported\n"
-    said = installed.run("message", "export", MARTIN, "--output", str(tmp_path), code=2)
+    assert installed.run("message", "export", "--reason", "test", MARTIN) == "0 messages exported\n"
+    said = installed.run(
+        "message", "export", "--reason", "test", MARTIN, "--output", str(tmp_path), code=2
+    )
     assert "Is a directory" in said
-    assert installed.run("message", "export", MARTIN, "--output", "/dev/null")
+    assert installed.run("message", "export", "--reason", "test", MARTIN, "--output", "/dev/null")
 
 
 def test_an_export_that_is_refused_leaves_the_earlier_one(
@@ -86,10 +88,10 @@ def test_an_export_that_is_refused_leaves_the_earlier_one(
         (("--output", str(file), MARTIN, "--no-such-option"), 2),
     ):
         file.write_text("an earlier export\n")
-        installed.run("message", "export", *words, code=code)
+        installed.run("message", "export", "--reason", "test", *words, code=code)
         assert file.read_text() == "an earlier export\n"
     (installed.folder / "data" / "mssante.db").rename(tmp_path / "db")
-    installed.run("message", "export", MARTIN, "--output", str(file), code=1)
+    installed.run("message", "export", "--reason", "test", MARTIN, "--output", str(file), code=1)
     (tmp_path / "db").rename(installed.folder / "data" / "mssante.db")
     assert file.read_text() == "an earlier export\n"
 

@@ -155,8 +155,24 @@ class TestAnotherUser:
         ("queue", "list", "--domain", os.fsdecode(b"\xe9")),
         ("trace", os.fsdecode(b"\xe9")),
         ("whitelist", "verify", os.fsdecode(b"/nowhere/\xe9")),
-        ("message", "export", "claire.martin@a.mssante.fr", "--output", "/nowhere/x"),
-        ("message", "export", "claire.martin@a.mssante.fr", "--output", "/dev/full"),
+        (
+            "message",
+            "export",
+            "--reason",
+            "test",
+            "claire.martin@a.mssante.fr",
+            "--output",
+            "/nowhere/x",
+        ),
+        (
+            "message",
+            "export",
+            "--reason",
+            "test",
+            "claire.martin@a.mssante.fr",
+            "--output",
+            "/dev/full",
+        ),
     ],
 )
 def test_no_argument_gives_a_traceback(operator_a: Daemon, words: tuple[str, ...]) -> None:
