@@ -30,9 +30,9 @@ from ..assembly.file_owner import check_user
 from ..assembly.findings import CheckFinding, CheckVerdict
 from ..assembly.relay import make_router, open_scanners, postmaster_address
 from ..assembly.storage import open_database, open_store, storage_folder
-from ..assembly.trust import open_archive, open_crls, open_tls, open_trust, own_identity
+from ..assembly.trust import open_crls, open_tls, open_trust, own_identity
 from ..errors import Outage
-from ..lists.list_refresh import ListRefresher
+from ..lists.opening import open_list_refresher
 from ..machine.clock_watching import clock_doubts
 from ..machine.node_name import known_node_name
 from ..machine.run_directory import RunFolder
@@ -135,7 +135,7 @@ def _white_list(settings: Settings) -> Iterator[CheckFinding]:
         yield _doubt("white list", settings, "whitelist.stale_hours", problem)
     try:
         trust, _ = _with_crls(settings, open_trust(settings))
-        _, _, found = ListRefresher(settings, open_archive(settings), trust).obtain()
+        _, _, found = open_list_refresher(settings, trust).obtain()
     except SettingsError:
         return  # reported with the certificates or the storage
     except (ArchiveError, ListRefused) as error:

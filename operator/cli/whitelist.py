@@ -19,10 +19,9 @@ from whitelist.pki.trust_store import TrustStore
 
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
-from ..assembly.trust import open_archive, open_crls, open_trust, open_trust_state
-from ..lists.crl_refresh import CrlRefresher
-from ..lists.list_refresh import ListRefresher
-from ..lists.list_sharing import share_now
+from ..assembly.trust import open_archive, open_trust, open_trust_state
+from ..lists.opening import open_crl_refresher, open_list_refresher
+from ..services.list_sharing import share_now
 from ..settings.model import load
 from .output import say, show_record, show_rows
 from .whitelist_explain import explain
@@ -135,10 +134,9 @@ def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:
     settings = load(given)
     check_user(settings)
     trust = open_trust(settings)
-    crls = CrlRefresher(settings, open_crls(settings, trust), trust)
+    crls = open_crl_refresher(settings, trust)
     crls.check(utc_now(), by_hand=True)
-    archive = open_archive(settings)
-    refresher = ListRefresher(settings, archive, trust.with_crls(crls.store.current()))
+    refresher = open_list_refresher(settings, trust.with_crls(crls.store.current()))
     done = refresher.check(accept_shrink=accept_shrink)
     record = {"adopted": done.changed, "source": done.source, **_facts(done.white_list)}
     show_record(record, as_json=as_json)

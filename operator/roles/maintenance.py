@@ -25,14 +25,13 @@ from relay.connection.own_port import OwnPort
 from relay.policy.trust_state import TrustState
 from whitelist.errors import ArchiveError, ListRefused
 from whitelist.national.freshness import is_ahead
-from whitelist.pki.crl_store import CrlStore
 from whitelist.pki.trust_store import TrustStore
 
 from ..assembly.clock import utc_now
 from ..assembly.disk_trials import open_disk_guard
 from ..assembly.relay import open_journal, open_operator_labels, open_scanners
 from ..assembly.storage import compare_clocks, open_store, storage_folder
-from ..assembly.trust import open_archive, open_crls, open_trust, open_trust_state
+from ..assembly.trust import open_trust, open_trust_state
 from ..daemon.control_channel import Orders
 from ..daemon.lasting_tasks import keep_running
 from ..daemon.start_args import StartArgs
@@ -50,6 +49,7 @@ from ..lists.crl_refresh import CrlRefresher
 from ..lists.early_check import EarlyCheck
 from ..lists.list_refresh import ListRefresher
 from ..lists.list_sharing import ListSharing
+from ..lists.opening import open_crl_refresher, open_list_refresher
 from ..machine.clock_file import open_clock
 from ..machine.clock_watching import compare_once, keep_comparing, watch_clock
 from ..machine.run_directory import RunFolder
@@ -77,14 +77,14 @@ class _MaintenanceParts:
     store_watch: StoreWatch
     trust: TrustStore
     trust_state: TrustState
-    crls: CrlStore
+    crls: CrlRefresher
     journal: Journal
 
 
 def _open(settings: Settings) -> _MaintenanceParts:
     """Open all parts.  Raises SettingsError, Outage, OSError."""
     trust = open_trust(settings)
-    crls = open_crls(settings, trust)
+    crls = open_crl_refresher(settings, trust)
     with ExitStack() as opened:
         store = opened.enter_context(closing(open_store(settings)))
         trust_state = open_trust_state(settings, trust)
@@ -118,14 +118,14 @@ async def _maintain(
     serving: asyncio.Future[None],
 ) -> None:
     """Run all jobs while the admin HTTP is served."""
-    store, trust, trust_state, journal = (
+    store, trust, trust_state, crls, journal = (
         opened.store,
         opened.trust,
         opened.trust_state,
+        opened.crls,
         opened.journal,
     )
-    crls = CrlRefresher(settings, opened.crls, trust)
-    refresher = ListRefresher(settings, open_archive(settings), trust_state.trust)
+    refresher = open_list_refresher(settings, trust_state.trust)
     sharing = ListSharing(store.database, refresher)
     disk_guard = open_disk_guard(settings, store, bodies=True)
     (clock, clock_file), jumped = open_clock(settings), asyncio.Event()

@@ -29,9 +29,8 @@ from whitelist.pki.distinguished_name import DistinguishedName
 from ..assembly import migrations
 from ..assembly.clock import utc_now
 from ..assembly.storage import open_store
-from ..assembly.trust import open_archive, open_crls, open_trust
-from ..lists.crl_refresh import CrlRefresher
-from ..lists.list_refresh import ListRefresher
+from ..assembly.trust import open_trust
+from ..lists.opening import open_crl_refresher, open_list_refresher
 from ..settings.endpoints import split_endpoint
 from ..settings.model import SettingsError, load
 from .testbed.ca import Hierarchy, issue_crl
@@ -145,10 +144,9 @@ def _adopt_list(path: Path) -> None:
     """Adopt the list like any other list.  Raises ListRefused."""
     settings = load(path)
     trust = open_trust(settings)
-    crls = CrlRefresher(settings, open_crls(settings, trust), trust)
+    crls = open_crl_refresher(settings, trust)
     crls.check(utc_now())
-    at_hand = trust.with_crls(crls.store.current())
-    ListRefresher(settings, open_archive(settings), at_hand).check()
+    open_list_refresher(settings, trust.with_crls(crls.store.current())).check()
 
 
 def write_identity(own: Credential, hierarchy: Hierarchy, folder: Path, name: str) -> None:

@@ -270,16 +270,16 @@ import os, signal, sys
 from pathlib import Path
 from mailstore.db.database import Database
 from mssante_operator.assembly.clock import utc_now
-from mssante_operator.assembly.trust import open_archive, open_crls, open_trust
+from mssante_operator.assembly.trust import open_crls, open_trust
 from mssante_operator.lists import list_sharing
-from mssante_operator.lists.list_refresh import ListRefresher
+from mssante_operator.lists.opening import open_list_refresher
 from mssante_operator.settings.model import load
 
 when, config, url = sys.argv[1:]
 settings = load(Path(config))
 trust = open_trust(settings)
 at_hand = trust.with_crls(open_crls(settings, trust).current())
-refresher = ListRefresher(settings, open_archive(settings), at_hand)
+refresher = open_list_refresher(settings, at_hand)
 refresher.check()
 publish = list_sharing.publish
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.assembly.storage import open_database
-from mssante_operator.assembly.trust import open_crls, open_trust
-from mssante_operator.lists.crl_refresh import CrlRefresher
+from mssante_operator.assembly.trust import open_trust
 from mssante_operator.lists.early_check import EARLY_SECONDS, EarlyCheck
 from mssante_operator.lists.list_sharing import ListSharing
+from mssante_operator.lists.opening import open_crl_refresher
 from mssante_operator.roles.maintenance import _keep_current
+from mssante_operator.settings.model import load
 from tests.support.machines.daemon import lay_out
 from tests.support.machines.list_machines import refresher_of
 from tests.support.waiting import until
@@ -83,9 +84,10 @@ async def test_maintenance_checks_for_mail_that_asks(
     monkeypatch.setattr("mssante_operator.lists.early_check.MARGIN", timedelta(seconds=-1))
     daemon = lay_out(tmp_path / "a", "a")
     refresher, archive = refresher_of(daemon), refresher_of(daemon).archive
-    settings, trust = refresher.settings, open_trust(refresher.settings)
+    settings = load(daemon.config)
+    trust = open_trust(settings)
     assert settings.whitelist.refresh_seconds == 3600
-    crls = CrlRefresher(settings, open_crls(settings, trust), trust)
+    crls = open_crl_refresher(settings, trust)
     looked, jumped = asyncio.Event(), asyncio.Event()
     database = open_database(settings)
     sharing = ListSharing(database, refresher)
