@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from foundation.clock_watch import ClockWatch
 from relay.acceptance.disk_guard import DiskGuard, DiskGuardState
 from relay.machines.clock_difference import ClockComparison
+from relay.machines.list_sharing import ListSharing
 from relay.policy.admission import Peer
 from relay.policy.trust_state import TrustState
 from whitelist.errors import ArchiveError
@@ -23,6 +24,8 @@ from whitelist.national.freshness import Freshness
 from whitelist.pki.certificates import read_pem
 from whitelist.pki.crl import RevocationList
 from whitelist.pki.trust_store import ChainStatus
+from whitelist.refresh.crl_refresh import CrlRefresher
+from whitelist.refresh.list_refresh import ListRefresher
 
 from ..assembly.clock import utc_now
 from ..assembly.trust import own_identity
@@ -30,9 +33,6 @@ from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
 from ..jobs.store_watch import StoreWatch
-from ..lists.crl_refresh import CrlRefresher
-from ..lists.list_refresh import ListRefresher
-from ..lists.list_sharing import ListSharing
 from ..machine.node_name import copied
 from ..settings.model import Settings
 from .alarms import Alarm, AlarmFacts, AlarmName, alarms

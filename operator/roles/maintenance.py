@@ -22,13 +22,18 @@ from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from relay.connection.own_port import OwnPort
+from relay.machines.list_sharing import ListSharing
 from relay.policy.trust_state import TrustState
 from whitelist.errors import ArchiveError, ListRefused
 from whitelist.national.freshness import is_ahead
 from whitelist.pki.trust_store import TrustStore
+from whitelist.refresh.crl_refresh import CrlRefresher
+from whitelist.refresh.early_check import EarlyCheck
+from whitelist.refresh.list_refresh import ListRefresher
 
 from ..assembly.clock import utc_now
 from ..assembly.disk_trials import open_disk_guard
+from ..assembly.opening import open_crl_refresher, open_list_refresher
 from ..assembly.relay import open_journal, open_operator_labels, open_scanners
 from ..assembly.storage import compare_clocks, open_store, storage_folder
 from ..assembly.trust import open_trust, open_trust_state
@@ -45,11 +50,6 @@ from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
 from ..jobs.store_watch import StoreWatch
-from ..lists.crl_refresh import CrlRefresher
-from ..lists.early_check import EarlyCheck
-from ..lists.list_refresh import ListRefresher
-from ..lists.list_sharing import ListSharing
-from ..lists.opening import open_crl_refresher, open_list_refresher
 from ..machine.clock_file import open_clock
 from ..machine.clock_watching import compare_once, keep_comparing, watch_clock
 from ..machine.run_directory import RunFolder

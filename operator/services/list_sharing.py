@@ -3,11 +3,11 @@
 from contextlib import closing
 
 from mailstore.errors import StoreUnavailable
+from relay.machines.list_sharing import ListSharing
 from whitelist.errors import ArchiveError
+from whitelist.refresh.list_refresh import ListRefresher
 
 from ..assembly.storage import open_database
-from ..lists.list_refresh import ListRefresher
-from ..lists.list_sharing import ListSharing
 from ..settings.model import Settings, SettingsError
 
 

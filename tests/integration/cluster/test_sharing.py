@@ -271,8 +271,8 @@ from pathlib import Path
 from mailstore.db.database import Database
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.assembly.trust import open_crls, open_trust
-from mssante_operator.lists import list_sharing
-from mssante_operator.lists.opening import open_list_refresher
+from relay.machines import list_sharing
+from mssante_operator.assembly.opening import open_list_refresher
 from mssante_operator.settings.model import load
 
 when, config, url = sys.argv[1:]
@@ -317,7 +317,7 @@ def test_a_store_that_is_away_ends_nothing(
     machines: Sequence[Machine], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = machines
-    monkeypatch.setattr("mssante_operator.lists.list_sharing.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("relay.machines.list_sharing.LOOK_SECONDS", 0.01)
     one.adopt(signed(1, **NEWER))
     one.sharing.exchange()
     faults: list[Exception] = [StoreUnavailable("away"), StoreUnavailable("away"), MemoryError()]

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.assembly.trust import open_crls, open_trust
-from mssante_operator.lists.crl_refresh import CrlRefresher
 from mssante_operator.settings.model import load
 from mssante_operator.setup.testbed.ca import issue_crl
 from mssante_operator.setup.testbed.certificate_profile import Lifetime
@@ -23,6 +22,7 @@ from mssante_operator.setup.testbed.credential import Credential
 from tests.support.machines.daemon import Daemon, federation, lay_out
 from whitelist.pki import crl_store
 from whitelist.pki.crl_store import CrlStore
+from whitelist.refresh.crl_refresh import CrlRefresher
 
 AT = utc_now()
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)

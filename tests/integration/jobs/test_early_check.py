@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from mssante_operator.assembly.opening import open_crl_refresher
 from mssante_operator.assembly.storage import open_database
 from mssante_operator.assembly.trust import open_trust
-from mssante_operator.lists.early_check import EARLY_SECONDS, EarlyCheck
-from mssante_operator.lists.list_sharing import ListSharing
-from mssante_operator.lists.opening import open_crl_refresher
 from mssante_operator.roles.maintenance import _keep_current
 from mssante_operator.settings.model import load
+from relay.machines.list_sharing import ListSharing
 from tests.support.machines.daemon import lay_out
 from tests.support.machines.list_machines import refresher_of
 from tests.support.waiting import until
 from whitelist.national.newest import MARGIN, ConfirmedList
+from whitelist.refresh.early_check import EARLY_SECONDS, EarlyCheck
 
 WAIT = MARGIN.total_seconds()
 
@@ -80,8 +80,8 @@ def test_a_check_that_came_too_soon_is_followed_by_another() -> None:
 async def test_maintenance_checks_for_mail_that_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mssante_operator.lists.early_check.EARLY_SECONDS", 0.1)
-    monkeypatch.setattr("mssante_operator.lists.early_check.MARGIN", timedelta(seconds=-1))
+    monkeypatch.setattr("whitelist.refresh.early_check.EARLY_SECONDS", 0.1)
+    monkeypatch.setattr("whitelist.refresh.early_check.MARGIN", timedelta(seconds=-1))
     daemon = lay_out(tmp_path / "a", "a")
     refresher, archive = refresher_of(daemon), refresher_of(daemon).archive
     settings = load(daemon.config)

@@ -134,7 +134,7 @@ class TestRefresh:
     def test_a_list_too_large_is_refused_by_its_url(
         self, daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mssante_operator.lists.list_refresh.MAX_LIST_BYTES", 100)
+        monkeypatch.setattr("whitelist.refresh.list_refresh.MAX_LIST_BYTES", 100)
 
         def answer(handler: BaseHTTPRequestHandler) -> None:
             reply(handler, 200, b"x" * 101)

@@ -5,15 +5,15 @@ from pathlib import Path
 
 from mailstore.db.database import Database
 from mssante_operator.assembly.clock import utc_now
+from mssante_operator.assembly.opening import open_crl_refresher, open_list_refresher
 from mssante_operator.assembly.trust import open_trust, open_trust_state
-from mssante_operator.lists.list_refresh import ListRefresher
-from mssante_operator.lists.list_sharing import ListSharing
-from mssante_operator.lists.opening import open_crl_refresher, open_list_refresher
 from mssante_operator.settings.model import load
+from relay.machines.list_sharing import ListSharing
 from relay.policy.trust_state import TrustState
 from tests.support.lists.list_files import put
 from tests.support.machines.daemon import Daemon, lay_out
 from whitelist.national.archive import Archive, ArchiveRecord
+from whitelist.refresh.list_refresh import ListRefresher
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,7 @@ from whitelist.national.archive import ArchiveRecord, FileStamp, ListSource
 from whitelist.national.freshness import is_ahead
 from whitelist.national.newest import ConfirmedList, KnownLists, SharedList
 from whitelist.pki.trust_store import TrustStore
-
-from .list_refresh import ListRefresher
+from whitelist.refresh.list_refresh import ListRefresher
 
 _log = structlog.get_logger(__name__)
 

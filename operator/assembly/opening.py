@@ -3,12 +3,12 @@
 from datetime import timedelta
 
 from whitelist.pki.trust_store import TrustStore
+from whitelist.refresh.crl_refresh import CrlRefresher, CrlSources
+from whitelist.refresh.list_refresh import ListRefresher, ListSources
 
-from ..assembly.clock import utc_now
-from ..assembly.trust import open_archive, open_crls, own_identity
 from ..settings.model import Settings
-from .crl_refresh import CrlRefresher, CrlSources
-from .list_refresh import ListRefresher, ListSources
+from .clock import utc_now
+from .trust import open_archive, open_crls, own_identity
 
 
 def list_sources(settings: Settings) -> ListSources:

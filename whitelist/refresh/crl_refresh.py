@@ -21,8 +21,7 @@ from whitelist.pki.certificates import read_pem
 from whitelist.pki.crl import RevocationPolicy, distribution_points
 from whitelist.pki.crl_store import CrlStore, StoredCrl
 from whitelist.pki.trust_store import TrustStore
-
-from .crl_schedule import CrlAddress, load_addresses, save_addresses
+from whitelist.refresh.crl_schedule import CrlAddress, load_addresses, save_addresses
 
 _log = structlog.get_logger(__name__)
 
