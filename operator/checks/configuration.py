@@ -28,10 +28,9 @@ from ..assembly import database_check, store_mark
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
 from ..assembly.findings import CheckFinding, CheckVerdict
-from ..assembly.opening import open_list_refresher
 from ..assembly.relay import make_router, open_scanners, postmaster_address
 from ..assembly.storage import open_database, open_store, storage_folder
-from ..assembly.trust import open_crls, open_tls, open_trust, own_identity
+from ..assembly.trust import open_crls, open_list_refresher, open_tls, open_trust, own_identity
 from ..errors import Outage
 from ..machine.clock_watching import clock_doubts
 from ..machine.node_name import known_node_name

@@ -19,8 +19,13 @@ from whitelist.pki.trust_store import TrustStore
 
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
-from ..assembly.opening import open_crl_refresher, open_list_refresher
-from ..assembly.trust import open_archive, open_trust, open_trust_state
+from ..assembly.trust import (
+    open_archive,
+    open_crl_refresher,
+    open_list_refresher,
+    open_trust,
+    open_trust_state,
+)
 from ..services.list_sharing import share_now
 from ..settings.model import load
 from .output import say, show_record, show_rows

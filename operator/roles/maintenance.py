@@ -33,10 +33,9 @@ from whitelist.refresh.list_refresh import ListRefresher
 
 from ..assembly.clock import utc_now
 from ..assembly.disk_trials import open_disk_guard
-from ..assembly.opening import open_crl_refresher, open_list_refresher
 from ..assembly.relay import open_journal, open_operator_labels, open_scanners
 from ..assembly.storage import compare_clocks, open_store, storage_folder
-from ..assembly.trust import open_trust, open_trust_state
+from ..assembly.trust import open_crl_refresher, open_list_refresher, open_trust, open_trust_state
 from ..daemon.control_channel import Orders
 from ..daemon.lasting_tasks import keep_running
 from ..daemon.start_args import StartArgs

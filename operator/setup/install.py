@@ -28,9 +28,8 @@ from whitelist.pki.distinguished_name import DistinguishedName
 
 from ..assembly import migrations
 from ..assembly.clock import utc_now
-from ..assembly.opening import open_crl_refresher, open_list_refresher
 from ..assembly.storage import open_store
-from ..assembly.trust import open_trust
+from ..assembly.trust import open_crl_refresher, open_list_refresher, open_trust
 from ..settings.endpoints import split_endpoint
 from ..settings.model import SettingsError, load
 from .testbed.ca import Hierarchy, issue_crl

@@ -1,1 +1,1 @@
-"""White list and revocation lists: refresh, and sharing among machines."""
+"""Refresh of the white list and of revocation lists: sources, schedule, adoption."""

@@ -270,9 +270,8 @@ import os, signal, sys
 from pathlib import Path
 from mailstore.db.database import Database
 from mssante_operator.assembly.clock import utc_now
-from mssante_operator.assembly.trust import open_crls, open_trust
+from mssante_operator.assembly.trust import open_crls, open_list_refresher, open_trust
 from relay.machines import list_sharing
-from mssante_operator.assembly.opening import open_list_refresher
 from mssante_operator.settings.model import load
 
 when, config, url = sys.argv[1:]

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.assembly.opening import open_crl_refresher
 from mssante_operator.assembly.storage import open_database
-from mssante_operator.assembly.trust import open_trust
+from mssante_operator.assembly.trust import open_crl_refresher, open_trust
 from mssante_operator.roles.maintenance import _keep_current
 from mssante_operator.settings.model import load
 from relay.machines.list_sharing import ListSharing

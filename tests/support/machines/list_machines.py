@@ -5,8 +5,12 @@ from pathlib import Path
 
 from mailstore.db.database import Database
 from mssante_operator.assembly.clock import utc_now
-from mssante_operator.assembly.opening import open_crl_refresher, open_list_refresher
-from mssante_operator.assembly.trust import open_trust, open_trust_state
+from mssante_operator.assembly.trust import (
+    open_crl_refresher,
+    open_list_refresher,
+    open_trust,
+    open_trust_state,
+)
 from mssante_operator.settings.model import load
 from relay.machines.list_sharing import ListSharing
 from relay.policy.trust_state import TrustState
