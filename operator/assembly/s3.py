@@ -24,8 +24,8 @@ def open_bucket(
     settings, and StoreUnavailable.
     """
     place = place_of(settings)
-    from mailstore.s3.bucket import Bucket  # noqa: PLC0415 - installed, as `place_of` succeeded
-    from mailstore.s3.store import S3BlobStore  # noqa: PLC0415
+    from mailstore.s3.bucket import Bucket  # noqa: PLC0415 - start-up time; obstore is optional
+    from mailstore.s3.store import S3BlobStore  # noqa: PLC0415 - start-up time; as above
 
     return S3BlobStore(Bucket(place), drafts, form, clock, room)
 
@@ -33,8 +33,7 @@ def open_bucket(
 def place_of(settings: Settings) -> "BucketPlace":
     """Configured bucket with its credentials.  Raises SettingsError."""
     try:
-        # Imported only if configured: the library is optional, and its import takes time.
-        from mailstore.s3.bucket import BucketPlace  # noqa: PLC0415
+        from mailstore.s3.bucket import BucketPlace  # noqa: PLC0415 - start-up time; obstore is optional
     except ImportError as error:
         raise SettingsError(
             f"{settings.origin}: storage.s3: needs the package obstore; "

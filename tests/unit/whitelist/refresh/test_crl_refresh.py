@@ -15,7 +15,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from mssante_operator.setup.testbed.ca import issue_crl
-from mssante_operator.setup.testbed.certificate_profile import Lifetime
+from mssante_operator.setup.testbed.certificate_profile import (
+    Lifetime,
+    RevocationAddresses,
+    Subject,
+)
 from mssante_operator.setup.testbed.credential import Credential
 from tests.support.lists.hierarchy import NOW as AT
 from tests.support.lists.hierarchy import hierarchy, spare_key, trust
@@ -194,6 +198,23 @@ def test_an_address_that_fails_is_asked_less_and_less_often(site: Site) -> None:
             found.check(AT + timedelta(seconds=seconds))
     # After 30 s, 1, 2, 4, 8, 16 min, then each half hour.
     assert 16 <= len(asked) <= 19
+
+
+def test_addresses_in_certificates_are_asked_too(site: Site) -> None:
+    # Ours may be renewed with another address while the process runs.
+    with http({"/root.crl": issued("root"), "/int.crl": issued()}) as (address, asked):
+        found = site.refresher(f"{address}/root.crl")
+        found.check(AT)
+        named = RevocationAddresses(crls=(f"{address}/int.crl", f"{address}/root.crl"))
+        subject = Subject("smtp.a.mssante.fr", "1750000001", "CHU DE TEST", "Paris (75)")
+        own = hierarchy().issue_server(
+            subject, [], Lifetime.of_leaf(AT), key=spare_key(), revocation=named
+        )
+        found.sources.own_certificate.write_bytes(own.certificate_pem)
+        assert found.addresses() == (f"{address}/root.crl", f"{address}/int.crl")
+        found.check(AT + MINUTE)
+        assert asked == ["/root.crl", "/int.crl"]
+    assert numbers(found) == [1, 1]
 
 
 def test_a_changed_file_is_read_again(site: Site) -> None:
