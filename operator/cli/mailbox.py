@@ -37,9 +37,9 @@ from ..services.local_submission import open_submitter
 from ..services.subjects import read_subject
 from ..settings.identifiers import luhn_kinds
 from ..settings.model import load
+from .options.private_file import PrivateFile
+from .options.reports import reporting
 from .output import show_record, show_rows
-from .private_file import PrivateFile
-from .report_options import reporting
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 

@@ -26,8 +26,8 @@ from ..assembly.storage import open_store
 from ..services.actor import Actor
 from ..services.queue_admin import ActionTotals, QueueAdmin, QueueRefused, open_queue_admin
 from ..settings.model import load
+from .options.queue import NumberParam, acting, filtered, reasoned
 from .output import masked, say, show_record, show_rows
-from .queue_options import NumberParam, acting, filtered, reasoned
 from .queue_rules import rules
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -12,8 +12,8 @@ from ..assembly.storage import open_store
 from ..services.actor import Actor
 from ..services.queue_admin import open_queue_admin, scope_texts
 from ..settings.model import load
+from .options.queue import acting, reasoned, scoped
 from .output import masked, say, show_rows
-from .queue_options import acting, reasoned, scoped
 
 
 @click.group()

@@ -13,7 +13,7 @@ from foundation.ids import parse_id
 from mailstore.mailboxes.identifiers import MailboxType
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 
-from ..services.actor import Actor, account_name
+from ...services.actor import Actor, account_name
 
 Command = Callable[..., None]
 
