@@ -74,7 +74,8 @@ class Site:
         self, *urls: str, files: tuple[Path, ...] = (), interval: timedelta = DAY
     ) -> CrlRefresher:
         sources = CrlSources(files, urls, self.own / "server.pem", interval)
-        return CrlRefresher(sources, CrlStore(self.store, trust().authorities), trust())
+        looking = replace(trust(), revocation=RevocationPolicy.REFUSE)
+        return CrlRefresher(sources, CrlStore(self.store, looking.authorities), looking)
 
 
 def again(found: CrlRefresher) -> CrlRefresher:

@@ -16,6 +16,7 @@ from whitelist.errors import ListReason, ListRefused
 from whitelist.national.archive import Archive, ListSource
 from whitelist.national.newest import ConfirmedList
 from whitelist.national.signer import ExpectedSigner
+from whitelist.pki.crl import RevocationPolicy
 from whitelist.refresh.list_refresh import ListRefresher, ListSources
 
 HOUR = timedelta(hours=1)
@@ -48,11 +49,10 @@ class Site:
             loose_department=False,
             max_shrink=0.2,
         )
-        archive, at_hand = Archive(self.folder / "archive"), replace(trust(), crls=crls())
         return ListRefresher(
             sources,
-            archive,
-            at_hand,
+            Archive(self.folder / "archive"),
+            replace(trust(), crls=crls(), revocation=RevocationPolicy.REFUSE),
             lambda: self.now,
             sleep=self.pauses.append,
             randomness=lambda: 0.5,
