@@ -8,13 +8,13 @@ import pytest
 
 from mssante_operator.assembly.storage import open_database
 from mssante_operator.assembly.trust import open_crl_refresher, open_trust
-from mssante_operator.roles.maintenance import _keep_current
 from mssante_operator.settings.model import load
 from relay.machines.list_sharing import ListSharing
 from tests.support.machines.daemon import lay_out
 from tests.support.machines.list_machines import refresher_of
 from tests.support.waiting import until
 from whitelist.national.newest import ConfirmedList
+from whitelist.refresh.refresh_loop import RefreshIntervals, keep_current
 
 
 async def test_maintenance_checks_for_mail_that_asks(
@@ -25,13 +25,14 @@ async def test_maintenance_checks_for_mail_that_asks(
     daemon = lay_out(tmp_path / "a", "a")
     refresher, archive = refresher_of(daemon), refresher_of(daemon).archive
     settings = load(daemon.config)
-    trust = open_trust(settings)
-    assert settings.whitelist.refresh_seconds == 3600
-    crls = open_crl_refresher(settings, trust)
+    crls = open_crl_refresher(settings, open_trust(settings))
     looked, jumped = asyncio.Event(), asyncio.Event()
     database = open_database(settings)
     sharing = ListSharing(database, refresher)
-    keeping = asyncio.create_task(_keep_current(settings, trust, crls, sharing, jumped, looked))
+    intervals = RefreshIntervals(refresh=3600, look=0.5)
+    keeping = asyncio.create_task(
+        keep_current(crls, refresher, sharing.check, intervals, jumped, looked)
+    )
     await asyncio.wait_for(looked.wait(), 60)
 
     def last() -> ConfirmedList:

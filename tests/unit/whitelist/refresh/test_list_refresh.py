@@ -2,67 +2,31 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from tests.support.lists.hierarchy import NOW, SIGNER, crls, listed, signed_list, trust
+from tests.support.lists.hierarchy import NOW
+from tests.support.lists.list_site import ListSite, white_list
 from tests.support.peers.https_server import HttpsServer, authorities, host, reply, serving
 from whitelist.errors import ListReason, ListRefused
-from whitelist.national.archive import Archive, ListSource
+from whitelist.national.archive import ListSource
 from whitelist.national.newest import ConfirmedList
 from whitelist.national.signer import ExpectedSigner
-from whitelist.pki.crl import RevocationPolicy
-from whitelist.refresh.list_refresh import ListRefresher, ListSources
+from whitelist.refresh.list_refresh import ListRefresher
 
 HOUR = timedelta(hours=1)
 NOWHERE = "https://127.0.0.1:1/list.xml"
 
 
-def data(*domains: str, at: datetime = NOW - HOUR) -> bytes:
-    return signed_list([listed(one, f"CN=smtp.{one},O=A,C=FR") for one in domains], at)
-
-
-@dataclass
-class Site:
-    """Refresher with a source file; `pauses`: its pauses so far, in seconds."""
-
-    folder: Path
-    now: datetime = NOW
-    pauses: list[float] = field(default_factory=list)
-
-    @property
-    def file(self) -> Path:
-        return self.folder / "list.xml"
-
-    def refresher(self, url: str = "", *, file: bool = True) -> ListRefresher:
-        sources = ListSources(
-            url=url,
-            file=self.file if file else None,
-            file_text="list.xml" if file else "",
-            fetch_timeout=5,
-            expected_signer=ExpectedSigner(SIGNER),
-            loose_department=False,
-            max_shrink=0.2,
-        )
-        return ListRefresher(
-            sources,
-            Archive(self.folder / "archive"),
-            replace(trust(), crls=crls(), revocation=RevocationPolicy.REFUSE),
-            lambda: self.now,
-            sleep=self.pauses.append,
-            randomness=lambda: 0.5,
-        )
-
-
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    found = Site(tmp_path)
-    found.file.write_bytes(data("a.fr", "b.fr"))
+def site(tmp_path: Path) -> ListSite:
+    found = ListSite(tmp_path)
+    found.file.write_bytes(white_list("a.fr", "b.fr"))
     return found
 
 
@@ -73,7 +37,7 @@ def refused(refresher: ListRefresher) -> ListRefused:
     return caught.value
 
 
-def test_a_file_is_adopted_once_and_confirmed_each_time(site: Site) -> None:
+def test_a_file_is_adopted_once_and_confirmed_each_time(site: ListSite) -> None:
     refresher = site.refresher()
     first = refresher.check()
     assert (first.changed, first.source) == (True, ListSource.FILE)
@@ -85,7 +49,7 @@ def test_a_file_is_adopted_once_and_confirmed_each_time(site: Site) -> None:
     assert refresher.archive.known().own == own
 
 
-def test_a_failure_leaves_the_list_and_a_success_ends_the_problem(site: Site) -> None:
+def test_a_failure_leaves_the_list_and_a_success_ends_the_problem(site: ListSite) -> None:
     refresher = site.refresher()
     digest = refresher.check().white_list.digest
     site.file.write_bytes(b"<html>")
@@ -93,25 +57,25 @@ def test_a_failure_leaves_the_list_and_a_success_ends_the_problem(site: Site) ->
     active = refresher.archive.active()
     assert active is not None
     assert active.digest == digest
-    site.file.write_bytes(data("a.fr", "b.fr", "c.fr", at=NOW))
+    site.file.write_bytes(white_list("a.fr", "b.fr", "c.fr", at=NOW))
     assert refresher.check().changed
     assert refresher.problem == ""
 
 
-def test_a_list_of_the_future_is_refused(site: Site) -> None:
-    site.file.write_bytes(data("a.fr", at=NOW + timedelta(days=1, seconds=1)))
+def test_a_list_of_the_future_is_refused(site: ListSite) -> None:
+    site.file.write_bytes(white_list("a.fr", at=NOW + timedelta(days=1, seconds=1)))
     assert refused(site.refresher()).reason is ListReason.FUTURE
     site.now += HOUR
     assert site.refresher().check().changed
 
 
-def test_a_dead_url_is_tried_three_times(site: Site) -> None:
+def test_a_dead_url_is_tried_three_times(site: ListSite) -> None:
     failed = refused(site.refresher(NOWHERE, file=False))
     assert failed.reason is ListReason.UNREACHABLE
     assert site.pauses == [0.75, 1.5]  # 1 s and 2 s, each shortened by a quarter
 
 
-def test_a_file_in_place_of_a_dead_url_confirms_nothing(site: Site) -> None:
+def test_a_file_in_place_of_a_dead_url_confirms_nothing(site: ListSite) -> None:
     # DOMAIN §9.12: the file may be older than the list at the URL.
     refresher = site.refresher(NOWHERE)
     with capture_logs() as logs:
@@ -121,7 +85,7 @@ def test_a_file_in_place_of_a_dead_url_confirms_nothing(site: Site) -> None:
     assert refresher.archive.known().own is None
 
 
-def test_a_bad_list_of_the_url_is_not_replaced_by_the_file(site: Site, tmp_path: Path) -> None:
+def test_a_bad_list_of_the_url_is_not_replaced_by_the_file(site: ListSite, tmp_path: Path) -> None:
     with _https(tmp_path, b"<html>") as (url, _):
         failed = refused(_trusting(site.refresher(url)))
     assert failed.reason is ListReason.NOT_WELL_FORMED
@@ -129,9 +93,9 @@ def test_a_bad_list_of_the_url_is_not_replaced_by_the_file(site: Site, tmp_path:
 
 
 def test_an_unchanged_list_is_fetched_once_and_verified_each_time(
-    site: Site, tmp_path: Path
+    site: ListSite, tmp_path: Path
 ) -> None:
-    with _https(tmp_path, data("a.fr")) as (url, server):
+    with _https(tmp_path, white_list("a.fr")) as (url, server):
         refresher = _trusting(site.refresher(url, file=False))
         assert refresher.check().changed
         assert refresher.check().changed is False
@@ -140,12 +104,12 @@ def test_an_unchanged_list_is_fetched_once_and_verified_each_time(
     assert [request["If-None-Match"] for request in server.requests] == [None, '"1"', '"1"']
 
 
-def test_the_stamp_follows_the_file(site: Site) -> None:
+def test_the_stamp_follows_the_file(site: ListSite) -> None:
     assert site.refresher(NOWHERE, file=False).source_stamp() == ()
     refresher = site.refresher()
     before = refresher.source_stamp()
     assert refresher.source_stamp() == before != ()
-    site.file.write_bytes(data("a.fr"))
+    site.file.write_bytes(white_list("a.fr"))
     assert refresher.source_stamp() != before
 
 
