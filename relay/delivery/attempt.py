@@ -19,6 +19,7 @@ from relay.client.pool import ConnectionPool
 from relay.client.routing import NoRoute, Router, Target
 from relay.client.transaction import OutcomeUnknown
 from relay.delivery.in_flight import ANSWER, Progress
+from relay.delivery.list_wakeup import NO_LIST, NOT_CERTAIN, refused_by
 from relay.machines.certainty import ListCertainty
 from relay.policy.server_admission import examine_server
 from relay.policy.trust_state import TrustState
@@ -30,14 +31,6 @@ from relay.smtp.outcome import Outcome
 
 CHUNK: Final = 256 * 1024
 READERS: Final = 8  # threads that read bodies, apart from the database's threads: a store may hang
-
-NO_LIST: Final = "there is no usable white list now"
-NOT_CERTAIN: Final = "not certain by the white list at hand, which may be older than the message: "
-
-
-def refused_by(rule: str) -> str:
-    """Start of the error text of an attempt whose server was refused by a rule."""
-    return f"server refused by rule {rule}: "
 
 
 async def judge_server(

@@ -22,7 +22,6 @@ from foundation.best_effort import best_effort
 from mailstore.db.database import Database
 from mailstore.db.dialect import disable_statement_timeout
 from mailstore.errors import StoreUnavailable
-from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, refused_by
 from relay.queue.due import destinations_with_mail
 from relay.queue.model import Traffic
 from relay.queue.schema import deliveries, destinations
@@ -32,6 +31,16 @@ from whitelist.national.difference import compare_lists
 from whitelist.national.lookup import WhiteList
 
 _log = structlog.get_logger(__name__)
+
+# Error texts of attempts that failed because of the list; kept in the queue.
+NO_LIST: Final = "there is no usable white list now"
+NOT_CERTAIN: Final = "not certain by the white list at hand, which may be older than the message: "
+
+
+def refused_by(rule: str) -> str:
+    """Start of the error text of an attempt whose server was refused by a rule."""
+    return f"server refused by rule {rule}: "
+
 
 _DOMAINS: Final = 200  # domains per statement
 _BATCH: Final = 2000  # deliveries per transaction

@@ -10,9 +10,9 @@ import dns.asyncresolver
 import pytest
 
 from relay.client.routing import NoRoute, Router, Target
-from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, SmtpDelivery
+from relay.delivery.attempt import SmtpDelivery
 from relay.delivery.in_flight import Progress
-from relay.delivery.list_wakeup import ListWakeup
+from relay.delivery.list_wakeup import NO_LIST, NOT_CERTAIN, ListWakeup
 from relay.machines.shared_list import ListOffer, publish
 from relay.policy.tls import client_context
 from relay.queue.leases import load_claims
