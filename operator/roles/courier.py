@@ -15,7 +15,6 @@ from foundation.clock_watch import ClockWatch, Jump
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from relay.delivery import metrics as delivery_metrics
-from relay.delivery.list_wakeup import ListWakeup
 from relay.delivery.manager import DeliveryConfig, DeliveryManager, DeliveryServices
 from relay.machines.clock_difference import ClockComparison
 from relay.policy import tls
@@ -23,6 +22,7 @@ from relay.policy.trust_state import TrustState
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import ClockRepairer
 from relay.queue.leases import release
+from relay.queue.list_wakeup import ListWakeup
 from relay.queue.model import LEASE, PROBE
 
 from ..assembly import policies

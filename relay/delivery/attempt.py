@@ -19,10 +19,10 @@ from relay.client.pool import ConnectionPool
 from relay.client.routing import NoRoute, Router, Target
 from relay.client.transaction import OutcomeUnknown
 from relay.delivery.in_flight import ANSWER, Progress
-from relay.delivery.list_wakeup import NO_LIST, NOT_CERTAIN, refused_by
 from relay.machines.certainty import ListCertainty
 from relay.policy.server_admission import examine_server
 from relay.policy.trust_state import TrustState
+from relay.queue.list_wakeup import NO_LIST, NOT_CERTAIN, refused_by
 from relay.queue.model import Claim
 from relay.smtp.envelope import Envelope, OutgoingMessage
 from relay.smtp.errors import AttemptFailed

@@ -11,7 +11,7 @@ import pytest
 from mailstore.s3.bucket import BucketPlace
 from mssante_operator.services.local_submission import open_submitter
 from mssante_operator.settings.model import load
-from relay.delivery.list_wakeup import NOT_CERTAIN
+from relay.queue.list_wakeup import NOT_CERTAIN
 from relay.queue_admin.views import DeliverySummary
 from relay.smtp.address import parse_address
 from tests.support.db.databases import PostgresServer

@@ -12,10 +12,10 @@ import pytest
 from relay.client.routing import NoRoute, Router, Target
 from relay.delivery.attempt import SmtpDelivery
 from relay.delivery.in_flight import Progress
-from relay.delivery.list_wakeup import NO_LIST, NOT_CERTAIN, ListWakeup
 from relay.machines.shared_list import ListOffer, publish
 from relay.policy.tls import client_context
 from relay.queue.leases import load_claims
+from relay.queue.list_wakeup import NO_LIST, NOT_CERTAIN, ListWakeup
 from relay.smtp.errors import AttemptFailed
 from tests.support.clock import system_clock
 from tests.support.delivery.queued import destination

@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.client.routing import Target
-from relay.delivery.list_wakeup import ListWakeup
 from relay.queue.due import destinations_with_mail
+from relay.queue.list_wakeup import ListWakeup
 from relay.queue.model import Traffic
 from tests.support.clock import NOW, system_clock
 from tests.support.delivery.queued import Letter, destination, know, put, rows
@@ -129,8 +129,8 @@ def test_the_first_list_wakes_like_a_start(database: Database) -> None:
 
 
 def test_many_are_woken_in_pieces(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.delivery.list_wakeup._BATCH", 3)
-    monkeypatch.setattr("relay.delivery.list_wakeup._DOMAINS", 2)
+    monkeypatch.setattr("relay.queue.list_wakeup._BATCH", 3)
+    monkeypatch.setattr("relay.queue.list_wakeup._DOMAINS", 2)
     names = [f"d{n}" for n in range(5)]
     ids = put(database, *(Letter(f"{name}.mssante.fr") for name in names for _ in range(4)))
     found = waking(database, (listing(), listing(*((name, "x.fr") for name in names))))
@@ -158,7 +158,7 @@ def test_what_was_noted_is_kept_while_the_store_is_away(
 async def test_whatever_goes_wrong_the_next_round_comes(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.delivery.list_wakeup._AGAIN", 0.01)
+    monkeypatch.setattr("relay.queue.list_wakeup._AGAIN", 0.01)
     (waits,) = put(database, Letter("b.mssante.fr"))
     found = waking(database, (OLD, NEW))
     faults = iter([MemoryError(), RuntimeError("no thread")])
@@ -168,7 +168,7 @@ async def test_whatever_goes_wrong_the_next_round_comes(
             raise fault
         return destinations_with_mail(connection, traffic)
 
-    monkeypatch.setattr("relay.delivery.list_wakeup.destinations_with_mail", failing)
+    monkeypatch.setattr("relay.queue.list_wakeup.destinations_with_mail", failing)
     with capture_logs() as logs:
         task = asyncio.create_task(found.run(0.01))
         await until(lambda: task.done() or due(database, [waits]) == [True])
