@@ -33,12 +33,12 @@ from relay.delivery.events import DeliveryEvents
 from relay.delivery.expiry import ExpirySweeper
 from relay.delivery.in_flight import DeliveryAttempt, InFlight, Progress
 from relay.delivery.iteration_commit import Committed, IterationCommitter, PendingWrites
-from relay.delivery.operator_labels import OTHER
 from relay.delivery.selection import NOTHING, NeedsRead, Selected, Selection
 from relay.delivery.slots import DestinationSlots
 from relay.delivery.watchdog import Watchdog
 from relay.delivery.window import WindowPolicy
 from relay.dsn.bouncer import Bouncer
+from relay.operator_labels import OTHER
 from relay.policy.trust_state import TrustState
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.due import read_queue
