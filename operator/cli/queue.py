@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from mailstore.db.database import Database
 from mailstore.errors import InvalidAddress
 from mailstore.mailboxes.address import parse_domain
+from relay.queue.destinations import pauses
 from relay.queue.model import ALL
-from relay.queue.pauses import pauses
 from relay.queue_admin import views
 from relay.queue_admin.actions import HoldAction, QueueAction, ReleaseAction, RetryAction, count
 from relay.queue_admin.drop import DropAction

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from mailstore.db.database import Database
+from relay.queue.destinations import pause, resume
 from relay.queue.due import NEWEST
 from relay.queue.model import ALL
-from relay.queue.pauses import pause, resume
 from relay.queue.wakeup import notify_after_commit, notify_in_transaction
 from tests.support.delivery.backlog import put_many
 from tests.support.delivery.delivery_world import World, making
