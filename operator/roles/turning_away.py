@@ -13,7 +13,7 @@ from typing import Final
 
 from relay.connection.limits import LINGER_SECONDS
 from relay.server.listen_socket import BACKLOG
-from relay.smtp.errors import Reply
+from relay.smtp.reply import Reply
 
 LOOK_SECONDS: Final = 0.5  # between two looks for another worker that works
 MOST: Final = 100  # connections answered at the same time; further connections are aborted

@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Final, Protocol, TypeVar
 
 from relay.connection.limits import SessionLimits
-from relay.smtp.errors import Reply
+from relay.smtp.reply import Reply
 from whitelist.pki.distinguished_name import DistinguishedName
 
 _Key = TypeVar("_Key")

@@ -28,7 +28,8 @@ from relay.policy.facts import (
     ok,
 )
 from relay.policy.recipient import Recipient, RecipientStatus
-from relay.smtp.errors import Refused, Reply
+from relay.smtp.errors import Refused
+from relay.smtp.reply import Reply
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.trust_store import ChainStatus
 

@@ -15,7 +15,7 @@ from relay.policy.facts import (
     ok,
 )
 from relay.smtp.author_domains import UNREADABLE
-from relay.smtp.errors import Reply
+from relay.smtp.reply import Reply
 from whitelist.pki.name_folding import fold
 
 _MOST_SHOWN = 5  # domains in a reply: a hostile header can name tens of thousands

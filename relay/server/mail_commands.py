@@ -26,9 +26,9 @@ from relay.server.session import Handler, Session
 from relay.server.states import BDAT_LAST
 from relay.server.transaction import SessionFacts, Transaction
 from relay.smtp.address import SmtpAddress, parse_path
-from relay.smtp.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
+from relay.smtp.errors import Disconnected, SmtpError, StoreDeferred, SyntaxRefused
 from relay.smtp.parameters import MailParameters, parse_bdat, parse_mail_parameters
-from relay.smtp.reply import Acknowledged, reply_lines
+from relay.smtp.reply import Acknowledged, Reply, reply_lines
 
 _PROGRESS: Final = 1024  # octets: a chunk of this size does not count as a command
 

@@ -21,9 +21,10 @@ from relay.server.context import SessionContext
 from relay.server.journal import SessionJournal
 from relay.server.session_policy import Handshake
 from relay.smtp.address import SmtpAddress
-from relay.smtp.errors import Refused, Reply, SmtpError
+from relay.smtp.errors import Refused, SmtpError
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.parameters import DsnNotify, RcptParameters
+from relay.smtp.reply import Reply
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.distinguished_name import DistinguishedName
 

@@ -15,9 +15,9 @@ from relay.policy.admission import Peer
 from relay.policy.recipient import Recipient
 from relay.server.journal import SessionJournal
 from relay.smtp.address import SmtpAddress
-from relay.smtp.errors import Reply
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.parameters import RcptParameters
+from relay.smtp.reply import Reply
 from whitelist.pki.distinguished_name import DistinguishedName
 
 

@@ -23,10 +23,11 @@ from relay.policy.sizes import is_report, limit_of, over
 from relay.policy.trust_state import TrustState
 from relay.smtp.address import SmtpAddress
 from relay.smtp.content_size import ContentSize
-from relay.smtp.errors import Reply, SmtpError
+from relay.smtp.errors import SmtpError
 from relay.smtp.headers import HeaderCollector, TraceFacts, received_field
 from relay.smtp.line_checker import LineChecker
 from relay.smtp.parameters import MailParameters, RcptParameters
+from relay.smtp.reply import Reply
 
 _CHUNK: Final = 256 * 1024
 
