@@ -13,7 +13,7 @@ from typing import Any
 
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
-from relay.dsn.bouncer import Bouncer
+from relay.dsn.writer import Bouncer
 from relay.queue.destinations import forget_dead, pause, resume
 from relay.queue.wakeup import notify_after_commit, notify_in_transaction
 from relay.queue_admin.actions import QueueAction, run_action

@@ -13,7 +13,7 @@ from foundation.best_effort import best_effort
 from foundation.journal.writer import Journal
 from relay import metrics
 from relay.delivery.iteration_transaction import Recorded
-from relay.dsn.bouncer import Report
+from relay.dsn.writer import Report
 from relay.queue.attempt_result import AttemptResult
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import State

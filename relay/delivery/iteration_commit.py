@@ -20,7 +20,7 @@ from relay.delivery.iteration_transaction import (
     record_health,
     record_results,
 )
-from relay.dsn.bouncer import Bouncer, Report
+from relay.dsn.writer import Bouncer, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.lapses import Lapses
 from relay.queue.leases import lease_expired, release_unattempted, renew, unleased

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from foundation.failpoints import failpoint
-from relay.dsn.bouncer import Bouncer, Report
+from relay.dsn.writer import Bouncer, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.destinations import begin_probe, write_health
 from relay.queue.leases import claim, release_unattempted, unleased

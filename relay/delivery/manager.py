@@ -37,7 +37,7 @@ from relay.delivery.selection import NOTHING, NeedsRead, Selected, Selection
 from relay.delivery.slots import DestinationSlots
 from relay.delivery.watchdog import Watchdog
 from relay.delivery.window import WindowPolicy
-from relay.dsn.bouncer import Bouncer
+from relay.dsn.writer import Bouncer
 from relay.operator_labels import OTHER
 from relay.policy.trust_state import TrustState
 from relay.queue.attempt_result import AttemptResult

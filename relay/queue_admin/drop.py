@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from sqlalchemy import Connection, delete, select
 
 from mailstore.db.database import Database
-from relay.dsn.bouncer import Bouncer, Report
+from relay.dsn.writer import Bouncer, Report
 from relay.queue.leases import load_claims
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients

@@ -17,7 +17,7 @@ from mailstore.sealed.blob_format import BlobFormat
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage
 from relay.delivery.iteration_commit import IterationCommitter, PendingWrites
-from relay.dsn.bouncer import Bouncer
+from relay.dsn.writer import Bouncer
 from relay.queue.attempt_result import AttemptResult, attempt_result
 from relay.queue.lapses import Lapses
 from relay.queue.leases import claim

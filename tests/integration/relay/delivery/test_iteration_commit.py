@@ -12,7 +12,7 @@ from mailstore.db.schema import mailboxes
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
 from relay.delivery.iteration_commit import Committed, PendingWrites
-from relay.dsn.bouncer import Bouncer, Report
+from relay.dsn.writer import Bouncer, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import Lease, new_token
 from relay.smtp.outcome import Outcome, State

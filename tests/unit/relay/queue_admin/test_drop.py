@@ -9,7 +9,7 @@ from sqlalchemy import Connection, update
 import relay.dsn.receipt
 from mailstore.db.database import Database
 from mailstore.mailboxes.mailboxes import MailboxState, set_state
-from relay.dsn.bouncer import Bouncer, Report
+from relay.dsn.writer import Bouncer, Report
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue_admin.actions import ActionBatch, ChangedDelivery, run_action

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-import relay.dsn.bouncer
+import relay.dsn.writer
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
 from relay.queue.attempt_result import attempt_result
@@ -119,7 +119,7 @@ def test_a_report_that_cannot_be_written_does_not_stop_the_record(
     def fail(*_: object, **__: object) -> None:
         raise ValueError("a line of a report is too long")
 
-    monkeypatch.setattr(relay.dsn.bouncer, "report_of", fail)
+    monkeypatch.setattr(relay.dsn.writer, "report_of", fail)
     taken = office.send()
     assert office.conclude(taken, {TO: REFUSED}, after=SOON) is State.FAILED
     assert office.mail(CLAIRE) == []
