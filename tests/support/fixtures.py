@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mailstore.db.database import Database
+from tests.support.delivery.delivery_store import Office
 from tests.support.delivery.handing import Handing, context_of, handing
-from tests.support.delivery.office import Office
 from tests.support.delivery.queue_desk import journal_files
 from tests.support.machines.daemon import Daemon, lay_out
 from tests.support.sessions.scripted import ScriptedPeer

@@ -11,7 +11,7 @@ from relay.queue.due import NEWEST
 from relay.queue.model import ALL
 from relay.queue.wakeup import notify_after_commit, notify_in_transaction
 from tests.support.delivery.backlog import put_many
-from tests.support.delivery.delivery_world import World, making
+from tests.support.delivery.courier_with_peers import World, making
 from tests.support.delivery.queued import rows
 from tests.support.waiting import until
 

@@ -22,7 +22,7 @@ from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters
 from tests.support.clock import NOW
-from tests.support.delivery.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
+from tests.support.delivery.delivery_store import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
 
 REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
 LATER = Outcome(State.WAITING, "451 4.3.0 later")

@@ -27,7 +27,7 @@ from relay.queue.due import Overdue, overdue
 from relay.queue.schema import deliveries, destinations
 from tests.support.clock import NOW
 from tests.support.delivery.backlog import fill, put
-from tests.support.delivery.office import CLAIRE, RETRY, TO, Office
+from tests.support.delivery.delivery_store import CLAIRE, RETRY, TO, Office
 from tests.support.delivery.queued import rows
 from tests.support.waiting import until
 

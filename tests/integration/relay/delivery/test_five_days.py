@@ -21,7 +21,7 @@ from relay.queue.schema import deliveries, destinations
 from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
 from tests.support.delivery.backlog import put
-from tests.support.delivery.delivery_world import STUCK, World, making
+from tests.support.delivery.courier_with_peers import STUCK, World, making
 from tests.support.delivery.listed import listing
 from tests.support.waiting import until
 

@@ -17,7 +17,7 @@ from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import Lease, new_token
 from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters
-from tests.support.delivery.office import BODY, CLAIRE, POSTMASTER, Office, pending
+from tests.support.delivery.delivery_store import BODY, CLAIRE, POSTMASTER, Office, pending
 from tests.support.delivery.outcomes import DELIVERED, LATER, REFUSED, ended, states, told
 from tests.support.delivery.queued import rows
 

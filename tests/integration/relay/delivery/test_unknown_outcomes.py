@@ -25,8 +25,8 @@ from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW, system_clock
 from tests.support.delivery.claims import CLAIM
+from tests.support.delivery.delivery_store import CLAIRE, RETRY, Office
 from tests.support.delivery.handing import CHUNKING, Handing, Replies, context_of, letter
-from tests.support.delivery.office import CLAIRE, RETRY, Office
 from tests.support.delivery.queued import perform, rows
 from tests.support.delivery.senders import sending
 from tests.support.machines.operators import HOST

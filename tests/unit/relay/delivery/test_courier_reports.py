@@ -35,7 +35,7 @@ from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import DsnNotify, RcptParameters
 from tests.support.clock import NOW, system_clock
-from tests.support.delivery.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
+from tests.support.delivery.delivery_store import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
 from tests.support.delivery.queued import rows
 from tests.support.machines.operators import trust_space
 from tests.support.machines.perimeters import trust_state

@@ -12,7 +12,7 @@ from relay.queue.attempt_result import AttemptResult
 from relay.queue.lapses import GRACE_SECONDS, Lapses
 from relay.queue.model import Lease, new_token
 from relay.smtp.outcome import Outcome, State
-from tests.support.delivery.office import Office, pending
+from tests.support.delivery.delivery_store import Office, pending
 from tests.support.delivery.outcomes import DELIVERED, LATER, REFUSED, ended
 from tests.support.delivery.queued import rows
 

@@ -23,7 +23,7 @@ from relay.queue.model import (
     Traffic,
     Visit,
 )
-from tests.support.delivery.selection_world import BULK, EMPTY, PERSON, POLL, WINDOW, World, mail
+from tests.support.delivery.selection_driver import BULK, EMPTY, PERSON, POLL, WINDOW, World, mail
 
 
 def test_each_destination_gets_what_its_window_has_slots_for() -> None:

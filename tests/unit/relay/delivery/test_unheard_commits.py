@@ -10,7 +10,7 @@ from mailstore.errors import StoreUnavailable
 from relay.delivery.iteration_commit import Committed, IterationCommitter, PendingWrites
 from tests.support.clock import NOW
 from tests.support.delivery.backlog import put
-from tests.support.delivery.delivery_world import World, making
+from tests.support.delivery.courier_with_peers import World, making
 from tests.support.delivery.queued import rows
 from tests.support.waiting import until
 

@@ -30,8 +30,8 @@ from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
 from tests.support.db.databases import PostgresServer
 from tests.support.delivery.backlog import put
-from tests.support.delivery.delivery_world import World, making
-from tests.support.delivery.office import CLAIRE, TO, Office, pending
+from tests.support.delivery.courier_with_peers import World, making
+from tests.support.delivery.delivery_store import CLAIRE, TO, Office, pending
 from tests.support.delivery.outcomes import DELIVERED, LATER, REFUSED, ended, states, told
 from tests.support.delivery.queued import rows
 from tests.support.waiting import until, until_now

@@ -16,8 +16,8 @@ from relay.smtp.outcome import Outcome
 from tests.support.clock import NOW
 from tests.support.db.outage import before_postgres
 from tests.support.delivery.backlog import put
-from tests.support.delivery.delivery_world import World
-from tests.support.delivery.office import Office, pending
+from tests.support.delivery.courier_with_peers import World
+from tests.support.delivery.delivery_store import Office, pending
 from tests.support.delivery.queued import rows
 from tests.support.waiting import until
 

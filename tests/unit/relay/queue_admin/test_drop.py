@@ -17,7 +17,7 @@ from relay.queue_admin.drop import REPORTS, DropAction
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters
 from tests.support.clock import NOW
-from tests.support.delivery.office import BODY, CLAIRE, POSTMASTER, TO, Office
+from tests.support.delivery.delivery_store import BODY, CLAIRE, POSTMASTER, TO, Office
 from tests.support.delivery.queued import Letter, perform, put, recipient_states, rows
 
 HELD = Letter(held="before")

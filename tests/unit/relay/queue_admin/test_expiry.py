@@ -13,7 +13,7 @@ from relay.queue_admin.actions import RetryAction
 from relay.queue_admin.expiry import DeletedDelivery, delete_failed
 from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
-from tests.support.delivery.office import CLAIRE, TO, Office
+from tests.support.delivery.delivery_store import CLAIRE, TO, Office
 from tests.support.delivery.queued import Letter, message_id, perform, put, recipient_states, rows
 
 DAY = timedelta(days=1)
