@@ -78,7 +78,7 @@ class Selection:
 
     def completed(self, domain: str) -> None:
         """Note the end of an attempt: its destination may be visited again."""
-        self._rounds.freed(domain)
+        self._rounds.requeue(domain)
 
     def next(self, room: int) -> Selected | NeedsRead:
         """Return up to `room` deliveries to try now, or the read needed first."""
@@ -151,8 +151,8 @@ class Selection:
             if not self._limits.barred(due.domain, now)
         )
         for visit, last in snapshot.visited.items():
-            self._rounds.visited(visit, last)
-        self._rounds.learned(snapshot.lanes, news)
+            self._rounds.note_visit(visit, last)
+        self._rounds.note_read(snapshot.destinations, news)
 
     def _look_again(self, newest: Newest, released: frozenset[str]) -> None:
         """Begin a round if the newest mail is not all: older mail must not wait for a poll."""
@@ -160,6 +160,6 @@ class Selection:
         missed = newest.full and not newest.numbers & self._newest
         self._newest = newest.numbers
         for domain in released:
-            self._rounds.freed(domain)
+            self._rounds.requeue(domain)
         if released or missed:
             self._rounds.begin()

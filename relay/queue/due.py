@@ -73,14 +73,14 @@ def _steps(
 
 # Built once: a courier runs these all the time.
 _OF_CLASS: Final = and_(_WAITS, _D.traffic == bindparam("traffic"))
-_LANE: Final = and_(_OF_CLASS, _D.domain == bindparam("domain"))
+_OF_DESTINATION: Final = and_(_OF_CLASS, _D.domain == bindparam("domain"))
 _MOST: Final = bindparam("most", type_=Integer())
-_LANES: Final = _steps(_D.domain, _OF_CLASS)
-_SENDERS: Final = _steps(_D.sender, _LANE, most=_MOST)
-_SENDERS_AFTER: Final = _steps(_D.sender, _LANE, bindparam("after", type_=Text()), _MOST)
+_DESTINATIONS: Final = _steps(_D.domain, _OF_CLASS)
+_SENDERS: Final = _steps(_D.sender, _OF_DESTINATION, most=_MOST)
+_SENDERS_AFTER: Final = _steps(_D.sender, _OF_DESTINATION, bindparam("after", type_=Text()), _MOST)
 _HEAD: Final = (
     select(_D.id, _D.traffic, _D.domain, _D.sender, _D.attempts)
-    .where(_LANE, _D.sender == bindparam("sender"), _D.due <= bindparam("now"))
+    .where(_OF_DESTINATION, _D.sender == bindparam("sender"), _D.due <= bindparam("now"))
     .order_by(_D.due, _D.id)
     .limit(bindparam("each"))
 )
@@ -94,7 +94,7 @@ _NEWEST: Final = (
 
 def destinations_with_mail(connection: Connection, traffic: Traffic) -> list[str]:
     """Return the destinations with waiting mail of a class, due or not, in order of name."""
-    return list(connection.scalars(_LANES, {"traffic": traffic}))
+    return list(connection.scalars(_DESTINATIONS, {"traffic": traffic}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +120,14 @@ def due_by_sender(
     Senders come in order of name, from the first or after `after`, whether their mail is due or
     not.  They share `most` rows evenly.
     """
-    lane = {"traffic": traffic, "domain": domain}
+    destination = {"traffic": traffic, "domain": domain}
     more = {"most": senders} if after is None else {"most": senders, "after": after}
     walk = _SENDERS if after is None else _SENDERS_AFTER
-    names = list(connection.scalars(walk, lane | more))
+    names = list(connection.scalars(walk, destination | more))
     each = -(-most // max(len(names), 1))
     found = []
     for name in names:
-        head = lane | {"sender": name, "now": now, "each": each}
+        head = destination | {"sender": name, "now": now, "each": each}
         found += _due(connection.execute(_HEAD, head))
     return DueBySender(found, names[-1] if len(names) == senders else None)
 
@@ -174,7 +174,9 @@ def read_queue(
         newest=newest(connection, now, NEWEST) if around else Newest(),
         visited=visited,
         found=found,
-        lanes={t: destinations_with_mail(connection, t) for t in Traffic} if round_due else None,
+        destinations={t: destinations_with_mail(connection, t) for t in Traffic}
+        if round_due
+        else None,
     )
 
 

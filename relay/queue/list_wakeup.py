@@ -138,8 +138,10 @@ class ListWakeup:
                 _by_the_list(deliveries.c.last_error), _by_the_list(destinations.c.last_error)
             )
         with self._database.read() as connection:
-            lanes = {d for traffic in Traffic for d in destinations_with_mail(connection, traffic)}
-        waiting = sorted(lanes.intersection(changed))
+            with_mail = {
+                d for traffic in Traffic for d in destinations_with_mail(connection, traffic)
+            }
+        waiting = sorted(with_mail.intersection(changed))
         woken = 0
         for start in range(0, len(waiting), _DOMAINS):
             some = waiting[start : start + _DOMAINS]

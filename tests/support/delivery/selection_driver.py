@@ -69,8 +69,8 @@ class World:
         self, domains: Sequence[str], *, bulk: Sequence[str] = (), found: Sequence[Due] = ()
     ) -> None:
         """Begin a round over these destinations."""
-        lanes = {PERSON: domains, BULK: bulk}
-        self.reads(QueueSnapshot(None, Newest(), {}, found, lanes))
+        destinations = {PERSON: domains, BULK: bulk}
+        self.reads(QueueSnapshot(None, Newest(), {}, found, destinations))
 
     def visits(self) -> Sequence[Visit]:
         """Return the destinations to read next, [] if there are none; the read returns nothing."""

@@ -124,7 +124,7 @@ def test_destinations_of_which_too_little_is_known_are_read() -> None:
 def test_a_visit_goes_on_where_the_last_one_ended() -> None:
     world = World()
     first = Visit(PERSON, "b", None)
-    world.reads(replace(EMPTY, visited={first: "dr7"}, lanes={PERSON: ["b"]}))
+    world.reads(replace(EMPTY, visited={first: "dr7"}, destinations={PERSON: ["b"]}))
     assert world.visits() == [Visit(PERSON, "b", "dr7")]
 
 
@@ -227,7 +227,9 @@ def test_a_destination_that_may_be_tried_again_is_visited_at_once() -> None:
 
 def test_a_round_begins_when_the_pause_of_all_ends() -> None:
     world = World()
-    world.reads(replace(EMPTY, known=DestinationTable({}, all_paused=True), lanes={PERSON: ["b"]}))
+    world.reads(
+        replace(EMPTY, known=DestinationTable({}, all_paused=True), destinations={PERSON: ["b"]})
+    )
     assert world.visits() == []
     world.sees()
     found = world.selection.next(100)
@@ -304,7 +306,7 @@ class Machine(RuleBasedStateMachine):
         newest = sorted(self.queue.values(), key=lambda one: -one.id)[:NEWEST]
         numbers = frozenset(one.id for one in newest)
         rows = {domain: DestinationRow(paused=True) for domain in self.paused}
-        lanes = {
+        destinations = {
             traffic: sorted({one.domain for one in self.queue.values() if one.traffic is traffic})
             for traffic in Traffic
         }
@@ -313,7 +315,7 @@ class Machine(RuleBasedStateMachine):
             Newest(newest, numbers, full=False) if needs.around else Newest(),
             dict.fromkeys(needs.visits),
             [one for visit in needs.visits for one in due_to(visit)],
-            lanes if needs.round_due else None,
+            destinations if needs.round_due else None,
         )
 
     @precondition(lambda self: self.attempts)

@@ -244,13 +244,13 @@ LOOKS: list[Callable[[Connection], object]] = [
 @pytest.fixture
 def backlog(database: Database) -> Database:
     """Fill the queue: so many rows that a bad plan shows; a quarter for dead destinations."""
-    lanes = [
+    senders = [
         (traffic, f"d{domain}.mssante.fr", f"s{sender}@a.mssante.fr", 10)
         for traffic in ("person", "bulk")
         for domain in range(20)
         for sender in range(25)
     ]
-    fill(database, lanes)
+    fill(database, senders)
     if database.url.get_backend_name() == "postgresql":  # in production by autovacuum
         with database.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))
