@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 WARNINGS: Final = "warnings of the server"
-_MOST: Final = 16  # warnings kept between two commits
+_MAX_WARNINGS: Final = 16  # warnings kept between two commits
 # Warning of a filling NOTIFY queue: comes during a commit, which is certain all the same.
 _HARMLESS: Final = frozenset({"async.c"})
 
@@ -44,7 +44,7 @@ class CommitWarning(NamedTuple):
 
 def hear_warnings(connection: "DBAPIConnection", record: "ConnectionPoolEntry") -> None:
     """Collect PostgreSQL's warnings on a new connection, for `certain_commit`."""
-    heard: deque[CommitWarning] = deque(maxlen=_MOST)
+    heard: deque[CommitWarning] = deque(maxlen=_MAX_WARNINGS)
     record.info[WARNINGS] = heard
 
     def note(diagnostic: Any) -> None:

@@ -168,5 +168,5 @@ def open_store(settings: Settings, *, mark: bool = False) -> Store:
 
 def compare_clocks(settings: Settings, database: Database) -> ClockComparison:
     """Comparison of this machine's clock with the database's; no query is made yet."""
-    most = timedelta(seconds=settings.storage.max_clock_difference_seconds)
-    return ClockComparison(database, most, utc_now)
+    max_difference = timedelta(seconds=settings.storage.max_clock_difference_seconds)
+    return ClockComparison(database, max_difference, utc_now)

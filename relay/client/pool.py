@@ -155,13 +155,13 @@ class ConnectionPool:
             # The next message must not continue this transaction.
             link.abort()
             raise
-        if link.usable and link.messages < self._most(link):
+        if link.usable and link.messages < self._message_limit(link):
             self._park(link, target, asyncio.get_running_loop().time() + self._idle_seconds)
         else:
             self._dismiss(link)
         return answers
 
-    def _most(self, link: ClientConnection) -> int:
+    def _message_limit(self, link: ClientConnection) -> int:
         return min(self._max_messages, link.offers.mail_max or self._max_messages)
 
     async def _take(self, domain: str, target: Target) -> ClientConnection | None:

@@ -63,7 +63,9 @@ class ConcurrencyLimits:
         if self.barred(domain, now):
             return 0
         one = self._windows.get(domain)
-        allowance = min(self.policy.first, self.policy.most) if one is None else one.allowance(now)
+        allowance = (
+            min(self.policy.first, self.policy.largest) if one is None else one.allowance(now)
+        )
         return allowance - (traffic is Traffic.BULK and allowance > 1)
 
     def free_slots(

@@ -31,7 +31,7 @@ from relay.smtp.failure_reason import FailureReason
 _log = structlog.get_logger(__name__)
 
 SLICE: Final = 5000  # deliveries read per step
-MOST: Final = 50  # deliveries settled per step: other writers wait for the transaction
+MAX_SETTLED: Final = 50  # deliveries settled per step: other writers wait for the transaction
 REST: Final = 19.0  # rest after a step, in durations of that step
 REST_TELLING: Final = 0.25  # the same after a step that settled deliveries
 
@@ -102,8 +102,8 @@ class ExpirySweeper:
                 aged=aged,
                 longest=self.longest,
                 after=self._after,
-                limit=SLICE,
-                most=MOST,
+                slice_size=SLICE,
+                limit=MAX_SETTLED,
             )
             known = read_destinations(connection).by_domain if found.keys else {}
         claims = self.committer.expire(found.keys) if found.keys else ()

@@ -147,7 +147,7 @@ class DeliveryManager:
             steady,
             config.poll,
             self._takes_work,
-            max(config.windows.probing.most, PROBE),
+            max(config.windows.probing.max_wait, PROBE),
             monotonic,
         )
 

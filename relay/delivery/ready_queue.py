@@ -14,7 +14,7 @@ from typing import Final
 from relay.queue.model import Due, Traffic
 
 BULK_EVERY: Final = 5
-MOST: Final = 1000
+MAX_CACHED: Final = 1000
 
 
 @dataclass(slots=True)
@@ -43,9 +43,9 @@ class _SenderQueue:
 class ReadyQueue:
     """Bounded cache of due deliveries, and the choice among them."""
 
-    def __init__(self, *, bulk_every: int = BULK_EVERY, most: int = MOST) -> None:
+    def __init__(self, *, bulk_every: int = BULK_EVERY, max_cached: int = MAX_CACHED) -> None:
         self._bulk_every = bulk_every
-        self._most = most
+        self._max_cached = max_cached
         self._by_sender: dict[Traffic, OrderedDict[str, _SenderQueue]] = {
             t: OrderedDict() for t in Traffic
         }
@@ -76,7 +76,7 @@ class ReadyQueue:
                 if (known.domain, known.sender) == (due.domain, due.sender):
                     continue
                 self._forget(known)  # after a fail-over the number belongs to another delivery
-            if self._count[due.traffic] >= self._most and not (
+            if self._count[due.traffic] >= self._max_cached and not (
                 due.fresh and self._forget_one(due.traffic)
             ):
                 continue

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from relay.delivery.concurrency import ConcurrencyLimits
-from relay.delivery.ready_queue import MOST, ReadyQueue
+from relay.delivery.ready_queue import MAX_CACHED, ReadyQueue
 from relay.delivery.rounds import DestinationRounds
 from relay.queue.model import Due, Newest, QueueSnapshot, Traffic, Visit
 
@@ -62,7 +62,7 @@ class Selection:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
-        self._most_bulk = max(concurrency * 3 // 4, 1)
+        self._max_bulk = max(concurrency * 3 // 4, 1)
         self._poll = poll
         self._clock = clock
         self._monotonic = monotonic
@@ -114,7 +114,7 @@ class Selection:
             free = self._limits.free_slots(due.domain, due.traffic, now, ahead=ahead)
             return free - used[due.domain]
 
-        return [*taken, *self._ready.take(room - len(taken), self._most_bulk - bulk, free_slots)]
+        return [*taken, *self._ready.take(room - len(taken), self._max_bulk - bulk, free_slots)]
 
     def _visits(self) -> list[Visit]:
         """Next destinations with more free slots than cached deliveries."""
@@ -138,7 +138,7 @@ class Selection:
         def is_new(due: Due) -> bool:
             return due.id not in taken
 
-        if len(self._ready) > MOST // 2:
+        if len(self._ready) > MAX_CACHED // 2:
             self._ready.forget(lambda due: not is_open(due))
         found = list(filter(is_open, snapshot.found))
         # Rows read again because their lease is not committed yet hide the rows behind them: they

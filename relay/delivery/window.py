@@ -23,7 +23,7 @@ class WindowPolicy:
     """First and largest window; failed cohorts until death; waits between probes."""
 
     first: int = 5
-    most: int = 20
+    largest: int = 20
     cohorts: float = 1.0
     probing: RetryPolicy = field(default_factory=lambda: RetryPolicy(longest=timedelta(minutes=10)))
 
@@ -71,7 +71,7 @@ class DestinationWindow:
         self._well += 1 / self.window
         if self._well >= 1 - _ROUNDING:
             self._well = self._badly = 0.0
-            self.window = min(self.window + 1, self.policy.most)
+            self.window = min(self.window + 1, self.policy.largest)
         return False
 
     def failed(self, now: datetime, jitter: float) -> bool:
@@ -98,5 +98,5 @@ class DestinationWindow:
         self.failures, self.dead_until = failures, dead_until
 
     def _restart(self) -> None:
-        self.window = min(self.policy.first, self.policy.most)
+        self.window = min(self.policy.first, self.policy.largest)
         self._well = self._badly = self._failed_cohorts = 0.0

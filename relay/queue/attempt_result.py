@@ -67,7 +67,7 @@ def attempt_result(
 ) -> AttemptResult:
     """Return the result for a claim; recipients without an outcome wait.
 
-    After `policy.unknown_most` unknown outcomes the recipients concerned fail: each further attempt
+    After `policy.max_unknown_tries` unknown outcomes the recipients concerned fail: each further attempt
     may deliver a duplicate, and the sender can ask the recipient.
     `aged`: steady clock (`foundation.clock_watch`) for the age of mail; `now` by default.
     `jitter`, in [0, 1), serves unknown outcomes only: the next attempt after other results is
@@ -78,7 +78,7 @@ def attempt_result(
     if reason is FailureReason.UNKNOWN_OUTCOME:
         tries = claim.unknown_outcomes + 1
         unknown_until = now + policy.unknown_wait(tries, jitter)
-        if tries >= policy.unknown_most:
+        if tries >= policy.max_unknown_tries:
             outcomes = {**outcomes, **_given_up(claim, outcomes, error)}
 
     def in_state(state: State) -> tuple[EnvelopeRecipient, ...]:

@@ -46,9 +46,9 @@ def _steps(
     column: ColumnElement[str],
     where: ColumnElement[bool],
     after: ColumnElement[str] | None = None,
-    most: ColumnElement[int] | None = None,
+    limit: ColumnElement[int] | None = None,
 ) -> Select[Any]:
-    """Distinct values of `column` in order, from the first or after `after`, at most `most`.
+    """Distinct values of `column` in order, from the first or after `after`, at most `limit`.
 
     Each value costs one jump in the index.
     """
@@ -63,8 +63,8 @@ def _steps(
         "walk", recursive=True
     )
     more: ColumnElement[bool] = walk.c.value.is_not(None)
-    if most is not None:
-        more = and_(more, walk.c.number < most)
+    if limit is not None:
+        more = and_(more, walk.c.number < limit)
     walk = walk.union_all(
         select(following(walk.c.value), walk.c.number + 1).where(more).select_from(walk)
     )
@@ -74,10 +74,10 @@ def _steps(
 # Built once: a courier runs these all the time.
 _OF_CLASS: Final = and_(_WAITS, _D.traffic == bindparam("traffic"))
 _OF_DESTINATION: Final = and_(_OF_CLASS, _D.domain == bindparam("domain"))
-_MOST: Final = bindparam("most", type_=Integer())
+_LIMIT: Final = bindparam("most", type_=Integer())
 _DESTINATIONS: Final = _steps(_D.domain, _OF_CLASS)
-_SENDERS: Final = _steps(_D.sender, _OF_DESTINATION, most=_MOST)
-_SENDERS_AFTER: Final = _steps(_D.sender, _OF_DESTINATION, bindparam("after", type_=Text()), _MOST)
+_SENDERS: Final = _steps(_D.sender, _OF_DESTINATION, limit=_LIMIT)
+_SENDERS_AFTER: Final = _steps(_D.sender, _OF_DESTINATION, bindparam("after", type_=Text()), _LIMIT)
 _HEAD: Final = (
     select(_D.id, _D.traffic, _D.domain, _D.sender, _D.attempts)
     .where(_OF_DESTINATION, _D.sender == bindparam("sender"), _D.due <= bindparam("now"))
@@ -113,18 +113,18 @@ def due_by_sender(
     after: str | None,
     now: datetime,
     senders: int,
-    most: int,
+    limit: int,
 ) -> DueBySender:
     """Read the first due deliveries of each of the next `senders` of a destination.
 
     Senders come in order of name, from the first or after `after`, whether their mail is due or
-    not.  They share `most` rows evenly.
+    not.  They share `limit` rows evenly.
     """
     destination = {"traffic": traffic, "domain": domain}
     more = {"most": senders} if after is None else {"most": senders, "after": after}
     walk = _SENDERS if after is None else _SENDERS_AFTER
     names = list(connection.scalars(walk, destination | more))
-    each = -(-most // max(len(names), 1))
+    each = -(-limit // max(len(names), 1))
     found = []
     for name in names:
         head = destination | {"sender": name, "now": now, "each": each}
@@ -165,7 +165,7 @@ def read_queue(
             after=visit.after,
             now=now,
             senders=SENDERS,
-            most=VISITED,
+            limit=VISITED,
         )
         visited[visit] = turn.last
         found += turn.found
@@ -196,10 +196,10 @@ def overdue(
     aged: datetime | None = None,
     longest: timedelta,
     after: int,
+    slice_size: int,
     limit: int,
-    most: int,
 ) -> Overdue:
-    """Scan the next `limit` deliveries by number; return up to `most` late or expired ones.
+    """Scan the next `slice_size` deliveries by number; return up to `limit` late or expired ones.
 
     Returned are waiting deliveries, not leased, not held by a person or rule, that are:
     (a) late, at any destination, and their sender has no delay report yet;
@@ -218,7 +218,7 @@ def overdue(
         )
         .where(_D.id > after)
         .order_by(_D.id)
-        .limit(limit)
+        .limit(slice_size)
         .subquery()
     ).c  # fmt: skip
     at = destinations.c
@@ -240,13 +240,13 @@ def overdue(
         )
         .where(or_(part.lease_until.is_(None), part.lease_until <= store_now(now)))
         .order_by(part.id)
-        .limit(most)
+        .limit(limit)
     )
     keys = list(connection.scalars(query))
-    if len(keys) == most:
+    if len(keys) == limit:
         return Overdue(keys, keys[-1])
     by_number = select(_D.id).where(_D.id > after).order_by(_D.id)
-    return Overdue(keys, connection.scalar(by_number.offset(limit - 1).limit(1)))
+    return Overdue(keys, connection.scalar(by_number.offset(slice_size - 1).limit(1)))
 
 
 def _due(rows: Iterable[Any]) -> list[Due]:

@@ -191,10 +191,10 @@ class PeerPolicy:
         self._room = room
 
     @property
-    def most_recipients(self) -> int:
+    def max_recipients(self) -> int:
         """The recipient limit of a message, or the rest of the quota."""
-        most, left = self._context.limits.max_recipients, self._room.recipients
-        return most if left is None else min(most, left)
+        limit, left = self._context.limits.max_recipients, self._room.recipients
+        return limit if left is None else min(limit, left)
 
     @property
     def accepts_ahead(self) -> bool:

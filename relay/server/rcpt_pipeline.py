@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Final
 
 from relay.acceptance.message import LocalRecipient
-from relay.acceptance.recipient_lookup import MOST, FoundRecipient, RecipientLookup
+from relay.acceptance.recipient_lookup import MAX_CACHED, FoundRecipient, RecipientLookup
 from relay.connection.streams import MAX_COMMAND_LINE, InboundBuffer
 from relay.smtp.address import SmtpAddress, parse_path
 from relay.smtp.errors import SyntaxRefused
@@ -69,7 +69,7 @@ class RcptLines:
                 recipient = _named(line, mailboxes)
                 if recipient is None:
                     return
-                if len(line) <= _SHORT and len(recipients) < MOST:
+                if len(line) <= _SHORT and len(recipients) < MAX_CACHED:
                     recipients[line] = recipient
             yield recipient
 
@@ -111,12 +111,12 @@ class RcptPipeline:
         recipients = takewhile(lambda line: line[:8].upper() == b"RCPT TO:", ahead)
         return [parsed[0] for parsed in map(parse_rcpt_line, recipients) if parsed]
 
-    def take_known(self, most: int) -> list[LocalRecipient]:
-        """Take up to `most` waiting commands out of the buffer, as far as no check is needed.
+    def take_known(self, limit: int) -> list[LocalRecipient]:
+        """Take up to `limit` waiting commands out of the buffer, as far as no check is needed.
 
         Hundreds of recipients are so spared the full path of a command.
         """
-        lines = self._inbound.peek_lines(min(most, LOOK_AHEAD))
+        lines = self._inbound.peek_lines(min(limit, LOOK_AHEAD))
         recipients = list(self._lines.known(lines))
         if recipients:
             self._inbound.take(sum(len(line) + 1 for line in lines[: len(recipients)]))

@@ -61,7 +61,7 @@ class SessionPolicy(Protocol):
         """Return if the quota leaves room for a message."""
 
     @property
-    def most_recipients(self) -> int:
+    def max_recipients(self) -> int:
         """The recipient limit of this message."""
 
     @property

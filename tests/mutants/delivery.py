@@ -140,7 +140,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: after unknown outcomes it is given up",
-        "        if tries >= policy.unknown_most:\n",
+        "        if tries >= policy.max_unknown_tries:\n",
         "        if False:\n",
         ("test_it_waits_longer_each_time_and_then_its_sender_is_told",),
     ),
@@ -289,8 +289,8 @@ MUTANTS = (
     ),
     Mutant(
         "selection: bulk leaves a quarter to interactive mail",
-        "        self._most_bulk = max(concurrency * 3 // 4, 1)\n",
-        "        self._most_bulk = concurrency\n",
+        "        self._max_bulk = max(concurrency * 3 // 4, 1)\n",
+        "        self._max_bulk = concurrency\n",
         ("test_bulk_leaves_a_quarter_of_the_process_to_interactive_mail",),
     ),
     Mutant(

@@ -68,14 +68,14 @@ def decide_adoption(
         return
     lost = len(found.removed) if found else active.domains - candidate.domains
     # Computed from the decimal text: 0.29 * 100 in floating point is less than 29.
-    most = Fraction(str(max_shrink)) * active.domains
-    if lost > most:
+    limit = Fraction(str(max_shrink)) * active.domains
+    if lost > limit:
         raise _held_up(
             ListReason.SHRUNK,
             f"it lists {candidate.domains} domains and lacks {lost} of the {active.domains} "
             f"of the list in force, and at most {max_shrink * 100:g}% may vanish at once",
         )
-    if found and lost + len(found.recertified) > most:
+    if found and lost + len(found.recertified) > limit:
         raise _held_up(
             ListReason.RECERTIFIED,
             f"of the {active.domains} domains of the list in force {lost} vanish and "

@@ -36,7 +36,7 @@ class World:
         self.monotonic = Monotonic()
         self.in_flight = InFlight()
         self.limits = ConcurrencyLimits(
-            WindowPolicy(first=WINDOW, most=8), random.Random(1), self.in_flight
+            WindowPolicy(first=WINDOW, largest=8), random.Random(1), self.in_flight
         )
         self.selection = Selection(self.limits, concurrency, POLL, self._clock, self.monotonic)
         self.reads(EMPTY)

@@ -49,16 +49,16 @@ class Accounting(ScriptedPeer):
         return reply
 
 
-def often_good(*others: str, most: int) -> st.SearchStrategy[tuple[str, ...]]:
-    return st.lists(st.sampled_from((GOOD, GOOD, *others)), max_size=most).map(tuple)
+def often_good(*others: str, max_size: int) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from((GOOD, GOOD, *others)), max_size=max_size).map(tuple)
 
 
 SCRIPTS: st.SearchStrategy[Replies] = st.fixed_dictionaries(
     {
-        "MAIL": often_good(LATER, LEAVES, CLOSE, most=4),
-        "RCPT": often_good(GOOD, FULL, FULL, LATER, NEVER, "452 full", "552 full", most=14),
-        ".": often_good(GOOD, LATER, NEVER, CLOSE, most=4),
-        "RSET": often_good(LEAVES, ALERT, most=2),
+        "MAIL": often_good(LATER, LEAVES, CLOSE, max_size=4),
+        "RCPT": often_good(GOOD, FULL, FULL, LATER, NEVER, "452 full", "552 full", max_size=14),
+        ".": often_good(GOOD, LATER, NEVER, CLOSE, max_size=4),
+        "RSET": often_good(LEAVES, ALERT, max_size=2),
     }
 )
 

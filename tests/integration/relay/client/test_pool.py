@@ -116,10 +116,10 @@ async def test_a_connection_serves_only_so_many(
     sender: Handing, peer: ScriptedPeer, limits: tuple[str, ...]
 ) -> None:
     # RFC 9422
-    most = 100 if limits else 2
+    max_messages = 100 if limits else 2
     async with (
         running(replace(peer, offers=(*OFFERS, *limits))) as server,
-        sender.peers(max_messages=most) as peers,
+        sender.peers(max_messages=max_messages) as peers,
     ):
         for _ in range(5):
             await give(peers, server)

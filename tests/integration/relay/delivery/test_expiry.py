@@ -203,7 +203,7 @@ async def test_a_backlog_is_read_to_its_end_whatever_the_slices(
     hall: Hall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay.delivery.expiry, "SLICE", 10)
-    monkeypatch.setattr(relay.delivery.expiry, "MOST", 4)
+    monkeypatch.setattr(relay.delivery.expiry, "MAX_SETTLED", 4)
     for number in range(33):
         put(hall.database, "c.mssante.fr", sender="labo@b.mssante.fr", number=number)
     hall.now = NOW + 4 * HOUR
@@ -218,7 +218,7 @@ async def test_a_backlog_is_read_to_its_end_whatever_the_slices(
 
 
 async def test_two_machines_tell_of_each_once(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay.delivery.expiry, "MOST", 3)
+    monkeypatch.setattr(relay.delivery.expiry, "MAX_SETTLED", 3)
     for _ in range(30):
         hall.office.queue()
     hall.now = NOW + 4 * HOUR

@@ -166,18 +166,18 @@ async def test_in_a_rest_too(ours: Handing, scripted: ScriptedPeer) -> None:
 
 async def test_the_others_neither_wait_for_it_nor_end_with_it(tmp_path: Path) -> None:
     # A deferred recipient has no copy; a refused recipient is reported at once.
-    most = RetryPolicy().unknown_most
-    replies: Replies = {"RCPT": (GOOD, LATER, NEVER, *(GOOD, LATER) * most), ".": CLOSE}
+    max_tries = RetryPolicy().max_unknown_tries
+    replies: Replies = {"RCPT": (GOOD, LATER, NEVER, *(GOOD, LATER) * max_tries), ".": CLOSE}
     with sending(tmp_path / "b") as sender:
         async with running(ScriptedPeer(context_of("a", tmp_path), replies)) as peer:
             sender.queue(A, B, C)
             found = []
-            for number in range(1, most + 1):
+            for number in range(1, max_tries + 1):
                 await sender.deliver(peer.port, attempts=number)
                 found.append(states(sender.store.database))
                 sender.retry()
         reasons = {one["reason"] for one in sender.attempts()}
-    assert found == [{A: "waiting", B: "waiting", C: "failed"}] * (most - 1) + [
+    assert found == [{A: "waiting", B: "waiting", C: "failed"}] * (max_tries - 1) + [
         {A: "failed", B: "waiting", C: "failed"}
     ]
     assert reasons == {FailureReason.UNKNOWN_OUTCOME}
@@ -204,25 +204,25 @@ async def test_a_rest_whose_outcome_is_unknown_is_known_as_such(
 
 async def test_a_peer_that_never_confirms_gets_so_many_copies(tmp_path: Path) -> None:
     context = context_of("a", tmp_path)
-    most = RetryPolicy().unknown_most
+    max_tries = RetryPolicy().max_unknown_tries
     with sending(tmp_path / "b") as sender:
         async with running(ScriptedPeer(context, {".": CLOSE})) as peer:
             sender.queue("x@a.mssante.fr")
-            for number in range(1, most + 1):
+            for number in range(1, max_tries + 1):
                 begun = system_clock()
                 await sender.deliver(peer.port, attempts=number)
                 (row,) = sender.queued()
-                if number < most:
+                if number < max_tries:
                     assert row.state == "waiting"
                     assert row.due >= begun + WAITS[number - 1]
                 sender.retry()
-            assert len(peer.messages) == most
+            assert len(peer.messages) == max_tries
             (row,) = sender.queued()
             assert row.state == "failed"
             await sender.deliver(peer.port)
-            assert len(peer.messages) == most
+            assert len(peer.messages) == max_tries
         reasons = [(one["reason"], one["state"]) for one in sender.attempts()]
-    assert reasons == [("unknown-outcome", "waiting")] * (most - 1) + [
+    assert reasons == [("unknown-outcome", "waiting")] * (max_tries - 1) + [
         ("unknown-outcome", "failed")
     ]
 

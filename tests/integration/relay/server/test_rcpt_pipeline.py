@@ -114,7 +114,7 @@ async def test_memory_is_bounded(
 ) -> None:
     # A listed peer may send any number of different lines for one mailbox.
     cache = await knowing(store, now)
-    monkeypatch.setattr(rcpt_pipeline, "MOST", 10)
+    monkeypatch.setattr(rcpt_pipeline, "MAX_CACHED", 10)
     lines = [f"RCPT TO:<{ACTIVE}> ORCPT=rfc822;{n}@b.fr\r".encode() for n in range(20)]
     long = f"RCPT TO:<{ACTIVE}> ORCPT=rfc822;{'x' * 200}@b.fr\r".encode()
     assert parse_rcpt_line(long) is not None

@@ -184,7 +184,7 @@ async def test_a_mailbox_with_a_quota_is_asked_each_time(store: Store) -> None:
 
 
 async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.acceptance.recipient_lookup.MOST", 2)
+    monkeypatch.setattr("relay.acceptance.recipient_lookup.MAX_CACHED", 2)
     directory = RecipientLookup(store.database, lambda: 0.0)
     for address in (ACTIVE, "cardiologie@a.mssante.fr", ACTIVE.upper(), ACTIVE.title()):
         await directory.lookup(parse_address(address))

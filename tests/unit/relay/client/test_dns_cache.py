@@ -21,10 +21,10 @@ class Desk:
 
     server: NameServer
     now: float = 1000.0
-    most: int = 100
+    max_kept: int = 100
 
     def __post_init__(self) -> None:
-        self.resolving = DnsCache(self.server.resolver, lambda: self.now, most=self.most)
+        self.resolving = DnsCache(self.server.resolver, lambda: self.now, max_kept=self.max_kept)
 
     async def ask(self, name: str = NAME) -> DnsAnswer:
         return await self.resolving.ask(name, A)
@@ -105,7 +105,7 @@ async def test_kinds_are_kept_apart(desk: Desk) -> None:
 
 async def test_what_was_used_longest_ago_makes_room() -> None:
     async with name_server({}) as server:
-        desk = Desk(server, most=2)
+        desk = Desk(server, max_kept=2)
         for name in ("a.fr", "b.fr", "a.fr", "c.fr"):
             await desk.ask(name)
         assert desk.asked == 3

@@ -15,7 +15,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def made() -> ConcurrencyLimits:
-    return ConcurrencyLimits(WindowPolicy(first=3, most=4), random.Random(1), InFlight())
+    return ConcurrencyLimits(WindowPolicy(first=3, largest=4), random.Random(1), InFlight())
 
 
 def begun(one: ConcurrencyLimits, claim: Claim) -> DeliveryAttempt:

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from relay.delivery.concurrency import QUICK
 from relay.delivery.in_flight import DeliveryAttempt
-from relay.delivery.ready_queue import MOST
+from relay.delivery.ready_queue import MAX_CACHED
 from relay.delivery.rounds import VISITS
 from relay.delivery.selection import NeedsRead
 from relay.queue.due import NEWEST
@@ -147,11 +147,11 @@ def test_the_newest_mail_is_kept_for_a_full_window() -> None:
 @pytest.mark.parametrize("dead", [False, True])
 def test_a_full_memory_forgets_what_cannot_go_now(*, dead: bool) -> None:
     world = World()
-    world.sees(mail(MOST // 2 + 1, "b"))
+    world.sees(mail(MAX_CACHED // 2 + 1, "b"))
     if dead:
         while not world.limits.failed("b", "down", world.now):
             pass
-    world.sees(mail(1, "c", start=MOST))
+    world.sees(mail(1, "c", start=MAX_CACHED))
     world.now += timedelta(days=1)
     assert {due.domain for due in world.takes()} == ({"c"} if dead else {"b", "c"})
 

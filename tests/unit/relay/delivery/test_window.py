@@ -12,7 +12,7 @@ from relay.queue.retry import RetryPolicy
 from tests.support.clock import NOW
 
 MINUTE = timedelta(minutes=1)
-POLICY = WindowPolicy(first=5, most=8, probing=RetryPolicy(MINUTE, 10 * MINUTE))
+POLICY = WindowPolicy(first=5, largest=8, probing=RetryPolicy(MINUTE, 10 * MINUTE))
 
 
 def made(policy: WindowPolicy = POLICY) -> DestinationWindow:
@@ -21,7 +21,7 @@ def made(policy: WindowPolicy = POLICY) -> DestinationWindow:
 
 def test_it_starts_with_the_first_window_and_never_over_the_most() -> None:
     assert made().allowance(NOW) == 5
-    assert made(WindowPolicy(first=5, most=3)).allowance(NOW) == 3
+    assert made(WindowPolicy(first=5, largest=3)).allowance(NOW) == 3
 
 
 def test_a_cohort_that_went_well_widens_by_one() -> None:
@@ -31,7 +31,7 @@ def test_a_cohort_that_went_well_widens_by_one() -> None:
         assert one.window == expected
     for _ in range(100):
         one.succeeded()
-    assert one.window == POLICY.most
+    assert one.window == POLICY.largest
 
 
 def test_a_failed_cohort_without_a_success_is_death() -> None:
@@ -124,8 +124,8 @@ class Destinations(RuleBasedStateMachine):
 
     @invariant()
     def the_window_keeps_its_bounds(self) -> None:
-        assert 1 <= self.one.window <= POLICY.most
-        assert 0 <= self.one.allowance(self.now) <= POLICY.most
+        assert 1 <= self.one.window <= POLICY.largest
+        assert 0 <= self.one.allowance(self.now) <= POLICY.largest
 
     @invariant()
     def the_dead_are_probed_one_at_a_time_and_always_again(self) -> None:
@@ -136,7 +136,7 @@ class Destinations(RuleBasedStateMachine):
 
     @invariant()
     def it_dies_after_a_cohort_at_most(self) -> None:
-        assert self.one.dead or self.failures < POLICY.most
+        assert self.one.dead or self.failures < POLICY.largest
 
 
 TestDestinations = Destinations.TestCase

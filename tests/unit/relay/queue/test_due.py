@@ -47,10 +47,10 @@ def test_nothing_waits(database: Database) -> None:
         assert destinations_with_mail(connection, PERSON) == []
         assert newest(connection, NOW, 10) == Newest([])
         turn = due_by_sender(
-            connection, PERSON, "b.mssante.fr", after=None, now=NOW, senders=5, most=25
+            connection, PERSON, "b.mssante.fr", after=None, now=NOW, senders=5, limit=25
         )
         assert (turn.found, turn.last) == ([], None)
-        late = overdue(connection, POLICY, NOW, longest=LONGEST, after=0, limit=5, most=5)
+        late = overdue(connection, POLICY, NOW, longest=LONGEST, after=0, slice_size=5, limit=5)
         assert (late.keys, late.last) == ([], None)
 
 
@@ -60,7 +60,7 @@ def test_senders_come_in_turns_of_a_few(database: Database) -> None:
     with database.read() as connection:
         for _ in range(3):
             turn = due_by_sender(
-                connection, PERSON, "b.mssante.fr", after=after, now=NOW, senders=2, most=4
+                connection, PERSON, "b.mssante.fr", after=after, now=NOW, senders=2, limit=4
             )
             turns.append(Counter(due.sender for due in turn.found))
             after = turn.last
@@ -85,7 +85,7 @@ def test_held_failed_and_later_mail_is_not_seen(database: Database) -> None:
         assert left.numbers - {one.id for one in left.found} == set(keys[::3])
         for domain in destinations_with_mail(connection, PERSON):
             turn = due_by_sender(
-                connection, PERSON, domain, after=None, now=NOW, senders=9, most=81
+                connection, PERSON, domain, after=None, now=NOW, senders=9, limit=81
             )
             assert turn.found == []
 
@@ -103,14 +103,14 @@ def test_new_mail_is_the_first_of_the_newest(database: Database) -> None:
 
 
 def found_overdue(
-    database: Database, at: datetime, *, limit: int = 15, most: int = 15
+    database: Database, at: datetime, *, limit: int = 15, limit: int = 15
 ) -> list[int]:
     """Return the result of a whole scan, step by step."""
     keys, after = [], 0
     with database.read() as connection:
         while True:
             found = overdue(
-                connection, POLICY, at, longest=LONGEST, after=after, limit=limit, most=most
+                connection, POLICY, at, longest=LONGEST, after=after, slice_size=limit, limit=limit
             )
             keys += found.keys
             if found.last is None:
@@ -125,11 +125,11 @@ def mark(database: Database, *where: ColumnElement[bool], **values: object) -> N
 
 @pytest.mark.parametrize(("limit", "most"), [(1, 1), (7, 3), (13, 99), (40, 99), (99, 10)])
 def test_late_mail_is_found_once_by_number_whatever_the_steps(
-    database: Database, limit: int, most: int
+    database: Database, limit: int, limit: int
 ) -> None:
     fill(database, BACKLOG, at=NOW - HOUR)
     put(database, "d.mssante.fr", at=NOW)
-    keys = found_overdue(database, NOW, limit=limit, most=most)
+    keys = found_overdue(database, NOW, limit=limit, limit=limit)
     assert len(keys) == 39
     assert keys == sorted(set(keys))
     assert found_overdue(database, NOW - timedelta(seconds=1)) == []
@@ -221,10 +221,12 @@ LEASES = [Lease(key, new_token()) for key in range(200, 220)]
 LOOKS: list[Callable[[Connection], object]] = [
     lambda c: destinations_with_mail(c, PERSON),
     lambda c: newest(c, NOW, 100),
-    lambda c: due_by_sender(c, BULK, "d7.mssante.fr", after="s3@", now=NOW, senders=16, most=400),
-    lambda c: due_by_sender(c, BULK, "d7.mssante.fr", after=None, now=NOW, senders=16, most=400),
-    lambda c: overdue(c, POLICY, NOW + HOUR, longest=LONGEST, after=100, limit=1000, most=50),
-    lambda c: overdue(c, POLICY, NOW + HOUR, longest=LONGEST, after=100, limit=1000, most=5000),
+    lambda c: due_by_sender(c, BULK, "d7.mssante.fr", after="s3@", now=NOW, senders=16, limit=400),
+    lambda c: due_by_sender(c, BULK, "d7.mssante.fr", after=None, now=NOW, senders=16, limit=400),
+    lambda c: overdue(c, POLICY, NOW + HOUR, longest=LONGEST, after=100, slice_size=1000, limit=50),
+    lambda c: overdue(
+        c, POLICY, NOW + HOUR, longest=LONGEST, after=100, slice_size=1000, limit=5000
+    ),
     lambda c: DepthCount(after=100).read(c, 1000),
     lambda c: claim(
         c,

@@ -78,7 +78,14 @@ def test_a_machine_ahead_takes_no_lease_that_another_holds(database: Database) -
         at = now() + AHEAD
         assert lease_expired(connection, [key], owner="ahead:1", now=at, lease=LEASE) == []
         late = overdue(
-            connection, RETRY, at, longest=LEASE, after=0, limit=9, most=9, aged=at - 5 * LEASE
+            connection,
+            RETRY,
+            at,
+            longest=LEASE,
+            after=0,
+            slice_size=9,
+            limit=9,
+            aged=at - 5 * LEASE,
         )
         assert late.keys == []
         assert [one.in_flight for one in listing(connection, DeliveryFilter(), at, 9)] == [True]

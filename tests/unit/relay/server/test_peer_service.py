@@ -32,7 +32,7 @@ class Neighbour:
     peer = Peer()
     name: DistinguishedName | None = None
     ending: Reply | None = None
-    most_recipients = 10
+    max_recipients = 10
     accepts_ahead = True
 
     def __init__(self) -> None:
