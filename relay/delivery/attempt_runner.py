@@ -67,7 +67,7 @@ class AttemptRunner:
             now=self.clock(),
             policy=self.retry,
             jitter=self.randomness.random(),
-            aged=self.steady(),
+            steady_now=self.steady(),
         )
 
     async def _ended(self, attempt: DeliveryAttempt) -> _Ended | None:

@@ -94,7 +94,7 @@ def _count(one: AttemptResult, state: State, operator: str) -> None:
     """Add a recorded result to the metrics; `operator`: label of the destination's operator."""
     if one.delivered:
         metrics.DELIVERED.labels("peer", operator).inc(len(one.delivered))
-        age = (one.aged - one.claim.created_at).total_seconds()
+        age = (one.steady_at - one.claim.created_at).total_seconds()
         metrics.DELIVERY_SECONDS.labels(one.claim.traffic.value).observe(age)
     if one.failed:
         metrics.FAILED.labels(operator).inc(len(one.failed))

@@ -23,7 +23,7 @@ from relay.delivery.iteration_transaction import (
 from relay.dsn.writer import Bouncer, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.lapses import Lapses
-from relay.queue.leases import lease_expired, release_unattempted, renew, unleased
+from relay.queue.leases import lease_without_attempt, release_unattempted, renew, without_lease
 from relay.queue.model import LEASE, Claim, DestinationRow, Lease
 from relay.queue.retry import RetryPolicy
 
@@ -116,13 +116,13 @@ class IterationCommitter:
         """Commit results only."""
         return self._commit(results, lambda _connection, _now: None)[0]
 
-    def expire(self, keys: Sequence[int]) -> Sequence[Claim]:
+    def lease_without_attempt(self, keys: Sequence[int]) -> Sequence[Claim]:
         """Lease late or expired deliveries, to settle them without an attempt; skip leased ones."""
         now = self.clock()
         with self.store.database.write() as connection:
             if not self.lapses.may_be_taken:
-                keys = sorted(unleased(connection, keys))
-            return lease_expired(connection, keys, owner=self.owner, now=now, lease=LEASE)
+                keys = sorted(without_lease(connection, keys))
+            return lease_without_attempt(connection, keys, owner=self.owner, now=now, lease=LEASE)
 
     def _commit(
         self,

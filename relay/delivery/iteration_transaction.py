@@ -14,7 +14,7 @@ from foundation.failpoints import failpoint
 from relay.dsn.writer import Bouncer, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.destinations import begin_probe, write_health
-from relay.queue.leases import claim, release_unattempted, unleased
+from relay.queue.leases import claim, release_unattempted, without_lease
 from relay.queue.model import LEASE, PROBE, Claim, DestinationRow, Lease
 from relay.queue.settlement import settle, settle_delivered
 from relay.smtp.outcome import State
@@ -109,7 +109,7 @@ def claim_selected(
     taken.  `wait(n)`: time from attempt n to the next.
     """
     if wanted and not lapsed:
-        free = unleased(connection, [one.id for one in wanted])
+        free = without_lease(connection, [one.id for one in wanted])
         wanted = [one for one in wanted if one.id in free]
     if not wanted:
         return []

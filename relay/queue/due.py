@@ -2,7 +2,7 @@
 
 No full table scan.  `destinations_with_mail` and `due_by_sender` jump through the index of waiting
 mail, from one destination or sender to the next.  `newest` reads the end of the index of due mail.
-`overdue` reads a slice of rows by number.  Each result is only a hint: `relay.queue.leases.claim`
+`find_late_or_expired` reads a slice of rows by number.  Each result is only a hint: `relay.queue.leases.claim`
 decides.
 """
 
@@ -181,24 +181,24 @@ def read_queue(
 
 
 @dataclass(frozen=True, slots=True)
-class Overdue:
+class LateOrExpired:
     """Late or expired deliveries, and the number to read on from: None at the end of the queue."""
 
     keys: list[int]
     last: int | None
 
 
-def overdue(
+def find_late_or_expired(
     connection: Connection,
     policy: RetryPolicy,
     now: datetime,
     *,
-    aged: datetime | None = None,
+    steady_now: datetime | None = None,
     longest: timedelta,
     after: int,
     slice_size: int,
     limit: int,
-) -> Overdue:
+) -> LateOrExpired:
     """Scan the next `slice_size` deliveries by number; return up to `limit` late or expired ones.
 
     Returned are waiting deliveries, not leased, not held by a person or rule, that are:
@@ -209,7 +209,7 @@ def overdue(
     A destination counts as dead only until its next probe: mail must not expire for an old error.
     A death dated further ahead than `longest`, the longest wait for a probe, is ignored: the clock
     that wrote it was wrong.
-    `aged`: steady clock (`foundation.clock_watch`) for the age of mail; `now` by default.
+    `steady_now`: steady clock (`foundation.clock_watch`) for the age of mail; `now` by default.
     """
     part = (
         select(
@@ -223,15 +223,17 @@ def overdue(
     ).c  # fmt: skip
     at = destinations.c
     dead = at.dead_until > now, at.dead_until <= now + longest + SLACK
-    lost = select(at.domain).where(*dead, at.paused.is_(None))
+    dead_domains = select(at.domain).where(*dead, at.paused.is_(None))
     all_paused = select(at.domain).where(at.domain == ALL, at.paused.is_not(None))
-    aged = now if aged is None else aged
-    end = aged - policy.life
+    steady_now = now if steady_now is None else steady_now
+    end = steady_now - policy.life
     late = and_(
-        ~part.delay_told, part.created_at <= aged - policy.delay_warning, part.created_at > end
+        ~part.delay_told,
+        part.created_at <= steady_now - policy.delay_warning,
+        part.created_at > end,
     )
     paused = select(at.domain).where(at.paused.is_not(None))
-    given_up = or_(part.domain.in_(lost), and_(part.unreadable, part.domain.not_in(paused)))
+    given_up = or_(part.domain.in_(dead_domains), and_(part.unreadable, part.domain.not_in(paused)))
     over = and_(part.created_at <= end, given_up, ~all_paused.exists())
     query = (
         select(part.id)
@@ -244,9 +246,9 @@ def overdue(
     )
     keys = list(connection.scalars(query))
     if len(keys) == limit:
-        return Overdue(keys, keys[-1])
+        return LateOrExpired(keys, keys[-1])
     by_number = select(_D.id).where(_D.id > after).order_by(_D.id)
-    return Overdue(keys, connection.scalar(by_number.offset(slice_size - 1).limit(1)))
+    return LateOrExpired(keys, connection.scalar(by_number.offset(slice_size - 1).limit(1)))
 
 
 def _due(rows: Iterable[Any]) -> list[Due]:

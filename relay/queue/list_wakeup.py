@@ -166,8 +166,10 @@ class ListWakeup:
                 late = select(d.id).where(*waits, d.due > now, d.id > last).order_by(d.id)
                 ids = connection.scalars(late.limit(_BATCH)).all()
                 put_off = (dead, destinations.c.dead_until > now)
-                lost = connection.scalars(select(destinations.c.domain).where(*put_off)).all()
-            if not ids and not lost:
+                dead_domains = connection.scalars(
+                    select(destinations.c.domain).where(*put_off)
+                ).all()
+            if not ids and not dead_domains:
                 return woken
             with self._database.write() as connection:
                 of_these = update(deliveries).where(d.id.in_(ids), *waits)

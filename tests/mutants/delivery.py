@@ -98,7 +98,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: mail is given up at the end of its life",
-        "    expired = waiting if policy.is_over(claim.created_at, aged) else ()\n",
+        "    expired = waiting if policy.is_over(claim.created_at, steady_now) else ()\n",
         "    expired = ()\n",
         ("test_the_end_of_life_fails_but_never_drops",),
     ),

@@ -23,7 +23,7 @@ from relay.delivery.expiry import ExpirySweeper
 from relay.delivery.iteration_commit import IterationCommitter
 from relay.delivery.iteration_transaction import Recorded
 from relay.queue.attempt_result import AttemptResult
-from relay.queue.due import Overdue, overdue
+from relay.queue.due import LateOrExpired, find_late_or_expired
 from relay.queue.schema import deliveries, destinations
 from tests.support.clock import NOW
 from tests.support.delivery.backlog import fill, put
@@ -236,11 +236,11 @@ async def test_a_long_queue_is_looked_through_in_few_steps(
     key = hall.office.queue()
     steps: list[int] = []
 
-    def counting(*given: Any, **named: Any) -> Overdue:
+    def counting(*given: Any, **named: Any) -> LateOrExpired:
         steps.append(named["after"])
-        return overdue(*given, **named)
+        return find_late_or_expired(*given, **named)
 
-    monkeypatch.setattr(relay.delivery.expiry, "overdue", counting)
+    monkeypatch.setattr(relay.delivery.expiry, "find_late_or_expired", counting)
     hall.now = NOW + 4 * HOUR
     async with hall.sweeping():
         await until(lambda: hall.reports() == 1)
