@@ -179,8 +179,8 @@ async def run_courier(settings: Settings, _launch: StartArgs, orders: Orders, st
             ),
         )
         waking = ListWakeup(store.database, utc_now)
-        trust_state.on_new_list = waking.note
-        trust_state.on_confirmed = waking.confirmed
+        trust_state.on_new_list = waking.note_new_list
+        trust_state.on_confirmed = waking.note_newest
         check = settings.whitelist.check_seconds
 
         def jumped(_jump: Jump) -> None:

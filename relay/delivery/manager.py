@@ -169,7 +169,7 @@ class DeliveryManager:
                 except StoreUnavailable as error:
                     # Results are kept until they are committed: a peer may have accepted the
                     # message.
-                    self._committer.lapses.away()
+                    self._committer.lapses.note_outage()
                     waiting = len(self._results)
                     _log.error("queue.unavailable", unsettled=waiting, detail=str(error))
                     healthy = False
@@ -195,7 +195,11 @@ class DeliveryManager:
     def _read(self, needs: NeedsRead, now: datetime) -> QueueSnapshot:
         with self._services.store.database.read() as connection:
             return read_queue(
-                connection, now, needs.visits, round_due=needs.round_due, around=needs.around
+                connection,
+                now,
+                needs.visits,
+                round_due=needs.round_due,
+                with_newest=needs.with_newest,
             )
 
     def _pending(self, selected: Selected) -> PendingWrites:
@@ -220,8 +224,8 @@ class DeliveryManager:
         """Process a commit: drop the writes that are done, begin the attempts."""
         del self._results[: len(writes.results)]
         del self._unattempted[: len(writes.unattempted)]
-        self._limits.written(writes.health)
-        self._in_flight.renewed(committed.renewed, self._services.monotonic())
+        self._limits.note_written(writes.health)
+        self._in_flight.note_renewed(committed.renewed, self._services.monotonic())
         if committed.queued:
             self._new_mail()
         for recorded in committed.recorded:
@@ -248,7 +252,7 @@ class DeliveryManager:
 
     def _ended(self, attempt: DeliveryAttempt, _task: asyncio.Task[None]) -> None:
         self._in_flight.end(attempt)
-        self._selection.completed(attempt.claim.domain)
+        self._selection.note_end(attempt.claim.domain)
         self._wake.set()
 
     async def _wait(self, *, more: bool, healthy: bool) -> None:
@@ -287,7 +291,7 @@ class DeliveryManager:
         self._wake.set()
 
     def _new_mail(self) -> None:
-        self._selection.new_mail()
+        self._selection.note_new_mail()
         self._wake.set()
 
     def _takes_work(self) -> bool:

@@ -37,20 +37,20 @@ NOTHING: Final = Selected()
 class NeedsRead:
     """A read of the queue (`relay.queue.due.read_queue`), needed to find enough deliveries.
 
-    `around`: read the rows of destinations and the newest mail.  `round_due`: read the destinations
+    `with_newest`: read the rows of destinations and the newest mail.  `round_due`: read the destinations
     of a new round.  `taken`: deliveries already selected.
     """
 
     visits: Sequence[Visit]
     round_due: bool
-    around: bool
+    with_newest: bool
     taken: Sequence[Due]
 
 
 class Selection:
     """Selects deliveries for a process with at most `concurrency` attempts in flight.
 
-    The queue is read after `new_mail()`, and every `poll` seconds of `monotonic`.
+    The queue is read after `note_new_mail()`, and every `poll` seconds of `monotonic`.
     """
 
     def __init__(
@@ -72,27 +72,27 @@ class Selection:
         self._has_new_mail = False
         self._polled = float("-inf")
 
-    def new_mail(self) -> None:
+    def note_new_mail(self) -> None:
         """Note a wake-up: the next selection reads the newest mail."""
         self._has_new_mail = True
 
-    def completed(self, domain: str) -> None:
+    def note_end(self, domain: str) -> None:
         """Note the end of an attempt: its destination may be visited again."""
         self._rounds.requeue(domain)
 
     def next(self, room: int) -> Selected | NeedsRead:
         """Return up to `room` deliveries to try now, or the read needed first."""
         now = self._monotonic()
-        around = self._has_new_mail
+        with_newest = self._has_new_mail
         if now - self._polled >= self._poll:
             self._polled = now
             self._rounds.begin()
-            around = True
-        taken: Sequence[Due] = () if around else self._take((), room)
-        if not around and (len(taken) >= room or self._rounds.rests):
+            with_newest = True
+        taken: Sequence[Due] = () if with_newest else self._take((), room)
+        if not with_newest and (len(taken) >= room or self._rounds.rests):
             return self._selected(taken, room, more=False)
         self._has_new_mail = False
-        return NeedsRead(self._visits(), self._rounds.due, around, taken)
+        return NeedsRead(self._visits(), self._rounds.due, with_newest, taken)
 
     def resume(self, needs: NeedsRead, snapshot: QueueSnapshot, room: int) -> Selected:
         """Return up to `room` deliveries, after the read that `next` asked for."""

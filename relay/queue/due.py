@@ -145,11 +145,11 @@ def read_queue(
     visits: Sequence[Visit],
     *,
     round_due: bool,
-    around: bool,
+    with_newest: bool,
 ) -> QueueSnapshot:
     """Read due deliveries of these destinations, as many as one iteration can use.
 
-    `around`: also read the rows of destinations and the newest mail.  `round_due`: also read the
+    `with_newest`: also read the rows of destinations and the newest mail.  `round_due`: also read the
     list of destinations with waiting mail.
     """
     visited: dict[Visit, str | None] = {}
@@ -170,8 +170,8 @@ def read_queue(
         visited[visit] = turn.last
         found += turn.found
     return QueueSnapshot(
-        known=read_destinations(connection) if around else None,
-        newest=newest(connection, now, NEWEST) if around else Newest(),
+        known=read_destinations(connection) if with_newest else None,
+        newest=newest(connection, now, NEWEST) if with_newest else Newest(),
         visited=visited,
         found=found,
         destinations={t: destinations_with_mail(connection, t) for t in Traffic}

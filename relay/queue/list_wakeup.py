@@ -51,7 +51,7 @@ _BY_THE_LIST: Final = (NO_LIST, NOT_CERTAIN, refused_by("list"), refused_by("nam
 
 
 class ListWakeup:
-    """Wakes the mail of one store; `note` and `confirmed` are thread-safe."""
+    """Wakes the mail of one store; `note_new_list` and `note_newest` are thread-safe."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
@@ -60,11 +60,11 @@ class ListWakeup:
         self._changed.put(None)  # changes while no courier ran are unknown: None means all
         self._confirmed = False
 
-    def confirmed(self) -> None:
+    def note_newest(self) -> None:
         """Remember for `wake` that a check has found the list to be the newest."""
         self._confirmed = True
 
-    def note(self, old: WhiteList | None, new: WhiteList) -> None:
+    def note_new_list(self, old: WhiteList | None, new: WhiteList) -> None:
         """Remember for `wake` the domains for which the new list differs from the old list."""
         if old is None:
             self._changed.put(None)

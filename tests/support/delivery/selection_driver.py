@@ -46,10 +46,10 @@ class World:
 
     def reads(self, snapshot: QueueSnapshot) -> NeedsRead:
         """Make the selection read the queue with room for none; return the read."""
-        self.selection.new_mail()
+        self.selection.note_new_mail()
         needs = self.selection.next(0)
         assert isinstance(needs, NeedsRead)
-        assert needs.around
+        assert needs.with_newest
         assert self.selection.resume(needs, snapshot, 0).deliveries == []
         return needs
 
@@ -104,7 +104,7 @@ class World:
 
     def ends(self, attempt: DeliveryAttempt) -> None:
         self.in_flight.end(attempt)
-        self.selection.completed(attempt.claim.domain)
+        self.selection.note_end(attempt.claim.domain)
 
 
 def mail(

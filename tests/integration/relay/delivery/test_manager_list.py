@@ -127,7 +127,7 @@ async def test_nothing_fails_by_a_list_that_may_be_older_than_the_message(
     assert archive.wanted_stamp() != asked
     waking = ListWakeup(sender.store.database, system_clock)
     waking._next()  # without its work at the start
-    sender.trust_state.on_confirmed = waking.confirmed
+    sender.trust_state.on_confirmed = waking.note_newest
     confirm(sender, system_clock() + timedelta(minutes=1))
     assert waking.wake() == 20
     async with running(server_tls("a", peer_folder)) as peer:

@@ -115,7 +115,10 @@ def test_those_who_have_an_answer_keep_it() -> None:
     ("phase", "reason"), [(ANSWER, FailureReason.UNKNOWN_OUTCOME), ("message", FailureReason.STUCK)]
 )
 def test_what_is_broken_off_after_its_end_is_such_a_one(phase: str, reason: FailureReason) -> None:
-    assert DeliveryAttempt(CLAIM, Progress("s", phase), broken=FailureReason.STUCK).reason == reason
+    assert (
+        DeliveryAttempt(CLAIM, Progress("s", phase), abort_reason=FailureReason.STUCK).reason
+        == reason
+    )
 
 
 A, B, C, D = (f"{name}@a.mssante.fr" for name in "abcd")

@@ -43,7 +43,7 @@ def waking(database: Database, *lists: tuple[WhiteList | None, WhiteList]) -> Li
     found = ListWakeup(database, lambda: NOW)
     found.wake()
     for old, new in lists:
-        found.note(old, new)
+        found.note_new_list(old, new)
     return found
 
 
@@ -65,7 +65,7 @@ def test_mail_for_domains_that_changed_is_due_at_once(database: Database) -> Non
     ids = put(database, *letters)
     found = ListWakeup(database, lambda: NOW)
     found._next()  # without the changes before its start
-    found.note(OLD, NEW)
+    found.note_new_list(OLD, NEW)
     assert found.wake() == 3
     assert due(database, ids) == [True, True, True, False, False, False, False]
     after = rows(database)
@@ -94,7 +94,7 @@ def test_a_destination_that_died_of_the_list_is_probed_at_once(database: Databas
     know(database, "c.mssante.fr", failures=4, dead_until=later, last_error=NAMED)
     waking_now = ListWakeup(database, lambda: NOW)
     waking_now._next()
-    waking_now.note(OLD, NEW)
+    waking_now.note_new_list(OLD, NEW)
     waking_now.wake()
     until_ = [destination(database, f"{n}.mssante.fr").dead_until for n in ("b", "fresh", "c")]
     assert until_ == [NOW, later, later]
@@ -123,7 +123,7 @@ def test_the_first_list_wakes_like_a_start(database: Database) -> None:
     (waits,) = put(database, Letter(last_error="there is no usable white list now"))
     found = ListWakeup(database, lambda: NOW)
     found._next()
-    found.note(None, NEW)
+    found.note_new_list(None, NEW)
     assert found.wake() == 1
     assert due(database, [waits]) == [True]
 
@@ -189,7 +189,7 @@ async def test_mail_goes_as_soon_as_the_list_has_the_servers_new_name(tmp_path: 
     after = space.space.sign_list({"a.mssante.fr": a, "b.mssante.fr": b})
     with sending(tmp_path / "b", before) as sender:
         found = ListWakeup(sender.store.database, system_clock)
-        sender.trust_state.on_new_list = found.note
+        sender.trust_state.on_new_list = found.note_new_list
         async with running(server_tls("a", tmp_path)) as peer:
             for _ in range(6):  # enough for the death of a destination
                 sender.queue(ACTIVE)

@@ -40,7 +40,7 @@ def test_each_destination_gets_what_its_window_has_slots_for() -> None:
 def test_deliveries_selected_before_a_read_count_against_slots_and_room() -> None:
     world = World()
     world.sees(mail(10, "b"))
-    world.selection.completed("b")
+    world.selection.note_end("b")
     world.goes_round(["c"])
     needs = world.selection.next(4)
     assert isinstance(needs, NeedsRead)
@@ -77,8 +77,8 @@ def test_a_delivery_is_selected_once_though_it_is_read_again() -> None:
 
 def test_as_many_again_are_taken_ahead_for_a_quick_destination() -> None:
     world = World()
-    world.limits.took("b", QUICK)
-    world.limits.took("c", QUICK + 0.1)
+    world.limits.note_duration("b", QUICK)
+    world.limits.note_duration("c", QUICK + 0.1)
     world.sees(mail(20, "b"), mail(20, "c", start=21))
     taken = world.takes()
     assert sorted(due.domain for due in taken) == ["b"] * 2 * WINDOW + ["c"] * WINDOW
@@ -88,7 +88,7 @@ def test_as_many_again_are_taken_ahead_for_a_quick_destination() -> None:
 
 def test_mail_to_be_taken_ahead_is_read_and_kept_while_the_window_is_full() -> None:
     world = World()
-    world.limits.took("b", QUICK)
+    world.limits.note_duration("b", QUICK)
     world.begins(*mail(WINDOW, "b", start=90))
     world.goes_round(["b"], found=mail(WINDOW - 1, "b"))
     needs = world.selection.next(100)
@@ -115,7 +115,7 @@ def test_destinations_of_which_too_little_is_known_are_read() -> None:
     # Enough interactive mail to b is cached; bulk has one slot less there.
     assert needs.visits == [Visit(BULK, "b", None), Visit(PERSON, "c", None)]
     assert world.reads(EMPTY).visits == []
-    world.selection.completed("b")
+    world.selection.note_end("b")
     again = world.selection.next(100)  # takes the cached deliveries
     assert isinstance(again, NeedsRead)
     assert again.visits == [Visit(PERSON, "b", None)]
@@ -149,7 +149,7 @@ def test_a_full_memory_forgets_what_cannot_go_now(*, dead: bool) -> None:
     world = World()
     world.sees(mail(MAX_CACHED // 2 + 1, "b"))
     if dead:
-        while not world.limits.failed("b", "down", world.now):
+        while not world.limits.note_unreachable("b", "down", world.now):
             pass
     world.sees(mail(1, "c", start=MAX_CACHED))
     world.now += timedelta(days=1)
@@ -158,7 +158,7 @@ def test_a_full_memory_forgets_what_cannot_go_now(*, dead: bool) -> None:
 
 def test_a_delivery_for_a_dead_destination_is_a_probe() -> None:
     world = World()
-    while not world.limits.failed("b", "down", world.now):
+    while not world.limits.note_unreachable("b", "down", world.now):
         pass
     world.now += timedelta(days=1)
     world.sees(mail(5, "b"), mail(2, "c", start=11))
@@ -180,15 +180,15 @@ def test_the_queue_is_read_after_new_mail_and_at_each_poll() -> None:
     world = rested(World())
     world.monotonic.now += POLL - 0.1
     assert world.rests()
-    world.selection.new_mail()
+    world.selection.note_new_mail()
     found = world.selection.next(100)
     assert isinstance(found, NeedsRead)
-    assert (found.around, found.round_due) == (True, False)
+    assert (found.with_newest, found.round_due) == (True, False)
     assert world.rests()  # read once
     world.monotonic.now += 0.1
     found = world.selection.next(100)
     assert isinstance(found, NeedsRead)
-    assert (found.around, found.round_due) == (True, True)
+    assert (found.with_newest, found.round_due) == (True, True)
 
 
 def test_a_read_that_failed_is_due_again_with_its_round() -> None:
@@ -275,7 +275,7 @@ class Machine(RuleBasedStateMachine):
         for _ in range(count):
             self.number += 1
             self.queue[self.number] = Due(self.number, traffic, domain, sender, fresh=True)
-        self.world.selection.new_mail()
+        self.world.selection.note_new_mail()
 
     @rule(domain=st.sampled_from("abc"))
     def a_destination_is_paused_or_resumed(self, domain: str) -> None:
@@ -311,8 +311,8 @@ class Machine(RuleBasedStateMachine):
             for traffic in Traffic
         }
         return QueueSnapshot(
-            DestinationTable(rows, all_paused=False) if needs.around else None,
-            Newest(newest, numbers, full=False) if needs.around else Newest(),
+            DestinationTable(rows, all_paused=False) if needs.with_newest else None,
+            Newest(newest, numbers, full=False) if needs.with_newest else Newest(),
             dict.fromkeys(needs.visits),
             [one for visit in needs.visits for one in due_to(visit)],
             destinations if needs.round_due else None,
@@ -322,7 +322,7 @@ class Machine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 99), seconds=st.sampled_from([QUICK, 1.0]))
     def an_attempt_ends(self, which: int, seconds: float) -> None:
         attempt = self.attempts.pop(which % len(self.attempts))
-        self.world.limits.took(attempt.claim.domain, seconds)
+        self.world.limits.note_duration(attempt.claim.domain, seconds)
         self.world.ends(attempt)
 
     @invariant()

@@ -104,7 +104,7 @@ def test_patience_begins_with_a_courier_and_with_each_failure() -> None:
     for seconds in (0, GRACE_SECONDS - 1, 1):
         now.append(now[-1] + seconds)
         found.append(lapses.may_be_taken)
-    lapses.away()
+    lapses.note_outage()
     for seconds in (0, GRACE_SECONDS - 1, 1):
         now.append(now[-1] + seconds)
         found.append(lapses.may_be_taken)
