@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailstore.mailboxes.mailboxes import local_domains
 from relay.acceptance.recipient_lookup import RecipientLookup
-from relay.client.connect import look_at
+from relay.client.connect import identify_server
 from relay.client.routing import Target
 from relay.policy import tls
 from relay.policy.admission import AdmissionFacts, AdmissionFinding, Stage, examine
@@ -239,7 +239,7 @@ def _explain_server(settings: Settings, connect: str, domain: str, *, as_json: b
         raise click.UsageError(f"--connect: {error}") from None
     context = open_tls(settings, tls.client_context, trust)
     shown = asyncio.run(
-        look_at(target, settings.operator.hostname, context(), trust_state.identify_peer)
+        identify_server(target, settings.operator.hostname, context(), trust_state.identify_peer)
     )
     snapshot = trust_state.snapshot
     findings = examine_server(shown, snapshot.white_list, snapshot.problem, domain.lower())

@@ -219,7 +219,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: a server is judged before MAIL",
-        "        await terms.judge(domain, found.certificate, found.tls_version, found.cipher)\n",
+        "        await config.judge(domain, found.certificate, found.tls_version, found.cipher)\n",
         "",
         ("test_a_server_that_may_not_have_it_hears_nothing",),
     ),
@@ -246,7 +246,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: by a list that may be old nothing fails for good",
-        "        if await self._certainty.of_mail(white_list, taken.created_at, self._clock):\n"
+        "        if await self._certainty.of_mail(white_list, claim.created_at, self._clock):\n"
         "            detail",
         "        if True:\n            detail",
         ("test_nothing_fails_by_a_list_that_may_be_older_than_the_message",),

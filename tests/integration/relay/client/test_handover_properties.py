@@ -16,7 +16,7 @@ from relay.client.routing import Target
 from relay.client.transaction import OutcomeUnknown
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.outcome import State
-from tests.support.delivery.handing import ALONE_CHUNKING, CHUNKING, Handing, Replies, letter
+from tests.support.delivery.handing import ALONE_CHUNKING, CHUNKING, Handing, Replies, message_maker
 from tests.support.machines.operators import HOST
 from tests.support.sessions.scripted import ALERT, CLOSE, GOOD, OFFERS, ScriptedPeer, running
 
@@ -86,7 +86,7 @@ async def hand_over(ours: Handing, peer: Accounting) -> None:
     async with running(peer) as server, ours.peers() as peers:
         targets = [Target(HOST, server.port)]
         try:
-            found = await peers.hand_over("a.mssante.fr", targets, letter(*TO))
+            found = await peers.hand_over("a.mssante.fr", targets, message_maker(*TO))
         except OutcomeUnknown:
             assert peer.may_have
             found = {}

@@ -26,7 +26,7 @@ from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW, system_clock
 from tests.support.delivery.claims import CLAIM
 from tests.support.delivery.delivery_store import CLAIRE, RETRY, Office
-from tests.support.delivery.handing import CHUNKING, Handing, Replies, context_of, letter
+from tests.support.delivery.handing import CHUNKING, Handing, Replies, context_of, message_maker
 from tests.support.delivery.queued import perform, rows
 from tests.support.delivery.senders import sending
 from tests.support.machines.operators import HOST
@@ -140,7 +140,7 @@ async def test_only_those_whom_the_peer_took_are_unknown(
             await peers.hand_over(
                 "a.mssante.fr",
                 [Target(HOST, server.port)],
-                letter(A, B, C, D, "\u00e9@a.mssante.fr"),
+                message_maker(A, B, C, D, "\u00e9@a.mssante.fr"),
             )
     assert told(failed.value.outcomes) == {
         A: ("waiting", True),
@@ -156,7 +156,7 @@ async def test_in_a_rest_too(ours: Handing, scripted: ScriptedPeer) -> None:
     replies = {"RCPT": (GOOD, FULL, FULL, FULL, GOOD, LATER, NEVER), ".": (GOOD, CLOSE)}
     async with running(replace(scripted, replies=replies)) as server, ours.peers() as peers:
         found = await peers.hand_over(
-            "a.mssante.fr", [Target(HOST, server.port)], letter(A, B, C, D)
+            "a.mssante.fr", [Target(HOST, server.port)], message_maker(A, B, C, D)
         )
         assert server.connections == 1
     assert told(found) == {
@@ -199,7 +199,9 @@ async def test_a_rest_whose_outcome_is_unknown_is_known_as_such(
     replies = {"RCPT": (GOOD, "452 4.5.3 too many"), ".": (GOOD, CLOSE)}
     async with running(replace(scripted, replies=replies)) as server, ours.peers() as peers:
         found = await peers.hand_over(
-            "a.mssante.fr", [Target(HOST, server.port)], letter("a@a.mssante.fr", "b@a.mssante.fr")
+            "a.mssante.fr",
+            [Target(HOST, server.port)],
+            message_maker("a@a.mssante.fr", "b@a.mssante.fr"),
         )
     assert found["a@a.mssante.fr"] == Outcome(State.DELIVERED, "250 2.0.0 taken", dsn=False)
     assert found["b@a.mssante.fr"].unknown
