@@ -169,7 +169,7 @@ class Bouncer:
             with suppress(SyntaxRefused):  # a sender that is not an address
                 to = None if abroad else mailbox
                 return self._report(original, occasion, to, here, now, limits)
-        if not occasion.lost:
+        if not occasion.notify_postmaster:
             return None
         return self._notice(replace(original, sender=None), occasion, here, now)
 

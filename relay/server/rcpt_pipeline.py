@@ -47,8 +47,8 @@ class RcptLines:
     Entries live as long as the directory's cache of their mailboxes.
     """
 
-    def __init__(self, directory: RecipientLookup) -> None:
-        self.directory = directory
+    def __init__(self, lookup: RecipientLookup) -> None:
+        self.lookup = lookup
         self._mailboxes: Mapping[SmtpAddress, FoundRecipient] = {}  # of the cached recipients
         self._recipients: dict[bytes, LocalRecipient] = {}
 
@@ -57,7 +57,7 @@ class RcptLines:
 
         No check is needed for a plain RCPT whose mailbox is cached as open to all.
         """
-        mailboxes = self.directory.open_mailboxes()
+        mailboxes = self.lookup.open_mailboxes()
         if not mailboxes:
             return
         if mailboxes is not self._mailboxes:
@@ -99,9 +99,9 @@ class RcptPipeline:
 
         `command` is the number of this command in the session.  Raises StoreDeferred.
         """
-        directory = self._lines.directory
-        found = directory.cached(address)
-        return found or await directory.lookup(address, size, self._addresses_ahead(command))
+        lookup = self._lines.lookup
+        found = lookup.cached(address)
+        return found or await lookup.lookup(address, size, self._addresses_ahead(command))
 
     def _addresses_ahead(self, command: int) -> list[SmtpAddress]:
         if command < self._looked_up_to:

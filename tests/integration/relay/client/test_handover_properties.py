@@ -42,7 +42,7 @@ class Accounting(ScriptedPeer):
         if word == "MAIL":
             self.taken, self.begun = [], reply == GOOD
         elif word == "RCPT" and reply == GOOD and self.begun:
-            self.taken.append(self.heard[-1].partition("<")[2].partition(">")[0])
+            self.taken.append(self.received[-1].partition("<")[2].partition(">")[0])
         elif word == ".":
             account = {GOOD: self.has, CLOSE: self.may_have}.get(reply, Counter())
             account.update(self.taken)

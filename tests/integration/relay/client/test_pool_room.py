@@ -26,7 +26,7 @@ FULL = "452 4.5.3 too many recipients"
 def asked(server: ScriptedPeer) -> list[list[str]]:
     """The recipients of each transaction."""
     found: list[list[str]] = []
-    for line in server.heard:
+    for line in server.received:
         if line.startswith("MAIL"):
             found.append([])
         elif line.startswith("RCPT"):

@@ -41,7 +41,7 @@ async def test_a_message_arrives_as_it_is(
     chunked = "CHUNKING" in offers
     assert server.messages == [BODY if chunked else STUFFED]
     last = [f"BDAT {len(BODY)} LAST"] if chunked else ["DATA"]
-    assert server.heard[3:] == [
+    assert server.received[3:] == [
         f"MAIL FROM:<dr@b.mssante.fr> SIZE={len(BODY)} BODY=8BITMIME",
         f"RCPT TO:<{A}>",
         f"RCPT TO:<{B}>",
@@ -89,7 +89,7 @@ async def test_large_messages_go_in_chunks(
         assert await hand(ours, server, A, body=body) == {A: "delivered 250 2.0.0 taken"}
     assert b"".join(server.messages) == body
     assert [len(one) for one in server.messages[:-1]] == [100_000] * (len(body) // 100_000)
-    assert server.heard[-2] == f"BDAT {len(body) % 100_000} LAST"
+    assert server.received[-2] == f"BDAT {len(body) % 100_000} LAST"
 
 
 @every_manner
@@ -108,8 +108,8 @@ async def test_parameters_of_reports_are_passed_on(ours: Handing, scripted: Scri
     async with running(replace(scripted, offers=(*OFFERS, "DSN"))) as server, ours.peers() as peers:
         found = await peers.hand_over("a.mssante.fr", [Target(HOST, server.port)], make)
     assert {address: answer.dsn for address, answer in found.items()} == {A: True, B: True}
-    assert server.heard[3].endswith(" RET=HDRS ENVID=QQ+3D1")
-    assert server.heard[4:6] == [
+    assert server.received[3].endswith(" RET=HDRS ENVID=QQ+3D1")
+    assert server.received[4:6] == [
         f"RCPT TO:<{A}> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Old+2BName@a.mssante.fr",
         f"RCPT TO:<{B}>",
     ]

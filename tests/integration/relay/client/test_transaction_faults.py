@@ -198,7 +198,7 @@ async def test_a_peer_that_gives_up_in_the_middle_says_why(
             self, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         ) -> None:
             if line == "DATA":
-                self.heard.append("354")
+                self.received.append("354")
                 await self._say(writer, "354 go")
                 await reader.readexactly(1000)
                 await self._say(writer, "452 4.3.1 full")
