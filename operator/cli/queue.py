@@ -207,7 +207,7 @@ def drop(
     with open_queue_admin(settings, actor, reason) as queue_admin:
         if not yes:
             _confirm(queue_admin.store.database, wanted, report=report)
-        tally = queue_admin.perform(DropAction(queue_admin.teller if report else None), wanted)
+        tally = queue_admin.perform(DropAction(queue_admin.dsn_writer if report else None), wanted)
         told = _reports(tally.reports) if report else "no reports"
         _tell(queue_admin, tally, wanted, f"dropped, {told} to senders", failed="dropped")
 

@@ -20,7 +20,7 @@ from relay.delivery.iteration_transaction import (
     record_health,
     record_results,
 )
-from relay.dsn.writer import Bouncer, Report
+from relay.dsn.writer import DsnWriter, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.lapses import Lapses
 from relay.queue.leases import lease_without_attempt, release_unattempted, renew, without_lease
@@ -79,7 +79,7 @@ class IterationCommitter:
     """
 
     store: Store
-    bouncer: Bouncer
+    dsn_writer: DsnWriter
     owner: str
     retry: RetryPolicy
     randomness: random.Random
@@ -131,7 +131,7 @@ class IterationCommitter:
     ) -> tuple[Sequence[Recorded], _Rest]:
         """Record results with their DSNs, then the rest, in one transaction."""
         database, now = self.store.database, self.clock()
-        reports = self.bouncer.compose(results, now)
+        reports = self.dsn_writer.compose(results, now)
         try:
             with database.write() as connection:
                 failpoint("delivery.settling")
@@ -170,7 +170,7 @@ class IterationCommitter:
         now: datetime,
     ) -> list[Recorded]:
         return record_results(
-            connection, results, reports, owner=self.owner, bouncer=self.bouncer, now=now
+            connection, results, reports, owner=self.owner, dsn_writer=self.dsn_writer, now=now
         )
 
     def _bodies(self, claims: Sequence[Claim]) -> Mapping[str, bytes]:

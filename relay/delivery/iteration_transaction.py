@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from foundation.failpoints import failpoint
-from relay.dsn.writer import Bouncer, Report
+from relay.dsn.writer import DsnWriter, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.destinations import begin_probe, write_health
 from relay.queue.leases import claim, release_unattempted, without_lease
@@ -37,7 +37,7 @@ def record_results(
     reports: Mapping[Lease, Report],
     *,
     owner: str,
-    bouncer: Bouncer,
+    dsn_writer: DsnWriter,
     now: datetime,
 ) -> list[Recorded]:
     """Record results with their DSNs (`reports`, by lease)."""
@@ -45,7 +45,7 @@ def record_results(
     return [
         Recorded(one, State.DELIVERED, None)
         if one.claim.lease in gone
-        else _record(connection, one, reports.get(one.claim.lease), bouncer, now)
+        else _record(connection, one, reports.get(one.claim.lease), dsn_writer, now)
         for one in results
     ]
 
@@ -69,14 +69,14 @@ def _record(
     connection: Connection,
     result: AttemptResult,
     report: Report | None,
-    bouncer: Bouncer,
+    dsn_writer: DsnWriter,
     now: datetime,
 ) -> Recorded:
     state = settle(connection, result)
     if state is None:  # the lease was lost: no DSN
         return Recorded(result, None, None)
     if report is not None:
-        bouncer.insert(connection, [report], now)
+        dsn_writer.insert(connection, [report], now)
         failpoint("delivery.reported")
     return Recorded(result, state, report)
 

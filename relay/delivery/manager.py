@@ -37,7 +37,7 @@ from relay.delivery.selection import NOTHING, NeedsRead, Selected, Selection
 from relay.delivery.slots import DestinationSlots
 from relay.delivery.watchdog import Watchdog
 from relay.delivery.window import WindowPolicy
-from relay.dsn.writer import Bouncer
+from relay.dsn.writer import DsnWriter
 from relay.operator_labels import OTHER
 from relay.policy.trust_state import TrustState
 from relay.queue.attempt_result import AttemptResult
@@ -127,7 +127,7 @@ class DeliveryManager:
         )
         self._watchdog = Watchdog(config.stuck, self._in_flight, monotonic)
         self._events = DeliveryEvents(services.journal, services.operator_of)
-        bouncer = Bouncer(
+        dsn_writer = DsnWriter(
             store,
             config.hostname,
             config.postmaster,
@@ -136,7 +136,7 @@ class DeliveryManager:
             services.journal.record,
         )
         self._committer = IterationCommitter(
-            store, bouncer, config.owner, config.retry, services.randomness, clock
+            store, dsn_writer, config.owner, config.retry, services.randomness, clock
         )
         self._sweeper = ExpirySweeper(
             store.database,

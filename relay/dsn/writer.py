@@ -49,7 +49,7 @@ class _Here:
 
 
 @dataclass(frozen=True, slots=True)
-class Bouncer:
+class DsnWriter:
     """Composes the DSNs of one process; `life`: how long mail is tried.
 
     `postmaster`: our address for notices, or None.  `record`: writes events to the journal.

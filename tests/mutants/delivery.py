@@ -164,8 +164,8 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: a failure is told in the transaction that records it",
-        "    if report is not None:\n        bouncer.insert",
-        "    if False:\n        bouncer.insert",
+        "    if report is not None:\n        dsn_writer.insert",
+        "    if False:\n        dsn_writer.insert",
         ("test_what_the_sender_hears",),
     ),
     Mutant(

@@ -172,12 +172,12 @@ def test_where_the_store_fails_nothing_is_left_of_what_was_written(
 
         monkeypatch.setattr(office.store.blobs, "prepare", prepare)
     with pytest.raises(StoreUnavailable):
-        office.bouncer.compose(endings, NOW)
+        office.dsn_writer.compose(endings, NOW)
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept
 
 
 def test_that_nobody_can_be_told_is_in_the_journal(office: Office) -> None:
-    lonely = replace(office.bouncer, postmaster=None)
+    lonely = replace(office.dsn_writer, postmaster=None)
     taken = office.send(sender=None)
     done = attempt_result(
         taken, {TO: REFUSED}, error="no", reason=FailureReason.REFUSED, now=NOW + SOON, policy=RETRY

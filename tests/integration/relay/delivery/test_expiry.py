@@ -253,7 +253,7 @@ class Unwell(IterationCommitter):
 
     def __init__(self, other: IterationCommitter, faults: list[Exception]) -> None:
         super().__init__(
-            other.store, other.bouncer, other.owner, other.retry, other.randomness, other.clock
+            other.store, other.dsn_writer, other.owner, other.retry, other.randomness, other.clock
         )
         object.__setattr__(self, "faults", faults)
 

@@ -12,7 +12,7 @@ from mailstore.db.schema import mailboxes
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
 from relay.delivery.iteration_commit import Committed, PendingWrites
-from relay.dsn.writer import Bouncer, Report
+from relay.dsn.writer import DsnWriter, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import Lease, new_token
 from relay.smtp.outcome import Outcome, State
@@ -75,17 +75,17 @@ def test_what_became_of_mail_is_recorded_without_a_report_that_is_refused(
 ) -> None:
     # The sender's mailbox is deleted between the composition and the storage of the DSN.
     gone, other = office.send(), office.send(DsnNotify.SUCCESS, sender=POSTMASTER)
-    compose = Bouncer.compose
+    compose = DsnWriter.compose
 
     def overtaken(
-        bouncer: Bouncer, results: Sequence[AttemptResult], now: datetime
+        dsn_writer: DsnWriter, results: Sequence[AttemptResult], now: datetime
     ) -> Mapping[Lease, Report]:
-        made = compose(bouncer, results, now)
+        made = compose(dsn_writer, results, now)
         with office.store.database.write() as connection:
             connection.execute(delete(mailboxes).where(mailboxes.c.address == CLAIRE))
         return made
 
-    monkeypatch.setattr(Bouncer, "compose", overtaken)
+    monkeypatch.setattr(DsnWriter, "compose", overtaken)
     committed = commit(office, pending([ended(gone, REFUSED), ended(other, DELIVERED)]))
     assert states(committed) == [State.FAILED, State.DELIVERED]
     assert told(committed) == {other.lease}

@@ -185,7 +185,7 @@ async def test_the_report_on_what_is_dropped_leaves_at_once(tmp_path: Path, offi
         await until(lambda: len(world.states()) == 1)  # from now on the courier is idle
 
         def drop() -> None:
-            act = DropAction(office.bouncer)
+            act = DropAction(office.dsn_writer)
             (done,) = run_action(office.store.database, act, DeliveryFilter(), lambda: NOW)
             assert len(done.changed) == 1
 

@@ -201,7 +201,7 @@ def test_what_an_operator_looked_for_is_not_another_delivery_by_now(
         return found
 
     monkeypatch.setattr(DropAction, "prepare", overtaken)
-    act = DropAction(made.bouncer if with_report else None)
+    act = DropAction(made.dsn_writer if with_report else None)
     done = list(
         run_action(database, act, DeliveryFilter(domain=TO.rpartition("@")[2]), lambda: NOW)
     )

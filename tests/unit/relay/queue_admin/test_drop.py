@@ -9,7 +9,7 @@ from sqlalchemy import Connection, update
 import relay.dsn.receipt
 from mailstore.db.database import Database
 from mailstore.mailboxes.mailboxes import MailboxState, set_state
-from relay.dsn.writer import Bouncer, Report
+from relay.dsn.writer import DsnWriter, Report
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue_admin.actions import ActionBatch, ChangedDelivery, run_action
@@ -27,7 +27,7 @@ FAILED = Letter(state="failed")
 def drop(office: Office) -> list[str]:
     """Drop all; returns the ids of the DSNs, '' for none."""
     done = run_action(
-        office.store.database, DropAction(office.bouncer), DeliveryFilter(), lambda: NOW
+        office.store.database, DropAction(office.dsn_writer), DeliveryFilter(), lambda: NOW
     )
     return [one.report for each in done for one in each.changed]
 
@@ -151,15 +151,15 @@ def test_a_report_that_cannot_be_kept_leaves_the_delivery(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     office.queue()
-    keep = Bouncer.insert
+    keep = DsnWriter.insert
 
     def fail(
-        teller: Bouncer, connection: Connection, reports: Sequence[Report], now: datetime
+        dsn_writer: DsnWriter, connection: Connection, reports: Sequence[Report], now: datetime
     ) -> None:
-        keep(teller, connection, reports, now)
+        keep(dsn_writer, connection, reports, now)
         raise RuntimeError("no room")
 
-    monkeypatch.setattr(Bouncer, "insert", fail)
+    monkeypatch.setattr(DsnWriter, "insert", fail)
     with pytest.raises(RuntimeError, match="no room"):
         drop(office)
     assert len(rows(office.store.database)) == 1
@@ -185,15 +185,17 @@ def test_what_was_tried_since_its_report_is_left_alone(
 ) -> None:
     office.queue()
     office.queue()
-    prepare = Bouncer.compose_dropped
+    prepare = DsnWriter.compose_dropped
 
-    def slow(teller: Bouncer, claims: Sequence[Claim], now: datetime) -> dict[Lease, Report | None]:
-        found = prepare(teller, claims, now)
+    def slow(
+        dsn_writer: DsnWriter, claims: Sequence[Claim], now: datetime
+    ) -> dict[Lease, Report | None]:
+        found = prepare(dsn_writer, claims, now)
         with office.store.database.write() as connection:
             connection.execute(update(deliveries).where(deliveries.c.id == 1).values(attempts=2))
         return found
 
-    monkeypatch.setattr(Bouncer, "compose_dropped", slow)
+    monkeypatch.setattr(DsnWriter, "compose_dropped", slow)
     assert len(drop(office)) == 1
     assert list(rows(office.store.database)) == [1]
     assert len(office.mail(CLAIRE)) == 1
@@ -203,7 +205,7 @@ def test_reports_prepared_for_some_deliveries_are_theirs_alone(office: Office) -
     # The action has no state: another transaction may be prepared before the first.
     office.queue()
     office.queue()
-    act, database = DropAction(office.bouncer), office.store.database
+    act, database = DropAction(office.dsn_writer), office.store.database
     first, _ = (act.prepare(database, [number], NOW) for number in (1, 2))
     row = rows(database)[1]
     touched = [ChangedDelivery(row.id, row.message_id, row.domain, DeliveryStatus.WAITING)]
@@ -215,4 +217,4 @@ def test_reports_prepared_for_some_deliveries_are_theirs_alone(office: Office) -
 
 
 def test_transactions_are_small_where_there_are_reports(office: Office) -> None:
-    assert DropAction(office.bouncer).batch == REPORTS < DropAction().batch
+    assert DropAction(office.dsn_writer).batch == REPORTS < DropAction().batch
