@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.db.database import Database
-from tests.support.delivery.delivery_store import Office
+from tests.support.delivery.delivery_store import DeliveryStore
 from tests.support.delivery.handing import Handing, context_of, handing
 from tests.support.delivery.queue_desk import journal_files
 from tests.support.machines.daemon import Daemon, lay_out
@@ -36,9 +36,9 @@ def scripted(server_context: ssl.SSLContext) -> ScriptedPeer:
 
 
 @pytest.fixture
-def office(tmp_path: Path, database: Database) -> Iterator[Office]:
+def delivery_store(tmp_path: Path, database: Database) -> Iterator[DeliveryStore]:
     """A store with a sender and a postmaster, on both databases."""
-    made = Office(tmp_path, database)
+    made = DeliveryStore(tmp_path, database)
     yield made
     made.store.blobs.close()
 

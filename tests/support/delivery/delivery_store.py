@@ -49,7 +49,7 @@ def pending(
     return PendingWrites(results, {}, renewals, unattempted, wanted, probes)
 
 
-class Office:
+class DeliveryStore:
     """Store with a sender and a postmaster, and the bouncer and committer of delivery."""
 
     def __init__(self, folder: Path, database: Database) -> None:

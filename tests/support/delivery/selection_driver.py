@@ -28,7 +28,7 @@ POLL = 2.0
 EMPTY = QueueSnapshot(None, Newest(), {}, [], None)
 
 
-class World:
+class SelectionDriver:
     """A selection without queue and destinations; its first poll is over."""
 
     def __init__(self, concurrency: int = 100) -> None:

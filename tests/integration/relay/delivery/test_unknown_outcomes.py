@@ -25,7 +25,7 @@ from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW, system_clock
 from tests.support.delivery.claims import CLAIM
-from tests.support.delivery.delivery_store import CLAIRE, RETRY, Office
+from tests.support.delivery.delivery_store import CLAIRE, RETRY, DeliveryStore
 from tests.support.delivery.handing import CHUNKING, Handing, Replies, context_of, message_maker
 from tests.support.delivery.queued import perform, rows
 from tests.support.delivery.senders import sending
@@ -37,49 +37,51 @@ WAITS = (15 * MINUTE, 60 * MINUTE, 240 * MINUTE)
 ERROR = "smtp.b.mssante.fr: unknown-outcome: no reply within 600 s"
 
 
-def test_it_waits_longer_each_time_and_then_its_sender_is_told(office: Office) -> None:
-    (taken,) = (office.send(),)
+def test_it_waits_longer_each_time_and_then_its_sender_is_told(
+    delivery_store: DeliveryStore,
+) -> None:
+    (taken,) = (delivery_store.send(),)
     now = NOW
     for wait in WAITS:
         done = attempt_result(
             taken, {}, error=ERROR, reason=FailureReason.UNKNOWN_OUTCOME, now=now, policy=RETRY
         )
-        assert office.settle(done) is State.WAITING
-        (row,) = rows(office.store.database).values()
+        assert delivery_store.settle(done) is State.WAITING
+        (row,) = rows(delivery_store.store.database).values()
         assert row.due == now + wait
-        assert office.take(row.due - timedelta(seconds=1)) == []
+        assert delivery_store.take(row.due - timedelta(seconds=1)) == []
         now = row.due
-        (taken,) = office.take(now)
+        (taken,) = delivery_store.take(now)
     assert taken.unknown_outcomes == len(WAITS)
     done = attempt_result(
         taken, {}, error=ERROR, reason=FailureReason.UNKNOWN_OUTCOME, now=now, policy=RETRY
     )
-    assert office.settle(done) is State.FAILED
-    *_, report = office.mail(CLAIRE)  # the delay report comes first
+    assert delivery_store.settle(done) is State.FAILED
+    *_, report = delivery_store.mail(CLAIRE)  # the delay report comes first
     (about,) = report.recipients
     assert (about["Action"], about["Status"]) == ("failed", "5.4.2")
     assert "sans confirmer qu'il l'a accepté" in report.words
     assert "Ask the recipient whether it is there before you send it again." in report.words
     # An operator may retry it from the start.
-    perform(office.store.database, RetryAction(revive=True))
-    (row,) = rows(office.store.database).values()
+    perform(delivery_store.store.database, RetryAction(revive=True))
+    (row,) = rows(delivery_store.store.database).values()
     assert (row.state, row.unknown_outcomes) == ("waiting", 0)
 
 
-def test_other_attempts_neither_count_nor_move_it(office: Office) -> None:
-    taken = office.send()
-    (before,) = rows(office.store.database).values()
+def test_other_attempts_neither_count_nor_move_it(delivery_store: DeliveryStore) -> None:
+    taken = delivery_store.send()
+    (before,) = rows(delivery_store.store.database).values()
     done = attempt_result(
         taken, {}, error="down", reason=FailureReason.CONNECTION, now=NOW, policy=RETRY
     )
-    assert office.settle(done) is State.WAITING
-    (row,) = rows(office.store.database).values()
+    assert delivery_store.settle(done) is State.WAITING
+    (row,) = rows(delivery_store.store.database).values()
     assert (row.due, row.unknown_outcomes) == (before.due, 0)
 
 
-def test_jitter_keeps_those_of_one_moment_apart(office: Office) -> None:
+def test_jitter_keeps_those_of_one_moment_apart(delivery_store: DeliveryStore) -> None:
     done = attempt_result(
-        office.send(),
+        delivery_store.send(),
         {},
         error=ERROR,
         reason=FailureReason.UNKNOWN_OUTCOME,
