@@ -36,11 +36,11 @@ from tests.support.storage.object_server import object_server
 __all__ = [
     "database",
     "database_url",
+    "delivery_store",
     "dialect",
     "empty_database_url",
     "kept_pair",
     "object_server",
-    "office",
     "operator_q",
     "ours",
     "own_database",

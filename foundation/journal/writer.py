@@ -74,8 +74,8 @@ class Journal:
     """Writes events below `folder`, once per process; `process` is its name in every event.
 
     Free disk space, in octets: nothing is written below 1.25 times `floor`, no strangers' events
-    below 1.5 times `floor`. `lost_events` and `lost_stranger_events` count the unwritten events of others and of
-    strangers.
+    below 1.5 times `floor`. `lost_events` and `lost_stranger_events` count the unwritten events of
+    others and of strangers.
     """
 
     def __init__(

@@ -1,9 +1,9 @@
 """Draft: the octets of an arriving message, before the blob store has made them durable.
 
 The draft is hashed and counted while it is written. It stays in memory up to `MEMORY_LIMIT`, and up
-to `EXTENDED_LIMIT` while the process has room for drafts. Beyond that it goes to a temporary file, so that
-memory does not depend on message sizes. The file has the blob's form from the start: content that
-is encrypted at rest is never on disk in clear.
+to `EXTENDED_LIMIT` while the process has room for drafts. Beyond that it goes to a temporary file,
+so that memory does not depend on message sizes. The file has the blob's form from the start:
+content that is encrypted at rest is never on disk in clear.
 """
 
 import hashlib

@@ -38,7 +38,7 @@ def retry_policy(settings: Settings) -> RetryPolicy:
         longest=timedelta(seconds=outbound.retry_longest_seconds),
         life=timedelta(hours=outbound.life_hours),
         delay_warning=timedelta(hours=outbound.delay_warning_hours),
-        max_unknown_tries=outbound.unknown_outcome_tries,
+        unknown_max_tries=outbound.unknown_outcome_tries,
     )
 
 

@@ -141,7 +141,7 @@ class ClientConnection(asyncio.Protocol):
             raise self._failure
 
     async def reply(self, seconds: float) -> PeerReply:
-        """Return the next reply, even if the connection ended after it.  Raises ConnectionFailed."""
+        """Return the next reply, also after the end of the connection.  Raises ConnectionFailed."""
         self.flush()
         found = self.early_reply()
         if found is None:

@@ -62,8 +62,8 @@ async def send(
     """Send the message, after 354 or by BDAT; return the reply that decides.
 
     `block`: timeout of each block, `verdict`: timeout of the reply, in seconds.
-    Raises ConnectionFailed if the end was not sent, Unanswered if it was, Unsendable, and errors from
-    reading the message.  After any of them the connection must be closed.
+    Raises ConnectionFailed if the end was not sent, Unanswered if it was, Unsendable, and errors
+    from reading the message.  After any of them the connection must be closed.
     """
     by = _by_chunks if connection.offers.chunking else _by_data
     try:

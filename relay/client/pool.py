@@ -61,12 +61,12 @@ class ConnectionPool:
     ) -> Mapping[str, Outcome]:
         """Give a message to the first of `targets` that answers; return recipients' outcomes.
 
-        `make_message()` makes the message anew for each try; its generator of octets is closed.  After a
-        failure the next target is tried, never in clear text and never under another name; but not
-        if the peer may already have the message.  Recipients beyond the peer's limit per
-        transaction follow in further transactions, on the same connection if it lasts.
-        Raises AttemptFailed, and errors from reading the message; never after a transaction has
-        given a recipient a final reply.
+        `make_message()` makes the message anew for each try; its generator of octets is closed.
+        After a failure the next target is tried, never in clear text and never under another name;
+        but not if the peer may already have the message.  Recipients beyond the peer's limit per
+        transaction follow in further transactions, on the same connection if it lasts. Raises
+        AttemptFailed, and errors from reading the message; never after a transaction has given a
+        recipient a final reply.
         """
         failure = AttemptFailed(FailureReason.NO_ROUTE, f"{domain} has no host")
         for target in targets:

@@ -37,8 +37,8 @@ NOTHING: Final = Selected()
 class NeedsRead:
     """A read of the queue (`relay.queue.due.read_queue`), needed to find enough deliveries.
 
-    `with_newest`: read the rows of destinations and the newest mail.  `round_due`: read the destinations
-    of a new round.  `taken`: deliveries already selected.
+    `with_newest`: read the rows of destinations and the newest mail.  `round_due`: read the
+    destinations of a new round.  `taken`: deliveries already selected.
     """
 
     visits: Sequence[Visit]

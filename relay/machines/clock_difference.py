@@ -76,8 +76,8 @@ class ClockComparison:
         if not self.apart or self.last is None:
             return ""
         return (
-            f"this machine's clock is {self.last.way} the database's, by more than the "
-            f"{self.max_difference.total_seconds():g} seconds of storage.max_clock_difference_seconds: mail "
-            "is taken in, but this machine sends, gives up and deletes none until they agree; look "
-            "at NTP on both"
+            f"this machine's clock is {self.last.way} the database's clock by more than "
+            f"{self.max_difference.total_seconds():g} seconds "
+            "(storage.max_clock_difference_seconds): this machine accepts mail, but does not send, "
+            "give up or delete any; check NTP on both machines"
         )

@@ -67,18 +67,17 @@ def attempt_result(
 ) -> AttemptResult:
     """Return the result for a claim; recipients without an outcome wait.
 
-    After `policy.max_unknown_tries` unknown outcomes the recipients concerned fail: each further attempt
-    may deliver a duplicate, and the sender can ask the recipient.
-    `steady_now`: steady clock (`foundation.clock_watch`) for the age of mail; `now` by default.
-    `jitter`, in [0, 1), serves unknown outcomes only: the next attempt after other results is
-    already scheduled.
+    After `policy.unknown_max_tries` unknown outcomes the recipients concerned fail: each further
+    attempt may deliver a duplicate, and the sender can ask the recipient. `steady_now`: steady
+    clock (`foundation.clock_watch`) for the age of mail; `now` by default. `jitter`, in [0, 1),
+    serves unknown outcomes only: the next attempt after other results is already scheduled.
     """
     steady_now = now if steady_now is None else steady_now
     unknown_until = None
     if reason is FailureReason.UNKNOWN_OUTCOME:
         tries = claim.unknown_outcomes + 1
         unknown_until = now + policy.unknown_wait(tries, jitter)
-        if tries >= policy.max_unknown_tries:
+        if tries >= policy.unknown_max_tries:
             outcomes = {**outcomes, **_given_up(claim, outcomes, error)}
 
     def in_state(state: State) -> tuple[EnvelopeRecipient, ...]:

@@ -2,8 +2,8 @@
 
 No full table scan.  `destinations_with_mail` and `due_by_sender` jump through the index of waiting
 mail, from one destination or sender to the next.  `newest` reads the end of the index of due mail.
-`find_late_or_expired` reads a slice of rows by number.  Each result is only a hint: `relay.queue.leases.claim`
-decides.
+`find_late_or_expired` reads a slice of rows by number.  Each result is only a hint:
+`relay.queue.leases.claim` decides.
 """
 
 from collections.abc import Iterable, Sequence
@@ -74,7 +74,7 @@ def _steps(
 # Built once: a courier runs these all the time.
 _OF_CLASS: Final = and_(_WAITS, _D.traffic == bindparam("traffic"))
 _OF_DESTINATION: Final = and_(_OF_CLASS, _D.domain == bindparam("domain"))
-_LIMIT: Final = bindparam("most", type_=Integer())
+_LIMIT: Final = bindparam("limit", type_=Integer())
 _DESTINATIONS: Final = _steps(_D.domain, _OF_CLASS)
 _SENDERS: Final = _steps(_D.sender, _OF_DESTINATION, limit=_LIMIT)
 _SENDERS_AFTER: Final = _steps(_D.sender, _OF_DESTINATION, bindparam("after", type_=Text()), _LIMIT)
@@ -121,7 +121,7 @@ def due_by_sender(
     not.  They share `limit` rows evenly.
     """
     destination = {"traffic": traffic, "domain": domain}
-    more = {"most": senders} if after is None else {"most": senders, "after": after}
+    more = {"limit": senders} if after is None else {"limit": senders, "after": after}
     walk = _SENDERS if after is None else _SENDERS_AFTER
     names = list(connection.scalars(walk, destination | more))
     each = -(-limit // max(len(names), 1))
@@ -149,8 +149,8 @@ def read_queue(
 ) -> QueueSnapshot:
     """Read due deliveries of these destinations, as many as one iteration can use.
 
-    `with_newest`: also read the rows of destinations and the newest mail.  `round_due`: also read the
-    list of destinations with waiting mail.
+    `with_newest`: also read the rows of destinations and the newest mail.  `round_due`: also read
+    the list of destinations with waiting mail.
     """
     visited: dict[Visit, str | None] = {}
     found: list[Due] = []

@@ -59,8 +59,8 @@ class Envelope:
 class OutgoingMessage:
     """A message to hand over: `octets` yields it with CRLF line ends, `size` octets in all.
 
-    `on_reply()` is called for each recipient's reply, as a sign of progress: a peer may take minutes
-    for each.
+    `on_reply()` is called for each recipient's reply, as a sign of progress: a peer may take
+    minutes for each.
     """
 
     envelope: Envelope

@@ -140,7 +140,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: after unknown outcomes it is given up",
-        "        if tries >= policy.max_unknown_tries:\n",
+        "        if tries >= policy.unknown_max_tries:\n",
         "        if False:\n",
         ("test_it_waits_longer_each_time_and_then_its_sender_is_told",),
     ),

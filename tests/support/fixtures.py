@@ -1,4 +1,4 @@
-"""Fixtures of the relay and of commands: peers for conversations, an office, an operator's queue.
+"""Fixtures of relay and commands: peers for conversations, a delivery store, an operator's queue.
 
 Keys are made once for a module.
 """
@@ -12,7 +12,7 @@ import pytest
 from mailstore.db.database import Database
 from tests.support.delivery.delivery_store import DeliveryStore
 from tests.support.delivery.handing import Handing, context_of, handing
-from tests.support.delivery.queue_desk import journal_files
+from tests.support.delivery.queue_commands import journal_files
 from tests.support.machines.daemon import Daemon, lay_out
 from tests.support.sessions.scripted import ScriptedPeer
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mssante_operator.services.acts import login_name
-from tests.support.delivery.queue_desk import journal_files
+from tests.support.delivery.queue_commands import journal_files
 from tests.support.machines.daemon import MSSANTE, Daemon, lay_out
 
 MARTIN = "claire.martin@a.mssante.fr"

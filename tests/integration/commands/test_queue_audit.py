@@ -11,7 +11,7 @@ from mailstore.mailboxes.messages import list_entries
 from mssante_operator.services.actor import account_name
 from tests.support.clock import NOW
 from tests.support.delivery.delivery_store import CLAIRE, RPPS
-from tests.support.delivery.queue_desk import (
+from tests.support.delivery.queue_commands import (
     ACTS,
     HOUR,
     WHY,

@@ -14,7 +14,7 @@ import pytest
 
 from mailstore.db.database import Database
 from mssante_operator.assembly.clock import utc_now
-from tests.support.delivery.queue_desk import ACTS, HOUR, WHY, events, messages, queue
+from tests.support.delivery.queue_commands import ACTS, HOUR, WHY, events, messages, queue
 from tests.support.delivery.queued import PATIENT, Letter, destination, know, rows
 from tests.support.machines.daemon import MSSANTE, Daemon, command, lay_out
 from tests.support.rules import needs

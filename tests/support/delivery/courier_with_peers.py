@@ -58,7 +58,7 @@ class CourierWithPeers:
             ),
             database,
         )
-        with suppress(Conflict), database.write() as connection:  # unless another world has
+        with suppress(Conflict), database.write() as connection:  # unless another courier has
             add_domain(connection, "a.mssante.fr", now=NOW)  # that of the senders
         self.journal = Journal(folder / "trace", system_clock)
         services = DeliveryServices(

@@ -15,7 +15,7 @@ HOST = "127.0.0.1"
 
 @asynccontextmanager
 async def serving(health: HealthService | None = None) -> AsyncIterator[int]:
-    """The endpoints on a port; the one asked for here looks at no desk."""
+    """The endpoints on a port; without a health service by default."""
     bound, orders = bind(HOST, 0), Orders()
     bound.listen(512)
     bound.setblocking(False)

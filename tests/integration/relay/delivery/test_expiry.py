@@ -36,7 +36,7 @@ POLL = 0.005
 
 
 class SweptStore:
-    """An office without a courier, with an expiry scan; time is set by hand."""
+    """A delivery store with an expiry scan, without a courier; time is set by hand."""
 
     def __init__(self, folder: Path, delivery_store: DeliveryStore) -> None:
         self.folder, self.delivery_store, self.now = folder, delivery_store, NOW

@@ -194,7 +194,7 @@ async def test_smtputf8_is_passed_on(sender: Sender, peer_folder: Path) -> None:
     mail = next(line for line in peer.received if line.startswith("MAIL"))
     assert mail.startswith("MAIL FROM:<dr@b.mssante.fr> SIZE=")
     assert mail.endswith("BODY=8BITMIME SMTPUTF8")
-    assert "RCPT TO:<hélène@a.mssante.fr>" in peer.heard
+    assert "RCPT TO:<hélène@a.mssante.fr>" in peer.received
 
 
 async def test_a_dead_host_is_passed_over(

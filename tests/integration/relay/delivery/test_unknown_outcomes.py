@@ -171,7 +171,7 @@ async def test_in_a_rest_too(ours: Handing, scripted: ScriptedPeer) -> None:
 
 async def test_the_others_neither_wait_for_it_nor_end_with_it(tmp_path: Path) -> None:
     # A deferred recipient has no copy; a refused recipient is reported at once.
-    max_tries = RetryPolicy().max_unknown_tries
+    max_tries = RetryPolicy().unknown_max_tries
     replies: Replies = {"RCPT": (GOOD, LATER, NEVER, *(GOOD, LATER) * max_tries), ".": CLOSE}
     with sending(tmp_path / "b") as sender:
         async with running(ScriptedPeer(context_of("a", tmp_path), replies)) as peer:
@@ -211,7 +211,7 @@ async def test_a_rest_whose_outcome_is_unknown_is_known_as_such(
 
 async def test_a_peer_that_never_confirms_gets_so_many_copies(tmp_path: Path) -> None:
     context = context_of("a", tmp_path)
-    max_tries = RetryPolicy().max_unknown_tries
+    max_tries = RetryPolicy().unknown_max_tries
     with sending(tmp_path / "b") as sender:
         async with running(ScriptedPeer(context, {".": CLOSE})) as peer:
             sender.queue("x@a.mssante.fr")

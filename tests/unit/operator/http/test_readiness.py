@@ -11,7 +11,7 @@ import pytest
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mssante_operator.http import answers as desk_module
+from mssante_operator.http import answers as health_answers
 from mssante_operator.http.answers import HealthService
 from mssante_operator.jobs.store_watch import FRESH_SECONDS, StoreWatch
 from mssante_operator.machine.run_directory import RunFolder
@@ -108,7 +108,7 @@ async def test_a_judgement_that_hangs_is_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    monkeypatch.setattr(desk_module, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(health_answers, "ANSWER_SECONDS", 0.05)
     monitor = Hanging()
     health = HealthService(RunFolder(tmp_path))
     health.monitor = monitor

@@ -46,7 +46,7 @@ REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
 
 
 class CourierWithReports:
-    """An office and a courier, with peers that all give the same reply; time stands still."""
+    """A delivery store and a courier; peers that all give the same reply; time stands still."""
 
     def __init__(self, folder: Path, delivery_store: DeliveryStore, poll: float = 0.005) -> None:
         space = trust_space()

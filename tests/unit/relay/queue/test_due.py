@@ -105,14 +105,20 @@ def test_new_mail_is_the_first_of_the_newest(database: Database) -> None:
 
 
 def found_late_or_expired(
-    database: Database, at: datetime, *, limit: int = 15, limit: int = 15
+    database: Database, at: datetime, *, slice_size: int = 15, limit: int = 15
 ) -> list[int]:
     """Return the result of a whole scan, step by step."""
     keys, after = [], 0
     with database.read() as connection:
         while True:
             found = find_late_or_expired(
-                connection, POLICY, at, longest=LONGEST, after=after, slice_size=limit, limit=limit
+                connection,
+                POLICY,
+                at,
+                longest=LONGEST,
+                after=after,
+                slice_size=slice_size,
+                limit=limit,
             )
             keys += found.keys
             if found.last is None:
@@ -125,13 +131,13 @@ def mark(database: Database, *where: ColumnElement[bool], **values: object) -> N
         connection.execute(update(deliveries).where(*where).values(**values))
 
 
-@pytest.mark.parametrize(("limit", "most"), [(1, 1), (7, 3), (13, 99), (40, 99), (99, 10)])
+@pytest.mark.parametrize(("slice_size", "limit"), [(1, 1), (7, 3), (13, 99), (40, 99), (99, 10)])
 def test_late_mail_is_found_once_by_number_whatever_the_steps(
-    database: Database, limit: int, limit: int
+    database: Database, slice_size: int, limit: int
 ) -> None:
     fill(database, BACKLOG, at=NOW - HOUR)
     put(database, "d.mssante.fr", at=NOW)
-    keys = found_late_or_expired(database, NOW, limit=limit, limit=limit)
+    keys = found_late_or_expired(database, NOW, slice_size=slice_size, limit=limit)
     assert len(keys) == 39
     assert keys == sorted(set(keys))
     assert found_late_or_expired(database, NOW - timedelta(seconds=1)) == []

@@ -96,7 +96,7 @@ def standby(dialect: str, database: Database, request: pytest.FixtureRequest) ->
 
 
 class Failed(DeliveryStore):
-    """An office after a fail-over of the database under a running courier.
+    """A delivery store after a fail-over of the database under a running courier.
 
     `old`: deliveries leased on the lost primary.  `new`: deliveries leased afterwards, with the
     same numbers.
