@@ -268,7 +268,7 @@ def test_the_probe_of_a_dead_destination_is_given_once(database: Database) -> No
 
 
 @pytest.mark.parametrize(
-    ("overdue", "known"),
+    ("probe_age", "known"),
     [
         (timedelta(minutes=59), (4, NOW + timedelta(minutes=2))),
         (timedelta(hours=1), (0, None)),
