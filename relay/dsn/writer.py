@@ -1,4 +1,4 @@
-"""Bouncer: composes all DSNs of a process, stored in the transaction that records the results.
+"""DSN writer: composes all DSNs of a process, stored in the transaction that records the results.
 
 A DSN is composed, and its body made durable in a file if it needs one, before the transaction.  In
 the transaction it becomes a message: for the mailbox that sent the mail, or in the queue if the

@@ -44,7 +44,7 @@ def parse_rcpt_line(line: bytes) -> tuple[SmtpAddress, RcptParameters] | None:
 class RcptLines:
     """Cache of recipients by command line, for all sessions of a process.
 
-    Entries live as long as the directory's cache of their mailboxes.
+    Entries live as long as the lookup's cache of their mailboxes.
     """
 
     def __init__(self, lookup: RecipientLookup) -> None:
