@@ -106,14 +106,18 @@ def explain(
     older = (certificate, sender, header_from, recipients, connect, domain, as_json)
     if context.invoked_subcommand is not None:
         if any(option not in {None, (), False} for option in older):
-            raise click.UsageError(f"give the options after: {context.invoked_subcommand}")
+            raise click.UsageError(
+                f"wrong place of the options; write them after: {context.invoked_subcommand}"
+            )
     elif connect is not None and domain is not None:
         _explain_server(load(context.obj), connect, domain, as_json=as_json)
     elif certificate is not None and sender is not None:
         settings = load(context.obj)
         _explain_peer(settings, certificate, sender, header_from, recipients, as_json=as_json)
     else:
-        raise click.UsageError("give --certificate and --from, or --connect and --domain")
+        raise click.UsageError(
+            "options missing; add --certificate and --from, or --connect and --domain"
+        )
 
 
 @explain.command()

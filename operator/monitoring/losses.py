@@ -81,11 +81,11 @@ class LossPublisher:
 
 
 _TEXTS: Final = {
-    LOG: "lines of the log are lost or late: standard error does not take them (nobody reads it, "
-    "its disk is full or does not answer); mail goes on",
-    JOURNAL: "events are missing in the trace journal: its disk is nearly full, refuses them or is "
-    "too slow; mail goes on",
-    METRIC_FILES: "metrics have no files: the disk of storage.directory refuses them; mail goes on",
+    LOG: "log lines lost or late: standard error is blocked (no reader, or a disk that is full or "
+    "does not answer); mail goes on",
+    JOURNAL: "events lost in the trace journal: its disk is nearly full, faulty or too slow; mail "
+    "goes on",
+    METRIC_FILES: "metrics without files: the disk of storage.directory refuses them; mail goes on",
 }
 
 

@@ -153,7 +153,7 @@ class WhiteListSection(Section):
     @model_validator(mode="after")
     def _has_a_source(self) -> Self:
         if not self.url and not self.file:
-            raise ValueError("give url or file: without either there is never a list")
+            raise ValueError("no source for the list; set url or file")
         self.expected_signer  # noqa: B018 - raises ValueError for a name that cannot be
         return self
 

@@ -59,10 +59,10 @@ class S3Section(Section):
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
         if bool(self.access_key_file) != bool(self.secret_key_file):
-            raise ValueError("give access_key_file and secret_key_file, or neither")
+            raise ValueError("set both access_key_file and secret_key_file, or neither")
         host = urlsplit(self.endpoint).hostname
         if self.endpoint.startswith("http://") and not (self.allow_http or _is_loopback(host)):
-            raise ValueError("endpoint is not https://; take that, or set allow_http = true")
+            raise ValueError("endpoint without TLS; use https://, or set allow_http = true")
         return self
 
 

@@ -17,7 +17,9 @@ from .base import Hours, Section
 def _check_plain_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme != "http" or not parts.hostname or parts.username or " " in text:
-        raise ValueError("expected http://HOST or http://HOST:PORT/PATH (answers are signed)")
+        raise ValueError(
+            "expected http://HOST or http://HOST:PORT/PATH, not https:// (answers are signed)"
+        )
     return text
 
 
@@ -76,7 +78,7 @@ class TrustSection(Section):
     def _has_a_responder(self) -> Self:
         if self.ocsp and not self.ocsp_urls:
             raise ValueError(
-                "ocsp is on and ocsp_urls is empty: nobody would be asked; add for instance "
+                "ocsp is on, but ocsp_urls is empty; add for example "
                 'ocsp_urls = ["http://ocsp.esante.gouv.fr"], or set ocsp = false'
             )
         return self
