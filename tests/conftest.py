@@ -20,7 +20,7 @@ from tests.support.db.databases import (
 from tests.support.db.own_server import own_database, own_server
 from tests.support.db.replicas import kept_pair, pair
 from tests.support.fixtures import (
-    office,
+    delivery_store,
     operator_q,
     ours,
     queue_installed,
@@ -36,11 +36,11 @@ from tests.support.storage.object_server import object_server
 __all__ = [
     "database",
     "database_url",
+    "delivery_store",
     "dialect",
     "empty_database_url",
     "kept_pair",
     "object_server",
-    "office",
     "operator_q",
     "ours",
     "own_database",

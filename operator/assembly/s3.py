@@ -36,7 +36,7 @@ def place_of(settings: Settings) -> "BucketPlace":
         from mailstore.s3.bucket import BucketPlace  # noqa: PLC0415 - start-up time; obstore is optional
     except ImportError as error:
         raise SettingsError(
-            f"{settings.origin}: storage.s3: needs the package obstore; "
+            f"{settings.origin}: storage.s3: package obstore missing; "
             "run: pip install 'mssante[s3]'"
         ) from error
     section = settings.storage.s3
@@ -59,7 +59,7 @@ def _credential(settings: Settings, key: str, name: str) -> str:
     text = _read(settings, key, name)
     if path.stat().st_mode & 0o077:
         raise SettingsError(
-            f"{settings.origin}: storage.s3.{key}: {path}: others than its owner can read it; "
+            f"{settings.origin}: storage.s3.{key}: {path}: readable by other users; "
             f"run: chmod 600 {shlex.quote(str(path))}"
         )
     try:
@@ -67,7 +67,9 @@ def _credential(settings: Settings, key: str, name: str) -> str:
     except UnicodeDecodeError:
         line = ""
     if not line.isprintable() or not line or " " in line:
-        raise SettingsError(f"{settings.origin}: storage.s3.{key}: {path}: not one line of ASCII")
+        raise SettingsError(
+            f"{settings.origin}: storage.s3.{key}: {path}: expected one line of ASCII"
+        )
     return line
 
 

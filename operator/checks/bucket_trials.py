@@ -37,22 +37,24 @@ def _try_rights(place: BucketPlace, look: BucketFindings) -> None:
             bucket.put(_PROBE, b"probe")
             bucket.read(_PROBE, 0, 1)
         except StoreRefuses as error:
-            look.loses(f"{error}: give the access key s3:PutObject and s3:GetObject")
+            look.loses(
+                f"{error}: rights missing; give the access key s3:PutObject and s3:GetObject"
+            )
             return
         try:
             bucket.delete(_PROBE)
         except StoreRefuses as error:
-            look.doubt(f"{error}: no room is ever freed; give the access key s3:DeleteObject")
+            look.doubt(f"{error}: space is never freed; give the access key s3:DeleteObject")
     except (NotFound, StoreUnavailable) as error:
-        look.doubt(f"rights were not tried: {error}")
+        look.doubt(f"rights not checked: {error}")
 
 
 def _ask_settings(place: BucketPlace, look: BucketFindings) -> None:
     credentials = credentials_of(place)
     if credentials is None:
         look.doubt(
-            "versions, object lock and lifecycle rules of the bucket were not looked at, which "
-            "takes access_key_file and secret_key_file: see docs/operate.md for what they may be"
+            "versions, object lock and lifecycle rules of the bucket not checked; this needs "
+            "access_key_file and secret_key_file; allowed rules: docs/operate.md"
         )
         return
     answers: dict[str, bytes] = {}
@@ -65,15 +67,15 @@ def _ask_settings(place: BucketPlace, look: BucketFindings) -> None:
             elif answer.status in (401, 403):
                 refused.append(right)
             elif answer.status not in _ABSENT:
-                look.doubt(f"{name} of the bucket was not looked at: {answer.problem}")
+                look.doubt(f"{name} of the bucket not checked: {answer.problem}")
         _judge(place, answers, look)
         _try_abort(place, credentials, look)
     except StoreUnavailable as error:
-        look.doubt(f"settings of the bucket were not looked at: {error}")
+        look.doubt(f"bucket settings not checked: {error}")
     if refused:
         look.doubt(
-            "settings of the bucket that may lose bodies, or keep what is freed, were not looked "
-            f"at: give the access key {', '.join(refused)}"
+            "bucket settings that can lose bodies or keep deleted ones not checked; "
+            f"give the access key {', '.join(refused)}"
         )
 
 
@@ -86,7 +88,7 @@ def _judge(place: BucketPlace, answers: dict[str, bytes], look: BucketFindings) 
             lifecycle=answers.get("lifecycle"),
         )
     except ValueError as error:
-        look.doubt(f"settings of the bucket were not understood: {error}")
+        look.doubt(f"bucket settings not understood: {error}")
         return
     for problem in verdict.losses:
         look.loses(problem)
@@ -104,11 +106,11 @@ def _try_abort(place: BucketPlace, credentials: Credentials, look: BucketFinding
     try:
         upload = {"uploadId": upload_of(begun.body)}
     except ValueError as error:
-        look.doubt(f"whether uploads in parts can be ended was not tried: {error}")
+        look.doubt(f"end of failed multipart uploads not checked: {error}")
         return
     ended = request_settings(place, credentials, utc_now(), upload, method="DELETE", key=_PROBE)
     if ended.status in (401, 403):
         look.doubt(
-            "uploads in parts that fail cannot be ended, and keep their room: give the access key "
+            "failed multipart uploads cannot be ended, and keep their space; give the access key "
             "s3:AbortMultipartUpload"
         )

@@ -53,7 +53,7 @@ class _SizeParam(click.ParamType[int]):
         """Parse a size; the limits fit the database's integers."""
         found = re.fullmatch(r"([0-9]{1,15})|([0-9]{1,6})([KMGT])", value.upper(), re.ASCII)
         if found is None:
-            self.fail(f"{value!r} is not a size: octets, or 500M, 2G", param, ctx)
+            self.fail(f"{value!r} is not a size; write octets, 500M or 2G", param, ctx)
         return int(found[1] or found[2]) * _UNITS[found[3] or ""]
 
 
@@ -133,7 +133,9 @@ def mailbox_add(
     """Open the mailbox ADDRESS, tied to one national identifier."""
     stated = [(name, value) for name, value in numbers.items() if value is not None]
     if len(stated) != 1:
-        raise click.UsageError(f"give one of {', '.join('--' + k for k in _KINDS)}")
+        raise click.UsageError(
+            f"identifier missing; add one of {', '.join('--' + k for k in _KINDS)}"
+        )
     name, value = stated[0]
     settings = load(given)
     identifier = parse_identifier(IdentifierKind(name.upper()), value, luhn=luhn_kinds(settings))
@@ -224,8 +226,8 @@ def mailbox_close(given: Path | None, address: str, *, yes: bool) -> None:
             found = get_mailbox(connection, address)
         if not yes:
             if not sys.stdin.isatty():
-                raise click.UsageError("closing cannot be undone: say so with --yes")
-            question = f"Close {found.address} for good? Its mail is refused from then on"
+                raise click.UsageError("closing cannot be undone; confirm with --yes")
+            question = f"Close {found.address} for good? New mail for it will be refused"
             click.confirm(question, abort=True)
         with act.store.database.write() as connection:
             found = set_state(connection, address, MailboxState.CLOSED)

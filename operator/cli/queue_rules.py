@@ -59,4 +59,4 @@ def remove(given: Path | None, number: int, *, reason: str, actor: Actor) -> Non
     """Take the rule NUMBER away; what it has held stays held: queue release."""
     with open_queue_admin(load(given), actor, reason) as queue_admin:
         queue_admin.remove_rule(number)
-    click.echo(f"rule {number} is removed; what it has held: mssante queue list --state held")
+    click.echo(f"rule {number} removed; mail still held: mssante queue list --state held")

@@ -74,7 +74,7 @@ def _trust(files: tuple[Path, ...]) -> TrustStore:
             kind = anchors if certificate.subject == certificate.issuer else intermediates
             kind.append(certificate)
     if not anchors:
-        raise click.UsageError("--trust: no root among these certificates; add the root's PEM file")
+        raise click.UsageError("--trust: root certificate missing; add its PEM file")
     return TrustStore(tuple(anchors), tuple(intermediates))
 
 
@@ -124,7 +124,9 @@ def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise click.UsageError(f"--at: {text!r} is not a time like 2025-03-01T00:00:00Z") from None
+        raise click.UsageError(
+            f"--at: {text!r} is not a time; write for example 2025-03-01T00:00:00Z"
+        ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -146,7 +148,7 @@ def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:
     record = {"adopted": done.changed, "source": done.source, **_facts(done.white_list)}
     show_record(record, as_json=as_json)
     if why := share_now(settings, refresher):
-        say(f"note: not shared with the other machines yet, a daemon does it: {why}", err=True)
+        say(f"note: not yet shared with the other machines; a daemon will do it: {why}", err=True)
 
 
 @whitelist.command()

@@ -134,7 +134,7 @@ class Monitor:
             found.append(f"white list: {unlisted}")
         own = self._own()
         if own is None or own.certificate is None:
-            found.append(f"certificate: {self.settings.tls.certificate} cannot be read")
+            found.append(f"certificate: {self.settings.tls.certificate} unreadable")
         elif own.certificate.not_after <= utc_now():
             ended = own.certificate.not_after.isoformat()
             found.append(f"certificate: {self.settings.tls.certificate} expired on {ended}")
@@ -169,7 +169,7 @@ class Monitor:
         """Reason why no white list is in force; empty if one is."""
         unseen = self.trust_state.unseen_seconds
         if unseen > max(UNSEEN_SECONDS, 5 * self.settings.whitelist.check_seconds):
-            return f"not looked at for {unseen:.0f} s; see the log"
+            return f"not checked for {unseen:.0f} s; see the log"
         snapshot = self.trust_state.snapshot
         return "" if snapshot.white_list is not None else self.refresher.problem or snapshot.problem
 

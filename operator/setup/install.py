@@ -207,7 +207,7 @@ def init(
     folder = folder.absolute()  # the printed commands work in any working directory
     configuration = folder / "mssante.toml"
     if os.path.lexists(configuration):
-        raise SettingsError(f"{configuration}: exists already; choose another folder")
+        raise SettingsError(f"{configuration}: already exists; choose another folder")
     _check_place(folder)
     for domain in domains:
         try:
@@ -245,7 +245,7 @@ def _check_place(folder: Path) -> None:
         str(folder.absolute()).encode()
     except UnicodeEncodeError:
         raise SettingsError(
-            f"{str(folder.absolute())!a}: the name of this path is not UTF-8; choose another folder"
+            f"{str(folder.absolute())!a}: path name not in UTF-8; choose another folder"
         ) from None
     made = [one for one in (folder, *folder.absolute().parents) if not one.exists()]
     try:
@@ -255,10 +255,10 @@ def _check_place(folder: Path) -> None:
             one.rmdir()
     except OSError as error:
         raise SettingsError(
-            f"{folder}: cannot be made: {error.strerror}; choose another folder"
+            f"{folder}: cannot be created: {error.strerror}; choose another folder"
         ) from error
     if not writable:
-        raise SettingsError(f"{folder}: cannot be written to; choose another folder")
+        raise SettingsError(f"{folder}: no write access; choose another folder")
 
 
 _SAMPLE: Final = """\

@@ -78,7 +78,7 @@ def broken_handshakes() -> st.SearchStrategy[Conversation]:
     return conversations(_BROKEN)
 
 
-class World:
+class FuzzedServer:
     """A listening operator A on its own loop, with its state, and checks of it.
 
     `totals` counts the parts of all sessions so far.
@@ -208,14 +208,14 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, loop: str) -> Iterator[World]:
+def fuzzed_server(folder: Path, loop: str) -> Iterator[FuzzedServer]:
     """Listen as operator A in a folder, on a loop of this kind."""
     limits = SessionLimits(handshake_seconds=3)
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         listening = inbound(folder, limits=limits, policy=AdmissionPolicy(LIMIT))
         server = runner.run(listening.__aenter__())
         try:
-            yield World(server, runner)
+            yield FuzzedServer(server, runner)
         finally:
             runner.run(listening.__aexit__(None, None, None))
 
@@ -230,7 +230,7 @@ def main() -> None:
     begun, rounds = time.monotonic(), 0
     with (
         tempfile.TemporaryDirectory(prefix="mssante-fuzz-") as folder,
-        world(Path(folder), given_.loop) as listening,
+        fuzzed_server(Path(folder), given_.loop) as listening,
     ):
         while time.monotonic() - begun < given_.seconds:
             number = given_.seed + rounds
@@ -245,7 +245,9 @@ def main() -> None:
             print(f"{count:>9} {what}")
 
 
-def _search(listening: World, strategy: st.SearchStrategy[Conversation], number: int) -> None:
+def _search(
+    listening: FuzzedServer, strategy: st.SearchStrategy[Conversation], number: int
+) -> None:
     @seed(number)
     @settings(max_examples=500, database=None)
     @given(strategy)

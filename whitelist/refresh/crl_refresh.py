@@ -68,10 +68,10 @@ class CrlRefresher:
         """
         if self.trust.revocation is RevocationPolicy.OFF:
             return
-        lost = self._look()
+        lost_crls = self._look()
         for path in self.sources.files:
-            self._read(path, at, again=bool(lost))
-        self._ask(at, lost, by_hand=by_hand)
+            self._read(path, at, again=bool(lost_crls))
+        self._ask(at, lost_crls, by_hand=by_hand)
         self._restore()
 
     def addresses(self) -> tuple[str, ...]:
@@ -120,13 +120,13 @@ class CrlRefresher:
             if kept is not None:
                 self._taken[path] = stamp
 
-    def _ask(self, at: datetime, lost: frozenset[str], *, by_hand: bool) -> None:
+    def _ask(self, at: datetime, lost_crls: frozenset[str], *, by_hand: bool) -> None:
         if self._addresses is None:
             self._addresses = load_addresses(self.store.folder)
         known = {url: self._addresses.get(url, CrlAddress()) for url in self.addresses()}
         asked = False
         for url, address in known.items():
-            due = address.due(at, self.sources.interval, self.store.by_name(), lost)
+            due = address.due(at, self.sources.interval, self.store.by_name(), lost_crls)
             if due or (by_hand and address.failures):
                 asked = True
                 known[url] = self._fetch(url, address, at)

@@ -118,8 +118,8 @@ class ListRefresher:
         if found.generated_at > now + _AHEAD:
             raise ListRefused(
                 ListReason.FUTURE,
-                f"generated {found.generated_at.isoformat()}, in the future: adopted, it would "
-                "keep out every list until then; check this machine's clock, then its publisher",
+                f"generated {found.generated_at.isoformat()}, in the future: it would block all "
+                "newer lists until then; check this machine's clock, then ask the publisher",
             )
         return found
 
@@ -255,5 +255,7 @@ class ListRefresher:
 def _refused(failed: FetchFailed) -> ListRefused:
     """Refusal for a list that could not be fetched."""
     if failed.too_large:
-        return ListRefused(ListReason.TOO_LARGE, f"{failed.detail}; is it the white list?")
+        return ListRefused(
+            ListReason.TOO_LARGE, f"{failed.detail}; check that this is the white list"
+        )
     return ListRefused(ListReason.UNREACHABLE, failed.detail)

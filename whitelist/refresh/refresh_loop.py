@@ -103,7 +103,7 @@ def _checked_ahead(refresher: ListRefresher) -> bool:
             "whitelist.checked_ahead",
             last_check=checked.isoformat(),
             now=now.isoformat(timespec="seconds"),
-            detail="the last check of the white list is dated in time to come: this machine's "
-            "clock was ahead; checked again at once",
+            detail="last check of the white list dated in the future: this machine's clock was "
+            "ahead; checked again at once",
         )
     return ahead

@@ -357,4 +357,4 @@ def test_the_command_shares_at_once(machines: Sequence[Machine], database: Datab
     away = url.replace("/test_", "/no_such_")
     one.daemon.config.write_text(one.daemon.config.read_text().replace(url, away))
     said = one.daemon.run("whitelist", "refresh")
-    assert "not shared with the other machines yet" in said
+    assert "not yet shared with the other machines" in said

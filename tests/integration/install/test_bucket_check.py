@@ -88,8 +88,8 @@ def test_rights_without_which_mail_cannot_be_kept(
         (403, "GET", "versioning", "s3:GetBucketVersioning"),
         (403, "GET", "lifecycle", "s3:GetLifecycleConfiguration"),
         (403, "GET", "object-lock", "s3:GetBucketObjectLockConfiguration"),
-        (503, "PUT", "/probe", "rights were not tried"),
-        (503, "GET", "lifecycle", "lifecycle of the bucket was not looked at: 503 TestFault"),
+        (503, "PUT", "/probe", "rights not checked"),
+        (503, "GET", "lifecycle", "lifecycle of the bucket not checked: 503 TestFault"),
     ],
 )
 def test_what_is_refused_or_away_otherwise_is_a_doubt(
@@ -134,7 +134,7 @@ def test_the_credentials_of_a_machine_cannot_ask(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "of-the-environment")
     settings = load(operator_a.config)
-    assert not [one for one in check(settings) if "not looked at" in one]
+    assert not [one for one in check(settings) if "not checked" in one]
 
 
 def test_an_answer_that_is_no_xml_is_a_doubt(

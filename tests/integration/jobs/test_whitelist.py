@@ -143,7 +143,7 @@ class TestRefresh:
         with serving(tmp_path, answer, ours) as server:
             change(daemon, "[whitelist]\n", f'[whitelist]\nurl = "{server.url}"\n')
             said = daemon.run("whitelist", "refresh", code=1)
-        problem = f"{server.url}: more than 100 octets; is it the white list?"
+        problem = f"{server.url}: more than 100 octets; check that this is the white list"
         assert said == f"mssante: too-large: {problem}\n"
 
     def test_a_dead_url_falls_back_to_the_file(self, daemon: Daemon) -> None:
