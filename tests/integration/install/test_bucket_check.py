@@ -50,7 +50,9 @@ def test_versions_are_a_doubt_that_says_what_to_set(
 ) -> None:
     object_server.configure(place.bucket, "versioning", VERSIONS)
     said = operator_a.run("config", "check")
-    (line,) = [line for line in said.splitlines() if "versioning of the bucket is on (Enabled)" in line]
+    (line,) = [
+        line for line in said.splitlines() if "versioning of the bucket is on (Enabled)" in line
+    ]
     assert "DOUBT" in line
     assert "NoncurrentVersionExpiration" in line
 
