@@ -126,7 +126,7 @@ def _open_bodies(settings: Settings, database: Database, form: BlobFormat) -> Bo
         if lacking:
             raise SettingsError(
                 f"{settings.origin}: storage.keys: key {min(lacking).hex()} missing in "
-                f"{keys_file(settings)}, needed by messages; restore the file from a backup, "
+                f"{keys_file(settings)}, needed by messages; restore it from a backup, "
                 "or copy it from another machine of this store"
             )
         opened.pop_all()

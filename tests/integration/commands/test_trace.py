@@ -250,7 +250,7 @@ def test_while_the_database_is_away_the_journal_answers(site: Site) -> None:
     assert last.startswith("database: ")
     assert "unavailable" in json.loads(site.trace(session, "--json"))["database_problem"]
     said = one_line(site.trace(new_id(site.now, b"\xff" * 10), code=1))
-    assert "not in the database: " in said
+    assert "database not searched: " in said
     assert "hush" not in said
 
 
