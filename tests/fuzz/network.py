@@ -24,7 +24,6 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-import tests.support.rules.profiles  # noqa: F401  # the timeouts of hypothesis
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, list_entries
 from relay.connection.limits import SessionLimits
@@ -34,6 +33,7 @@ from tests.fuzz.grammar import LIMIT, SECOND, garbage, plain_moves, secure_moves
 from tests.fuzz.talk import BrokenHandshake, Conversation, Ending, Talk
 from tests.fuzz.wire import Damage, Wire
 from tests.support.machines.operators import ACTIVE, CLOSED, HOST, SUSPENDED, Inbound, inbound
+from tests.support.rules import profiles
 from tests.support.storage.blobs import folder
 from tests.support.storage.cutting import sizes
 from tests.support.waiting import until
@@ -227,6 +227,7 @@ def main() -> None:
     parser.add_argument("--loop", choices=LOOPS, default="uvloop")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     given_ = parser.parse_args()
+    profiles.load(unit_alone=False)  # the timeouts of hypothesis
     begun, rounds = time.monotonic(), 0
     with (
         tempfile.TemporaryDirectory(prefix="mssante-fuzz-") as folder,
