@@ -29,6 +29,12 @@ class ListSite:
         """Source file of its refreshers."""
         return self.folder / "list.xml"
 
+    def put(self, octets: bytes) -> None:
+        """Replace the source file at once: a refresher at work never sees half of it."""
+        written = self.file.with_suffix(".new")
+        written.write_bytes(octets)
+        written.replace(self.file)
+
     def refresher(self, url: str = "", *, file: bool = True) -> ListRefresher:
         """Refresher with the clock of this site, without real pauses."""
         sources = ListSources(

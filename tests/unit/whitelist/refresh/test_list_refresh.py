@@ -26,7 +26,7 @@ NOWHERE = "https://127.0.0.1:1/list.xml"
 @pytest.fixture
 def site(tmp_path: Path) -> ListSite:
     found = ListSite(tmp_path)
-    found.file.write_bytes(white_list("a.fr", "b.fr"))
+    found.put(white_list("a.fr", "b.fr"))
     return found
 
 
@@ -52,18 +52,18 @@ def test_a_file_is_adopted_once_and_confirmed_each_time(site: ListSite) -> None:
 def test_a_failure_leaves_the_list_and_a_success_ends_the_problem(site: ListSite) -> None:
     refresher = site.refresher()
     digest = refresher.check().white_list.digest
-    site.file.write_bytes(b"<html>")
+    site.put(b"<html>")
     refused(refresher)
     active = refresher.archive.active()
     assert active is not None
     assert active.digest == digest
-    site.file.write_bytes(white_list("a.fr", "b.fr", "c.fr", at=NOW))
+    site.put(white_list("a.fr", "b.fr", "c.fr", at=NOW))
     assert refresher.check().changed
     assert refresher.problem == ""
 
 
 def test_a_list_of_the_future_is_refused(site: ListSite) -> None:
-    site.file.write_bytes(white_list("a.fr", at=NOW + timedelta(days=1, seconds=1)))
+    site.put(white_list("a.fr", at=NOW + timedelta(days=1, seconds=1)))
     assert refused(site.refresher()).reason is ListReason.FUTURE
     site.now += HOUR
     assert site.refresher().check().changed
@@ -109,7 +109,7 @@ def test_the_stamp_follows_the_file(site: ListSite) -> None:
     refresher = site.refresher()
     before = refresher.source_stamp()
     assert refresher.source_stamp() == before != ()
-    site.file.write_bytes(white_list("a.fr"))
+    site.put(white_list("a.fr"))
     assert refresher.source_stamp() != before
 
 

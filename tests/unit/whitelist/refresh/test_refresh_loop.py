@@ -77,7 +77,7 @@ async def running(site: ListSite) -> AsyncIterator[Loop]:
 @pytest.fixture
 def site(tmp_path: Path) -> ListSite:
     found = ListSite(tmp_path)
-    found.file.write_bytes(white_list("a.fr", "b.fr"))
+    found.put(white_list("a.fr", "b.fr"))
     return found
 
 
@@ -87,19 +87,19 @@ async def test_a_check_each_hour_and_for_each_new_file(site: ListSite) -> None:
         assert len(loop.refresher.trust.crls) == 2
         assert await loop.at(4599) == [1000]
         assert await loop.at(4600) == [1000, 4600]
-        site.file.write_bytes(white_list("a.fr", "b.fr", "c.fr", at=NOW))
+        site.put(white_list("a.fr", "b.fr", "c.fr", at=NOW))
         assert await loop.at(4601) == [1000, 4600, 4601]
         assert loop.refresher.archive.active() is not None
 
 
 async def test_after_a_failure_it_is_checked_later_and_later(site: ListSite) -> None:
-    site.file.write_bytes(b"<html>")
+    site.put(b"<html>")
     with capture_logs() as logs:
         async with running(site) as loop:
             for now in range(1000, 1031):
                 await loop.at(now)
             assert loop.checks == [1000, 1002, 1006, 1014, 1030]  # after 2, 4, 8, 16 s
-            site.file.write_bytes(white_list("a.fr"))
+            site.put(white_list("a.fr"))
             await loop.at(1031)
             assert loop.refresher.problem == ""
             assert (await loop.at(4630))[-1] == 1031
