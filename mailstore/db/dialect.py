@@ -70,8 +70,8 @@ def create_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     """
     if url.get_backend_name() == "sqlite":
         return _sqlite_engines(url, pool_size)
-    # Imported here: psycopg would cost start-up time in every process that uses SQLite.
-    from mailstore.db import postgresql  # noqa: PLC0415 - see above
+    # Imported here: psycopg would cost time in every process that uses SQLite.
+    from mailstore.db import postgresql  # noqa: PLC0415 - start-up time
 
     return postgresql.create_engines(url, pool_size, BUSY_TIMEOUT)
 
@@ -265,7 +265,7 @@ def disable_statement_timeout(connection: Connection) -> None:
 
 
 def _disable_postgresql_timeout(connection: Connection) -> None:
-    from mailstore.db import postgresql  # noqa: PLC0415 - as above
+    from mailstore.db import postgresql  # noqa: PLC0415 - start-up time
 
     postgresql.disable_statement_timeout(connection)
 

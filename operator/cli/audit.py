@@ -29,8 +29,8 @@ from ..errors import OperatorError
 from ..services.acts import open_recorder
 from ..services.audit import open_desk
 from ..settings.model import Settings, load
+from .options.private_file import PrivateFile
 from .output import masked, say, show_record, show_rows, tell
-from .private_file import PrivateFile
 
 _COLUMNS: Final = ("place", "at", "event", "result", "account", "unix_user", "mailbox", "subject")
 _OCTETS: Final = 32  # of a public key

@@ -42,14 +42,14 @@ class StoreWatch:
     limited: Mapping[MailboxType, int] = field(default_factory=dict)
     monotonic: Callable[[], float] = time.monotonic
     _began: float | None = None  # start of the probe in progress, None if there is none
-    _problem: str = field(default="it has not been asked yet")
+    _problem: str = field(default="not checked yet")
 
     @property
     def problem(self) -> str:
         """Reason why the database counts as unavailable; empty if it answers."""
         began = self._began
         if began is not None and (silent := self.monotonic() - began) > FRESH_SECONDS:
-            return f"the database has not answered for {silent:.0f} s"
+            return f"no answer from the database for {silent:.0f} s"
         return self._problem
 
     async def run(self, every: float = EVERY_SECONDS) -> None:
@@ -73,7 +73,7 @@ class StoreWatch:
             self._problem = str(error)
         except Exception as error:
             # Any error: the last good answer is not valid any more.
-            self._problem = f"the database answers, and is not understood: {type(error).__name__}"
+            self._problem = f"unexpected answer of the database: {type(error).__name__}"
             _log.exception("store.error")
         finally:
             self._began = None

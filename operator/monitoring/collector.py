@@ -17,6 +17,7 @@ from foundation.clock_watch import ClockWatch
 from mailstore.mailboxes.identifiers import MailboxType
 from relay.acceptance.disk_guard import DiskGuard, DiskGuardState
 from relay.machines.clock_difference import ClockComparison
+from relay.machines.list_sharing import ListSharing
 from relay.policy.admission import Peer
 from relay.policy.trust_state import TrustState
 from whitelist.errors import ArchiveError
@@ -24,6 +25,8 @@ from whitelist.national.freshness import Freshness
 from whitelist.pki.certificates import read_pem
 from whitelist.pki.crl import RevocationList
 from whitelist.pki.trust_store import ChainStatus
+from whitelist.refresh.crl_refresh import CrlRefresher
+from whitelist.refresh.list_refresh import ListRefresher
 
 from ..assembly.clock import utc_now
 from ..assembly.trust import own_identity
@@ -33,9 +36,6 @@ from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
 from ..jobs.store_watch import StoreWatch
-from ..lists.crl_refresh import CrlRefresher
-from ..lists.list_refresh import ListRefresher
-from ..lists.list_sharing import ListSharing
 from ..machine.node_name import copied
 from ..settings.model import Settings
 from .alarms import Alarm, AlarmFacts, AlarmName, alarms
@@ -149,7 +149,7 @@ class Monitor:
             found.append(f"white list: {unlisted}")
         own = self._own()
         if own is None or own.certificate is None:
-            found.append(f"certificate: {self.settings.tls.certificate} cannot be read")
+            found.append(f"certificate: {self.settings.tls.certificate} unreadable")
         elif own.certificate.not_after <= utc_now():
             ended = own.certificate.not_after.isoformat()
             found.append(f"certificate: {self.settings.tls.certificate} expired on {ended}")
@@ -184,7 +184,7 @@ class Monitor:
         """Reason why no white list is in force; empty if one is."""
         unseen = self.trust_state.unseen_seconds
         if unseen > max(UNSEEN_SECONDS, 5 * self.settings.whitelist.check_seconds):
-            return f"not looked at for {unseen:.0f} s; see the log"
+            return f"not checked for {unseen:.0f} s; see the log"
         snapshot = self.trust_state.snapshot
         return "" if snapshot.white_list is not None else self.refresher.problem or snapshot.problem
 

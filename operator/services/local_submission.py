@@ -40,7 +40,7 @@ def make_submitter(
         hostname=settings.operator.hostname,
         policy=policies.policy(settings),
         store=store,
-        directory=RecipientLookup(store.database, postmaster=postmaster_address(settings)),
+        lookup=RecipientLookup(store.database, postmaster=postmaster_address(settings)),
         trust_state=trust_state,
         clock=utc_now,
         new_id=make_id,

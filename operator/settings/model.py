@@ -87,7 +87,7 @@ def find(given: Path | None) -> Path:
             found = stat.S_ISREG(candidate.stat().st_mode)
             if given is not None and candidate.is_dir():
                 file = candidate / "mssante.toml"
-                raise SettingsError(f"{candidate}: is a folder; give the file: --config {file}")
+                raise SettingsError(f"{candidate}: folder, not a file; run with: --config {file}")
         except (FileNotFoundError, NotADirectoryError):
             found = False
         except OSError as error:
@@ -95,7 +95,7 @@ def find(given: Path | None) -> Path:
         if found:
             return _utf8(candidate.absolute())
     wanted = str(given) if given is not None else " or ".join(map(str, DEFAULT_FILES))
-    raise SettingsError(f"{wanted}: no such file; give --config FILE or run: mssante init DIR")
+    raise SettingsError(f"{wanted}: no such file; add --config FILE, or run: mssante init DIR")
 
 
 def load(given: Path | None) -> Settings:
@@ -130,8 +130,8 @@ def _utf8(path: Path) -> Path:
         str(path).encode()
     except UnicodeEncodeError:
         raise SettingsError(
-            f"{str(path)!a}: the name of this path is not UTF-8; give the file or folder "
-            "another name, such as one without accents"
+            f"{str(path)!a}: path name not in UTF-8; rename the file or folder, for example "
+            "without accents"
         ) from None
     return path
 

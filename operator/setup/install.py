@@ -31,9 +31,7 @@ from whitelist.pki.distinguished_name import DistinguishedName
 from ..assembly import migrations
 from ..assembly.clock import utc_now
 from ..assembly.storage import open_store
-from ..assembly.trust import open_archive, open_crls, open_trust
-from ..lists.crl_refresh import CrlRefresher
-from ..lists.list_refresh import ListRefresher
+from ..assembly.trust import open_crl_refresher, open_list_refresher, open_trust
 from ..settings.endpoints import split_endpoint
 from ..settings.model import SettingsError, load
 from .testbed.ca import Hierarchy, issue_crl
@@ -159,10 +157,9 @@ def _adopt_list(path: Path) -> None:
     """Adopt the list like any other list.  Raises ListRefused."""
     settings = load(path)
     trust = open_trust(settings)
-    crls = CrlRefresher(settings, open_crls(settings, trust), trust)
+    crls = open_crl_refresher(settings, trust)
     crls.check(utc_now())
-    at_hand = trust.with_crls(crls.store.current())
-    ListRefresher(settings, open_archive(settings), at_hand).check()
+    open_list_refresher(settings, trust.with_crls(crls.store.current())).check()
 
 
 def write_identity(own: Credential, hierarchy: Hierarchy, folder: Path, name: str) -> None:
@@ -224,7 +221,7 @@ def init(
     folder = folder.absolute()  # the printed commands work in any working directory
     configuration = folder / "mssante.toml"
     if os.path.lexists(configuration):
-        raise SettingsError(f"{configuration}: exists already; choose another folder")
+        raise SettingsError(f"{configuration}: already exists; choose another folder")
     _check_place(folder)
     for domain in domains:
         try:
@@ -262,7 +259,7 @@ def _check_place(folder: Path) -> None:
         str(folder.absolute()).encode()
     except UnicodeEncodeError:
         raise SettingsError(
-            f"{str(folder.absolute())!a}: the name of this path is not UTF-8; choose another folder"
+            f"{str(folder.absolute())!a}: path name not in UTF-8; choose another folder"
         ) from None
     made = [one for one in (folder, *folder.absolute().parents) if not one.exists()]
     try:
@@ -272,10 +269,10 @@ def _check_place(folder: Path) -> None:
             one.rmdir()
     except OSError as error:
         raise SettingsError(
-            f"{folder}: cannot be made: {error.strerror}; choose another folder"
+            f"{folder}: cannot be created: {error.strerror}; choose another folder"
         ) from error
     if not writable:
-        raise SettingsError(f"{folder}: cannot be written to; choose another folder")
+        raise SettingsError(f"{folder}: no write access; choose another folder")
 
 
 _SAMPLE: Final = """\

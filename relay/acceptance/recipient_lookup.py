@@ -42,7 +42,7 @@ DOMAINS_CACHE_SECONDS: Final = 10.0  # seconds; a domain is added once in months
 CACHE_AGE_LIMIT: Final = (
     60.0  # seconds: life of the cache, even if the change number stays the same
 )
-MOST: Final = 20_000  # addresses in the cache
+MAX_CACHED: Final = 20_000  # addresses in the cache
 _BATCH: Final = 200  # addresses looked up by one query
 _NEAR: Final = timedelta(seconds=CACHE_AGE_LIMIT + 1)  # an end that the cache could miss
 
@@ -189,11 +189,11 @@ class RecipientLookup:
             self._asking = None
 
     def _cache(self, begun: float, questions: Sequence[_Question], answers: _CachedAnswers) -> None:
-        if answers.number != self._number or begun >= self._ends or len(self._open) >= MOST:
+        if answers.number != self._number or begun >= self._ends or len(self._open) >= MAX_CACHED:
             self._open = {}
             self._number, self._ends = answers.number, begun + CACHE_AGE_LIMIT
         self._holds_until = begun + CACHE_SECONDS
-        room = MOST - len(self._open)
+        room = MAX_CACHED - len(self._open)
         for (address, _), found in zip(questions[:room], answers.found, strict=False):
             if found.state is RecipientStatus.ACTIVE and not found.bounded:
                 self._open[address] = found
@@ -254,7 +254,7 @@ class RecipientLookup:
         # A mailbox may hold tens of thousands of messages: only new ones are added to the sum.
         remembered = self._used
         usage = used_octets(connection, mailbox_id, remembered.get(mailbox_id, Usage()))
-        if len(remembered) < MOST:
+        if len(remembered) < MAX_CACHED:
             remembered[mailbox_id] = usage
         return usage.octets
 

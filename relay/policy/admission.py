@@ -28,7 +28,8 @@ from relay.policy.facts import (
     ok,
 )
 from relay.policy.recipient import Recipient, RecipientStatus
-from relay.smtp.errors import Refused, Reply
+from relay.smtp.errors import Refused
+from relay.smtp.reply import Reply
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.trust_store import ChainStatus
 
@@ -146,10 +147,10 @@ def _size(a: AdmissionFacts) -> AdmissionFinding | None:
     limit = sizes.limit_of(a.policy.max_message_bytes, report=report)
     if a.size > limit:
         return no("size", sizes.over(limit), f"{a.size} octets", f"{a.size} octets")
-    counts, most = a.policy.patient_max_counts, a.policy.patient_max_bytes
+    counts, limit = a.policy.patient_max_counts, a.policy.patient_max_bytes
     found = a.content if counts is patients.Counted.CONTENT and a.content is not None else a.size
-    if a.to_patients and found > most:
-        return no("size", patients.over(most, counts), f"{found} octets", f"{found} octets")
+    if a.to_patients and found > limit:
+        return no("size", patients.over(limit, counts), f"{found} octets", f"{found} octets")
     return ok("size", lambda: f"{a.size} of {limit} octets")
 
 

@@ -21,9 +21,10 @@ from relay.server.context import SessionContext
 from relay.server.journal import SessionJournal
 from relay.server.session_policy import Handshake
 from relay.smtp.address import SmtpAddress
-from relay.smtp.errors import Refused, Reply, SmtpError
+from relay.smtp.errors import Refused, SmtpError
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.parameters import DsnNotify, RcptParameters
+from relay.smtp.reply import Reply
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.distinguished_name import DistinguishedName
 
@@ -192,10 +193,10 @@ class PeerPolicy:
         self._room = room
 
     @property
-    def most_recipients(self) -> int:
+    def max_recipients(self) -> int:
         """The recipient limit of a message, or the rest of the quota."""
-        most, left = self._context.limits.max_recipients, self._room.recipients
-        return most if left is None else min(most, left)
+        limit, left = self._context.limits.max_recipients, self._room.recipients
+        return limit if left is None else min(limit, left)
 
     @property
     def accepts_ahead(self) -> bool:

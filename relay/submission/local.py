@@ -24,10 +24,11 @@ from relay.policy.sizes import is_report, limit_of, over
 from relay.policy.trust_state import TrustState
 from relay.smtp.address import SmtpAddress
 from relay.smtp.content_size import ContentSize
-from relay.smtp.errors import Reply, SmtpError
+from relay.smtp.errors import SmtpError
 from relay.smtp.headers import HeaderCollector, TraceFacts, received_field
 from relay.smtp.line_checker import LineChecker
 from relay.smtp.parameters import MailParameters, RcptParameters
+from relay.smtp.reply import Reply
 from relay.submission.sending_quota import OverLimit, SendingQuota
 
 _CHUNK: Final = 256 * 1024
@@ -54,7 +55,7 @@ class LocalSubmitter:
     hostname: str
     policy: AdmissionPolicy
     store: Store
-    directory: RecipientLookup
+    lookup: RecipientLookup
     trust_state: TrustState
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
@@ -76,7 +77,7 @@ class LocalSubmitter:
         `parameters` and, by recipient, `asked` are the parameters of MAIL and RCPT (RFC 3461 §4).
         """
         snapshot = self.trust_state.snapshot
-        own = self.directory.find_sender(sender)
+        own = self.lookup.find_sender(sender)
         attempt = AdmissionFacts(
             LocalUser(own.state),
             self.policy,
@@ -91,7 +92,7 @@ class LocalSubmitter:
         reports_only: list[SmtpAddress] = []
         remote: dict[str, tuple[SmtpAddress, ...]] = {}
         for address in dict.fromkeys(recipients):
-            found = self.directory.find(address)
+            found = self.lookup.find(address)
             self._admit_recipient(attempt, Recipient(address, found.state))
             if found.reports_only:
                 reports_only.append(address)

@@ -17,7 +17,8 @@ from mailstore.mailboxes.sent_counts import SentCount, count_refused, count_sent
 from relay.acceptance.group_commit import Record
 from relay.policy.sending_limits import SendingLimit, excess
 from relay.smtp.address import SmtpAddress
-from relay.smtp.errors import Reply, SmtpError, StoreDeferred
+from relay.smtp.errors import SmtpError, StoreDeferred
+from relay.smtp.reply import Reply
 
 
 class OverLimit(SmtpError):

@@ -76,7 +76,7 @@ MUTANTS = (
     ),
     Mutant(
         "admission: mail to patients has a largest size",
-        "if a.to_patients and found > most:",
+        "if a.to_patients and found > limit:",
         "if False:",
         ("test_to_a_patient_over_the_limit",),
     ),
@@ -214,7 +214,7 @@ MUTANTS = (
     ),
     Mutant(
         "admission: a message has a most of recipients",
-        "    if transaction.recipients >= policy.most_recipients:\n",
+        "    if transaction.recipients >= policy.max_recipients:\n",
         "    if False:\n",
         ("test_dialogue[too_many_recipients-",),
     ),

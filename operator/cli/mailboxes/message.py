@@ -22,9 +22,9 @@ from ...services.local_submission import open_submitter
 from ...services.subjects import read_subject
 from ...settings.model import load
 from ..acting import Acting, reading
+from ..options.private_file import PrivateFile
+from ..options.reports import reporting
 from ..output import show_record, show_rows
-from ..private_file import PrivateFile
-from ..report_options import reporting
 
 
 @click.group()

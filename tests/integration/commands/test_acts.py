@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mssante_operator.services.acts import login_name
-from tests.support.delivery.queue_desk import journal_files
+from tests.support.delivery.queue_commands import journal_files
 from tests.support.machines.daemon import MSSANTE, REASON, Daemon, lay_out
 
 MARTIN = "claire.martin@a.mssante.fr"
@@ -152,7 +152,7 @@ def test_an_output_that_nobody_reads_ends_no_work(operator_a: Daemon) -> None:
         assert mssante(operator_a, "mailbox", "list", out=gone) == (1, "")
         code, said = mssante(operator_a, "mailbox", "list", out=full)
         assert (code, said.count("\n")) == (1, 1)
-        assert said.startswith("mssante: the output cannot be written: No space left")
+        assert said.startswith("mssante: output cannot be written: No space left")
     finally:
         os.close(full)
         os.close(gone)

@@ -59,7 +59,7 @@ class TestInit:
     def test_refuses_to_overwrite(self, operator_a: Daemon, tmp_path: Path) -> None:
         code, _, err = mssante("init", str(operator_a.folder), cwd=tmp_path)
         assert code == 1
-        assert "exists already; choose another folder" in one_line(err)
+        assert "already exists; choose another folder" in one_line(err)
 
     def test_refuses_a_bad_endpoint(self, tmp_path: Path) -> None:
         code, _, err = mssante("init", "here", "--listen", "25", cwd=tmp_path)
@@ -308,7 +308,7 @@ class TestMailstore:
         [
             ("--notify", "sometimes", "NOTIFY is NEVER, or a list of SUCCESS, FAILURE, DELAY"),
             ("--notify", "never,delay", "NOTIFY is NEVER"),
-            ("--notify", "delay ORCPT=rfc822;x", "separated by commas alone"),
+            ("--notify", "delay ORCPT=rfc822;x", "separate keywords by commas"),
             ("--notify", "", "Malformed RCPT parameter"),
             ("--ret", "half", "'half' is not one of"),
             ("--envid", "é", "Not printable US-ASCII"),

@@ -58,7 +58,7 @@ def test_what_a_mailbox_holds_counts(operator_a: Daemon, tmp_path: Path) -> None
 def test_what_is_no_size(operator_a: Daemon, size: str) -> None:
     for words in ((*ADD, "--quota", size), ("mailbox", "quota", "--", BOX, size)):
         said = operator_a.run(*words, code=2)
-        assert "is not a size: octets, or 500M, 2G" in said
+        assert "is not a size; write octets, 500M or 2G" in said
 
 
 def test_a_quota_for_nobody(operator_a: Daemon) -> None:

@@ -109,8 +109,8 @@ def test_config_check_names_what_others_can_read(installed: Daemon) -> None:
     data.chmod(0o750)
     said = doubted()
     assert len(said) == 2
-    assert f"{key}: everybody on this machine can read our private key" in said[0]
-    assert f"{data}: others than its owner can look into the folder of all mail" in said[1]
+    assert f"{key}: our private key readable by all users" in said[0]
+    assert f"{data}: mail folder open to other users" in said[1]
     for line in said:  # the printed command works
         subprocess.run(shlex.split(line.partition("run: ")[2]), check=True)
     assert doubted() == []
@@ -125,7 +125,7 @@ def test_a_password_of_the_database_is_a_secret(installed: Daemon) -> None:
             line = f'database = "{url}"\n\n[tls]'
             installed.config.write_text(text.replace("[tls]", line, 1))
             said = installed.run("config", "check")  # an unreachable database is a doubt
-            assert "everybody on this machine can read the database's password" in said
+            assert "the database's password readable by all users" in said
             assert "hush" not in said
     finally:
         installed.config.write_text(text)

@@ -7,7 +7,8 @@ crash between adoption and sharing loses nothing.
 
 import asyncio
 import time
-from contextlib import closing, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -33,11 +34,7 @@ from whitelist.national.archive import ArchiveRecord, FileStamp, ListSource
 from whitelist.national.freshness import is_ahead
 from whitelist.national.newest import ConfirmedList, KnownLists, SharedList
 from whitelist.pki.trust_store import TrustStore
-
-from ..assembly.clock import utc_now
-from ..assembly.storage import open_database
-from ..settings.model import Settings, SettingsError
-from .list_refresh import ListRefresher
+from whitelist.refresh.list_refresh import ListRefresher
 
 _log = structlog.get_logger(__name__)
 
@@ -82,10 +79,14 @@ class _Refusal:
 
 @dataclass(slots=True)
 class ListSharing:
-    """Exchange of the white list with the other machines, for the archive of a refresher."""
+    """Exchange of the white list with the other machines, for the archive of a refresher.
+
+    The clock is that of the refresher.  `monotonic`: seconds, for the pauses after a refusal.
+    """
 
     database: Database
     refresher: ListRefresher
+    monotonic: Callable[[], float] = time.monotonic
     _active: tuple[FileStamp | None, ArchiveRecord | None] | None = None
     _refusal: _Refusal | None = None
     _told: ConfirmedList | None = None  # last check that was published to the others
@@ -164,7 +165,7 @@ class ListSharing:
         refusal = self._refusal
         if refusal is None or refusal.digest != head.shared.digest:
             return True
-        return refusal.trust is not self.refresher.trust or time.monotonic() >= refusal.again
+        return refusal.trust is not self.refresher.trust or self.monotonic() >= refusal.again
 
     def _is_damaged(self, head: SharedListHead, active: ArchiveRecord | None) -> bool:
         """Whether the shared octets are not a list, so that a real list may replace them."""
@@ -209,7 +210,8 @@ class ListSharing:
         accepted = head.shrink_accepted is not None and (
             active is None or head.shrink_accepted > active.generated_at
         )
-        checks = [at for at in (archive.last_check(), shared.checked_at) if at and _past(at)]
+        now = self.refresher.clock()
+        checks = [at for at in (archive.last_check(), shared.checked_at) if at and _past(at, now)]
         self.refresher.adopt(
             data,
             found,
@@ -227,7 +229,7 @@ class ListSharing:
             _log.error("whitelist.shared_refused", digest=shared.digest, why=text)
         wait = backoff(times, _FIRST, _LONGEST)
         self._refusal = _Refusal(
-            shared.digest, text, trust, times, time.monotonic() + wait, damaged
+            shared.digest, text, trust, times, self.monotonic() + wait, damaged
         )
 
     def _publish(self, active: ArchiveRecord, instead_of: SharedList | None) -> None:
@@ -239,11 +241,11 @@ class ListSharing:
             version.digest,
             version.generated_at,
             data,
-            _ago(own) if own is not None and own.digest == version.digest else None,
+            self._ago(own) if own is not None and own.digest == version.digest else None,
             version.accepted_shrink,
         )
         with self.database.write() as connection:
-            done = publish(connection, offer, _clock(connection), instead_of=instead_of)
+            done = publish(connection, offer, self._clock(connection), instead_of=instead_of)
         if done:
             _log.info(
                 "whitelist.shared",
@@ -264,42 +266,27 @@ class ListSharing:
         """Publish our last check, and take over a later check of others: the list is the same."""
         archive = self.refresher.archive
         own = archive.known().own
-        ago = _ago(own) if own is not None and own.digest == shared.digest else None
+        ago = self._ago(own) if own is not None and own.digest == shared.digest else None
         if own is not None and ago is not None and own != self._told:
             with self.database.write() as connection:
-                if confirm(connection, shared.digest, _clock(connection), ago):
+                if confirm(connection, shared.digest, self._clock(connection), ago):
                     self._told = own
-        last = archive.last_check()
-        if _past(shared.checked_at) and (
-            last is None or not _past(last) or shared.checked_at >= last + _CHECK_STEP
+        last, now = archive.last_check(), self.refresher.clock()
+        if _past(shared.checked_at, now) and (
+            last is None or not _past(last, now) or shared.checked_at >= last + _CHECK_STEP
         ):
             archive.record_check(shared.checked_at)
 
+    def _ago(self, own: ConfirmedList) -> timedelta | None:
+        """Age of a check of this machine; None if it is dated in the future."""
+        now = self.refresher.clock()
+        return now - own.at if _past(own.at, now) else None
 
-def share_now(settings: Settings, refresher: ListRefresher) -> str:
-    """Share the list that a command has adopted, at once.  Returns the reason of a failure, or ''.
-
-    Blocks.
-    """
-    try:
-        with closing(open_database(settings)) as database:
-            if database.several:
-                ListSharing(database, refresher).exchange()
-    except (StoreUnavailable, SettingsError, ArchiveError) as error:
-        return str(error)
-    return ""
+    def _clock(self, connection: Connection) -> datetime:
+        """Current time by the database's clock; for SQLite by this machine's clock."""
+        return server_clock(connection) or self.refresher.clock()
 
 
-def _past(at: datetime | None) -> bool:
+def _past(at: datetime | None, now: datetime) -> bool:
     """Whether a check has a time, and that is not in the future."""
-    return at is not None and not is_ahead(at, utc_now())
-
-
-def _ago(own: ConfirmedList) -> timedelta | None:
-    """Age of a check of this machine; None if it is dated in the future."""
-    return utc_now() - own.at if _past(own.at) else None
-
-
-def _clock(connection: Connection) -> datetime:
-    """Current time by the database's clock; for SQLite by this machine's clock."""
-    return server_clock(connection) or utc_now()
+    return at is not None and not is_ahead(at, now)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.delivery.operator_labels import OTHER, PLACES, UNLISTED, OperatorLabels
+from relay.operator_labels import OTHER, PLACES, UNLISTED, OperatorLabels
 from whitelist.pki.distinguished_name import DistinguishedName
 
 OPERATORS = {

@@ -21,10 +21,7 @@ from whitelist.pki.certificates import read_pem
 from whitelist.pki.crl import RevocationPolicy, distribution_points
 from whitelist.pki.crl_store import CrlStore, StoredCrl
 from whitelist.pki.trust_store import TrustStore
-
-from ..assembly.trust import own_identity
-from ..settings.model import Settings
-from .crl_schedule import CrlAddress, load_addresses, save_addresses
+from whitelist.refresh.crl_schedule import CrlAddress, load_addresses, save_addresses
 
 _log = structlog.get_logger(__name__)
 
@@ -35,11 +32,26 @@ _REFUSED_AGAIN: Final = timedelta(minutes=5)  # pause before a refused file is r
 _FileStamp = tuple[int, int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class CrlSources:
+    """Sources of revocation lists.
+
+    `files`: lists put in place by the site.  `urls`: plain HTTP, besides those in certificates.
+    `own_certificate`: PEM file of our certificate, whose CRL URLs count too.  `interval`: normal
+    time between two fetches of a URL.
+    """
+
+    files: tuple[Path, ...]
+    urls: tuple[str, ...]
+    own_certificate: Path
+    interval: timedelta
+
+
 @dataclass(slots=True)
 class CrlRefresher:
     """Offers lists to the store.  `problems`: source to reason, if its last attempt failed."""
 
-    settings: Settings
+    sources: CrlSources
     store: CrlStore
     trust: TrustStore
     problems: dict[str, str] = field(default_factory=dict)
@@ -54,23 +66,23 @@ class CrlRefresher:
         If a list is missing from its folder, its sources are read again; if none of them provides
         it, it is restored from memory.
         """
-        if self.settings.trust.revocation is RevocationPolicy.OFF:
+        if self.trust.revocation is RevocationPolicy.OFF:
             return
-        lost = self._look()
-        for text in self.settings.trust.crl_files:
-            self._read(self.settings.path(text), at, again=bool(lost))
-        self._ask(at, lost, by_hand=by_hand)
+        lost_crls = self._look()
+        for path in self.sources.files:
+            self._read(path, at, again=bool(lost_crls))
+        self._ask(at, lost_crls, by_hand=by_hand)
         self._restore()
 
     def addresses(self) -> tuple[str, ...]:
-        """Configured URLs, and the CRL URLs in our certificate and its authorities."""
+        """URLs of `sources`, and the CRL URLs in our certificate and its authorities."""
         certificates: list[x509.Certificate] = [*self.trust.intermediates, *self._own()]
         named = (url for c in certificates for url in distribution_points(c))
-        return tuple(dict.fromkeys([*self.settings.trust.crl_urls, *named]))
+        return tuple(dict.fromkeys([*self.sources.urls, *named]))
 
     def _own(self) -> Iterable[x509.Certificate]:
         try:
-            return read_pem(own_identity(self.settings).certificate.read_bytes())
+            return read_pem(self.sources.own_certificate.read_bytes())
         except (OSError, ValueError):
             return ()  # the monitor reports it
 
@@ -108,14 +120,13 @@ class CrlRefresher:
             if kept is not None:
                 self._taken[path] = stamp
 
-    def _ask(self, at: datetime, lost: frozenset[str], *, by_hand: bool) -> None:
+    def _ask(self, at: datetime, lost_crls: frozenset[str], *, by_hand: bool) -> None:
         if self._addresses is None:
             self._addresses = load_addresses(self.store.folder)
         known = {url: self._addresses.get(url, CrlAddress()) for url in self.addresses()}
-        interval = timedelta(hours=self.settings.trust.crl_refresh_hours)
         asked = False
         for url, address in known.items():
-            due = address.due(at, interval, self.store.by_name(), lost)
+            due = address.due(at, self.sources.interval, self.store.by_name(), lost_crls)
             if due or (by_hand and address.failures):
                 asked = True
                 known[url] = self._fetch(url, address, at)

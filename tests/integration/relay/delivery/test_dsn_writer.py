@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-import relay.dsn.bouncer
+import relay.dsn.writer
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
 from relay.queue.attempt_result import attempt_result
@@ -22,7 +22,7 @@ from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import DsnNotify, DsnReturn, MailParameters
 from tests.support.clock import NOW
-from tests.support.delivery.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
+from tests.support.delivery.delivery_store import BODY, CLAIRE, POSTMASTER, RETRY, TO, DeliveryStore
 
 REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
 LATER = Outcome(State.WAITING, "451 4.3.0 later")
@@ -48,104 +48,116 @@ SOON, LATE, OVER = timedelta(seconds=5), timedelta(hours=5), timedelta(days=5)
     ],
 )
 def test_what_the_sender_hears(
-    office: Office, notify: tuple[DsnNotify, ...], outcome: Outcome, after: timedelta, told: str
+    delivery_store: DeliveryStore,
+    notify: tuple[DsnNotify, ...],
+    outcome: Outcome,
+    after: timedelta,
+    told: str,
 ) -> None:
-    office.conclude(office.send(*notify), {TO: outcome}, after=after)
+    delivery_store.conclude(delivery_store.send(*notify), {TO: outcome}, after=after)
     found = [
         f"{one['Action']} {one['Status']}"
-        for report in office.mail(CLAIRE)
+        for report in delivery_store.mail(CLAIRE)
         for one in report.recipients
     ]
     assert found == ([told] if told else [])
-    assert office.mail(POSTMASTER) == []
+    assert delivery_store.mail(POSTMASTER) == []
 
 
-def test_where_no_host_answered_it_is_told_at_the_end(office: Office) -> None:
-    assert office.conclude(office.send(), {}, after=OVER) is State.FAILED
-    (report,) = office.mail(CLAIRE)
+def test_where_no_host_answered_it_is_told_at_the_end(delivery_store: DeliveryStore) -> None:
+    assert delivery_store.conclude(delivery_store.send(), {}, after=OVER) is State.FAILED
+    (report,) = delivery_store.mail(CLAIRE)
     assert report.recipients[0]["Final-Recipient"] == f"rfc822;{TO}"
     assert report.original.startswith(b"From: <claire.martin")
     assert b"SIDA" not in report.original  # only the header section
 
 
 @pytest.mark.parametrize("size", [100, 300_000])
-def test_all_of_it_goes_back_where_that_was_asked_for(office: Office, size: int) -> None:
+def test_all_of_it_goes_back_where_that_was_asked_for(
+    delivery_store: DeliveryStore, size: int
+) -> None:
     # RFC 3461 §4.3; a larger DSN is a file, never whole in memory.
     body = BODY + b"0123456789abcdef\r\n" * (size // 18)
-    taken = office.send(body=body, parameters=MailParameters(ret=DsnReturn.FULL, envid="Q1"))
-    office.conclude(taken, {TO: REFUSED}, after=SOON)
-    (report,) = office.mail(CLAIRE)
+    taken = delivery_store.send(
+        body=body, parameters=MailParameters(ret=DsnReturn.FULL, envid="Q1")
+    )
+    delivery_store.conclude(taken, {TO: REFUSED}, after=SOON)
+    (report,) = delivery_store.mail(CLAIRE)
     assert report.original_type == "message/rfc822"
     assert report.original == body
     assert report.message["Original-Envelope-Id"] == "Q1"
 
 
-def test_the_delay_is_told_once(office: Office) -> None:
-    taken = office.send()
-    assert office.conclude(taken, {TO: LATER}, after=LATE) is State.WAITING
-    (row,) = office.mail(CLAIRE)
+def test_the_delay_is_told_once(delivery_store: DeliveryStore) -> None:
+    taken = delivery_store.send()
+    assert delivery_store.conclude(taken, {TO: LATER}, after=LATE) is State.WAITING
+    (row,) = delivery_store.mail(CLAIRE)
     assert row.recipients[0]["Action"] == "delayed"
-    (again,) = office.take(NOW + LATE)
-    office.conclude(again, {TO: LATER}, after=LATE + SOON)
-    assert len(office.mail(CLAIRE)) == 1
+    (again,) = delivery_store.take(NOW + LATE)
+    delivery_store.conclude(again, {TO: LATER}, after=LATE + SOON)
+    assert len(delivery_store.mail(CLAIRE)) == 1
 
 
 def test_a_report_that_failed_is_for_the_postmaster_and_says_nothing_of_the_message(
-    office: Office,
+    delivery_store: DeliveryStore,
 ) -> None:
-    office.conclude(office.send(sender=None), {TO: REFUSED}, after=SOON)
-    assert office.mail(CLAIRE) == []
-    (notice,) = office.mail(POSTMASTER)
+    delivery_store.conclude(delivery_store.send(sender=None), {TO: REFUSED}, after=SOON)
+    assert delivery_store.mail(CLAIRE) == []
+    (notice,) = delivery_store.mail(POSTMASTER)
     assert notice.recipients[0]["Action"] == "failed"
     assert b"secret" not in notice.original
 
 
-def test_a_sender_that_is_gone_is_the_postmasters_too(office: Office) -> None:
-    office.conclude(office.send(sender="gone@a.mssante.fr"), {TO: REFUSED}, after=SOON)
-    assert len(office.mail(POSTMASTER)) == 1
+def test_a_sender_that_is_gone_is_the_postmasters_too(delivery_store: DeliveryStore) -> None:
+    delivery_store.conclude(
+        delivery_store.send(sender="gone@a.mssante.fr"), {TO: REFUSED}, after=SOON
+    )
+    assert len(delivery_store.mail(POSTMASTER)) == 1
 
 
-def test_who_has_lost_the_lease_tells_nobody(office: Office) -> None:
-    taken = office.send()
-    with office.store.database.write() as connection:
+def test_who_has_lost_the_lease_tells_nobody(delivery_store: DeliveryStore) -> None:
+    taken = delivery_store.send()
+    with delivery_store.store.database.write() as connection:
         connection.execute(update(deliveries).values(lease_token=new_token()))
-    assert office.conclude(taken, {TO: REFUSED}, after=SOON) is None
-    assert office.mail(CLAIRE) == []
+    assert delivery_store.conclude(taken, {TO: REFUSED}, after=SOON) is None
+    assert delivery_store.mail(CLAIRE) == []
 
 
 def test_a_report_that_cannot_be_written_does_not_stop_the_record(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    delivery_store: DeliveryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise ValueError("a line of a report is too long")
 
-    monkeypatch.setattr(relay.dsn.bouncer, "report_of", fail)
-    taken = office.send()
-    assert office.conclude(taken, {TO: REFUSED}, after=SOON) is State.FAILED
-    assert office.mail(CLAIRE) == []
+    monkeypatch.setattr(relay.dsn.writer, "report_of", fail)
+    taken = delivery_store.send()
+    assert delivery_store.conclude(taken, {TO: REFUSED}, after=SOON) is State.FAILED
+    assert delivery_store.mail(CLAIRE) == []
     told = {"message": taken.message_id, "delivery": taken.id}
-    assert office.journal == [("report.error", told)]
+    assert delivery_store.journal == [("report.error", told)]
 
 
-def test_a_report_with_a_sender_that_failed_is_the_postmasters(office: Office) -> None:
+def test_a_report_with_a_sender_that_failed_is_the_postmasters(
+    delivery_store: DeliveryStore,
+) -> None:
     # Forbidden by RFC 8098 §3, but programs do it: the postmaster alone can be notified.
     mdn = b"Content-Type: multipart/report; report-type=disposition-notification; boundary=x\r\n"
-    office.conclude(office.send(body=mdn + BODY), {TO: REFUSED}, after=SOON)
-    assert office.mail(CLAIRE) == []
-    assert len(office.mail(POSTMASTER)) == 1
+    delivery_store.conclude(delivery_store.send(body=mdn + BODY), {TO: REFUSED}, after=SOON)
+    assert delivery_store.mail(CLAIRE) == []
+    assert len(delivery_store.mail(POSTMASTER)) == 1
 
 
-def test_another_operators_sender_is_told_by_the_queue(office: Office) -> None:
-    office.conclude(office.send(sender="x@c.mssante.fr"), {TO: REFUSED}, after=SOON)
-    assert office.mail(POSTMASTER) == []
-    (queued,) = office.take(NOW + SOON)
+def test_another_operators_sender_is_told_by_the_queue(delivery_store: DeliveryStore) -> None:
+    delivery_store.conclude(delivery_store.send(sender="x@c.mssante.fr"), {TO: REFUSED}, after=SOON)
+    assert delivery_store.mail(POSTMASTER) == []
+    (queued,) = delivery_store.take(NOW + SOON)
     assert (queued.sender, queued.recipients) == ("", ("x@c.mssante.fr",))
-    assert office.read(queued.blob).recipients[0]["Status"] == "5.1.1"
+    assert delivery_store.read(queued.blob).recipients[0]["Status"] == "5.1.1"
 
 
 @pytest.mark.parametrize("fails", ["open", "prepare"])
 def test_where_the_store_fails_nothing_is_left_of_what_was_written(
-    office: Office, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+    delivery_store: DeliveryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     big = BODY + b"0123456789abcdef\r\n" * 20_000
     full = MailParameters(ret=DsnReturn.FULL)
@@ -153,42 +165,47 @@ def test_where_the_store_fails_nothing_is_left_of_what_was_written(
         attempt_result(
             taken, {TO: REFUSED}, error="", reason=FailureReason.REFUSED, now=NOW, policy=RETRY
         )
-        for taken in (office.send(body=big, parameters=full), office.send(body=b"A: b\r\n" + big))
+        for taken in (
+            delivery_store.send(body=big, parameters=full),
+            delivery_store.send(body=b"A: b\r\n" + big),
+        )
     ]
     kept = {path for path in tmp_path.rglob("*") if path.is_file()}
     if fails == "open":
-        made = iter([office.store.blobs.draft()])
+        made = iter([delivery_store.store.blobs.draft()])
 
         def draft() -> Draft:
             for one in made:
                 return one
             raise StoreUnavailable("the disk is full")
 
-        monkeypatch.setattr(office.store.blobs, "draft", draft)
+        monkeypatch.setattr(delivery_store.store.blobs, "draft", draft)
     else:
 
         def prepare(_: object) -> None:
             raise StoreUnavailable("the keys are gone")
 
-        monkeypatch.setattr(office.store.blobs, "prepare", prepare)
+        monkeypatch.setattr(delivery_store.store.blobs, "prepare", prepare)
     with pytest.raises(StoreUnavailable):
-        office.bouncer.compose(endings, NOW)
+        delivery_store.dsn_writer.compose(endings, NOW)
     assert {path for path in tmp_path.rglob("*") if path.is_file()} == kept
 
 
-def test_that_nobody_can_be_told_is_in_the_journal(office: Office) -> None:
-    lonely = replace(office.bouncer, postmaster=None)
-    taken = office.send(sender=None)
+def test_that_nobody_can_be_told_is_in_the_journal(delivery_store: DeliveryStore) -> None:
+    lonely = replace(delivery_store.dsn_writer, postmaster=None)
+    taken = delivery_store.send(sender=None)
     done = attempt_result(
         taken, {TO: REFUSED}, error="no", reason=FailureReason.REFUSED, now=NOW + SOON, policy=RETRY
     )
     assert lonely.compose([done], NOW + SOON) == {}
-    assert office.journal == [("report.nobody_to_tell", {"message": taken.message_id})]
+    assert delivery_store.journal == [("report.nobody_to_tell", {"message": taken.message_id})]
 
 
-def test_a_report_that_a_rule_holds_is_in_the_journal(office: Office) -> None:
-    with office.store.database.write() as connection:
+def test_a_report_that_a_rule_holds_is_in_the_journal(delivery_store: DeliveryStore) -> None:
+    with delivery_store.store.database.write() as connection:
         add_rule(connection, HoldScope(domain="c.*"), reason="why", author="anne", now=NOW)
-    office.conclude(office.send(sender="dr@c.mssante.fr"), {TO: REFUSED}, after=SOON)
-    ((event, facts),) = office.journal
+    delivery_store.conclude(
+        delivery_store.send(sender="dr@c.mssante.fr"), {TO: REFUSED}, after=SOON
+    )
+    ((event, facts),) = delivery_store.journal
     assert (event, facts["domain"], facts["who"]) == ("queue.held", "c.mssante.fr", "rule")

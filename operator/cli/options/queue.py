@@ -13,13 +13,13 @@ from foundation.ids import parse_id
 from mailstore.mailboxes.identifiers import MailboxType
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 
-from ..services.actor import Actor, account_name
+from ...services.actor import Actor, account_name
 
 Command = Callable[..., None]
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _SCOPE: Final = ("domain", "sender", "recipient", "mailbox_type")
-_ALL_OR_SOME: Final = "say which: give a filter such as --domain, or --all"
+_ALL_OR_SOME: Final = "selection missing; add a filter such as --domain, or --all"
 
 
 class AgeParam(click.ParamType[timedelta]):
@@ -33,7 +33,7 @@ class AgeParam(click.ParamType[timedelta]):
         """Parse an age."""
         found = re.fullmatch(r"([0-9]{1,6})([smhd])", value, re.ASCII)
         if found is None:
-            self.fail(f"{value!r} is not an age: 90s, 30m, 2h or 5d", param, ctx)
+            self.fail(f"{value!r} is not an age; write 90s, 30m, 2h or 5d", param, ctx)
         return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
@@ -45,7 +45,9 @@ class PatternParam(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the text unchanged."""
         if not value.strip():
-            self.fail("it is empty; leave the option out, or <> for the null sender", param, ctx)
+            self.fail(
+                "empty value; leave the option out, or write <> for the null sender", param, ctx
+            )
         return str(value)
 
 
@@ -63,7 +65,7 @@ class NumberParam(click.ParamType["int | str"]):
         try:
             return parse_id(value)
         except ValueError:
-            self.fail(f"{value!r} is neither a delivery's number nor a message's ID", param, ctx)
+            self.fail(f"{value!r} is not a delivery number and not a message ID", param, ctx)
 
 
 _SCOPE_OPTIONS: Final = (
@@ -104,7 +106,7 @@ def _with(command: Command, options: tuple[Callable[[Command], Command], ...]) -
 
 def _check(found: object, nothing: object, *, everything: bool, needed: bool) -> None:
     if everything and found != nothing:
-        raise click.UsageError("--all and a filter contradict each other")
+        raise click.UsageError("--all with a filter: remove one of them")
     if needed and not everything and found == nothing:
         raise click.UsageError(_ALL_OR_SOME)
 
@@ -166,7 +168,7 @@ acting: Final = click.option(
 
 def _reason(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str:
     if value is not None and not value.strip():
-        raise click.BadParameter("it says nothing")
+        raise click.BadParameter("empty value; write a reason")
     return (value or "").strip()
 
 

@@ -5,6 +5,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,18 +14,20 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from mssante_operator.assembly.clock import utc_now
-from mssante_operator.assembly.trust import open_crls, open_trust
-from mssante_operator.lists.crl_refresh import CrlRefresher
-from mssante_operator.settings.model import load
 from mssante_operator.setup.testbed.ca import issue_crl
-from mssante_operator.setup.testbed.certificate_profile import Lifetime
+from mssante_operator.setup.testbed.certificate_profile import (
+    Lifetime,
+    RevocationAddresses,
+    Subject,
+)
 from mssante_operator.setup.testbed.credential import Credential
-from tests.support.machines.daemon import Daemon, federation, lay_out
+from tests.support.lists.hierarchy import NOW as AT
+from tests.support.lists.hierarchy import hierarchy, spare_key, trust
 from whitelist.pki import crl_store
+from whitelist.pki.crl import RevocationPolicy
 from whitelist.pki.crl_store import CrlStore
+from whitelist.refresh.crl_refresh import CrlRefresher, CrlSources
 
-AT = utc_now()
 DAY, HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1)
 HALF = timedelta(seconds=30)
 
@@ -60,35 +63,35 @@ def http(answers: Answers) -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-@pytest.fixture
-def daemon(tmp_path: Path) -> Daemon:
-    """Operator without revocation lists."""
-    made = lay_out(tmp_path / "a", "a")
-    for path in (made.folder / "data" / "crl").iterdir():
-        path.unlink()
-    return made
+@dataclass(frozen=True)
+class Site:
+    """Files of an operator without revocation lists: its own, and its store."""
+
+    own: Path
+    store: Path
+
+    def refresher(
+        self, *urls: str, files: tuple[Path, ...] = (), interval: timedelta = DAY
+    ) -> CrlRefresher:
+        sources = CrlSources(files, urls, self.own / "server.pem", interval)
+        looking = replace(trust(), revocation=RevocationPolicy.REFUSE)
+        return CrlRefresher(sources, CrlStore(self.store, looking.authorities), looking)
 
 
-FILES = 'crl_files = ["pki/root.crl", "pki/intermediate.crl"]'
-
-
-def refresher(daemon: Daemon, trust_lines: str = FILES) -> CrlRefresher:
-    config = daemon.config.read_text()
-    assert FILES in config
-    daemon.config.write_text(config.replace(FILES, trust_lines))
-    return again(daemon)
-
-
-def again(daemon: Daemon) -> CrlRefresher:
+def again(found: CrlRefresher) -> CrlRefresher:
     """Refresher of a new process of the same operator, with nothing in memory."""
-    settings = load(daemon.config)
-    trust = open_trust(settings)
-    return CrlRefresher(settings, open_crls(settings, trust), trust)
+    store = CrlStore(found.store.folder, found.trust.authorities)
+    return CrlRefresher(found.sources, store, found.trust)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    (tmp_path / "pki").mkdir()
+    return Site(tmp_path / "pki", tmp_path / "crl")
 
 
 def authority(name: str) -> Credential:
-    authorities = federation().space.hierarchy
-    return authorities.root if name == "root" else authorities.intermediate
+    return hierarchy().root if name == "root" else hierarchy().intermediate
 
 
 def issued(
@@ -107,14 +110,10 @@ def numbers(found: CrlRefresher) -> list[int | None]:
     return sorted((crl.number for crl in found.store.current()), key=str)
 
 
-def urls(address: str, *paths: str) -> str:
-    return "crl_urls = [" + ", ".join(f'"{address}{path}"' for path in paths) + "]"
-
-
-def test_each_address_is_asked_daily_by_itself(daemon: Daemon) -> None:
+def test_each_address_is_asked_daily_by_itself(site: Site) -> None:
     answers: Answers = {"/root.crl": issued("root"), "/int.crl": issued()}
     with http(answers) as (address, asked):
-        found = refresher(daemon, urls(address, "/root.crl", "/int.crl"))
+        found = site.refresher(f"{address}/root.crl", f"{address}/int.crl")
         found.check(AT)
         assert len(found.store.current()) == 2
         assert found.problems == {}
@@ -129,30 +128,31 @@ def test_each_address_is_asked_daily_by_itself(daemon: Daemon) -> None:
         assert asked[4:] == ["/root.crl"]
         found.check(AT + DAY + HALF + MINUTE - timedelta(seconds=1))
         assert len(asked) == 5
-    kept = CrlStore(daemon.folder / "data" / "crl", found.trust.authorities)
+    kept = CrlStore(site.store, found.trust.authorities)
     assert digests(kept) == digests(found.store)  # DOMAIN §9.62: on disk
 
 
-def test_how_often_is_for_the_operator_to_say(daemon: Daemon) -> None:
+def test_how_often_is_for_the_operator_to_say(site: Site) -> None:
     with http({"/int.crl": issued()}) as (address, asked):
-        found = refresher(daemon, "crl_refresh_hours = 6.0\n" + urls(address, "/int.crl"))
+        found = site.refresher(f"{address}/int.crl", interval=6 * HOUR)
         for hours in (0, 5, 6, 11, 12):
             found.check(AT + hours * HOUR)
     assert len(asked) == 3
 
 
-def test_a_restart_does_not_ask_again(daemon: Daemon) -> None:
+def test_a_restart_does_not_ask_again(site: Site) -> None:
     with http({"/int.crl": issued(), "/bad.crl": 403}) as (address, asked):
-        refresher(daemon, urls(address, "/int.crl", "/bad.crl")).check(AT)
-        again(daemon).check(AT + timedelta(seconds=29))
+        found = site.refresher(f"{address}/int.crl", f"{address}/bad.crl")
+        found.check(AT)
+        again(found).check(AT + timedelta(seconds=29))
         assert asked == ["/int.crl", "/bad.crl"]
-        again(daemon).check(AT + HALF)
-        again(daemon).check(AT + HALF + timedelta(seconds=59))  # two failures so far
+        again(found).check(AT + HALF)
+        again(found).check(AT + HALF + timedelta(seconds=59))  # two failures so far
         assert asked[2:] == ["/bad.crl"]
-        again(daemon).check(AT + HALF, by_hand=True)  # by hand there is no pause
+        again(found).check(AT + HALF, by_hand=True)  # by hand there is no pause
         assert asked[3:] == ["/bad.crl"]
-        (daemon.folder / "data" / "crl" / "addresses.json").unlink()
-        again(daemon).check(AT + HALF)
+        (site.store / "addresses.json").unlink()
+        again(found).check(AT + HALF)
         assert len(asked) == 6
 
 
@@ -164,7 +164,7 @@ BAD: Answers = {
     "is over at": issued(number=3, since=AT - 2 * DAY, lasts=DAY),
     "is from after": issued(number=3, since=AT + 2 * DAY),
     "bad-signature": issue_crl(
-        Credential(authority("int").certificate, federation().operators["b"].key),
+        Credential(authority("int").certificate, spare_key()),
         Lifetime(AT, AT + DAY),
         9,
     ).public_bytes(Encoding.DER),
@@ -172,15 +172,15 @@ BAD: Answers = {
 
 
 @pytest.mark.parametrize("said", BAD)
-def test_a_bad_answer_leaves_the_list_and_is_followed_up(daemon: Daemon, said: str) -> None:
+def test_a_bad_answer_leaves_the_list_and_is_followed_up(site: Site, said: str) -> None:
     # DOMAIN U1.3, U7-7: status 200 proves nothing.
     answers: Answers = {"/int.crl": issued(number=2, since=AT - MINUTE)}
     with http(answers) as (address, asked):
-        found = refresher(daemon, urls(address, "/int.crl"))
+        found = site.refresher(f"{address}/int.crl")
         found.check(AT)
         answers["/int.crl"] = BAD[said]
         found.check(AT + DAY)
-        assert numbers(found) == numbers(again(daemon)) == [2]
+        assert numbers(found) == numbers(again(found)) == [2]
         assert said in found.problems[f"{address}/int.crl"]
         found.check(AT + DAY + HALF - timedelta(seconds=1))
         assert len(asked) == 2
@@ -192,19 +192,36 @@ def test_a_bad_answer_leaves_the_list_and_is_followed_up(daemon: Daemon, said: s
         assert len(asked) == 3
 
 
-def test_an_address_that_fails_is_asked_less_and_less_often(daemon: Daemon) -> None:
+def test_an_address_that_fails_is_asked_less_and_less_often(site: Site) -> None:
     with http({}) as (address, asked):
-        found = refresher(daemon, urls(address, "/gone.crl"))
+        found = site.refresher(f"{address}/gone.crl")
         for seconds in range(0, 6 * 3600, 10):  # at the interval of the maintenance process
             found.check(AT + timedelta(seconds=seconds))
     # After 30 s, 1, 2, 4, 8, 16 min, then each half hour.
     assert 16 <= len(asked) <= 19
 
 
-def test_a_changed_file_is_read_again(daemon: Daemon) -> None:
-    path = daemon.folder / "pki" / "intermediate.crl"
+def test_addresses_in_certificates_are_asked_too(site: Site) -> None:
+    # Ours may be renewed with another address while the process runs.
+    with http({"/root.crl": issued("root"), "/int.crl": issued()}) as (address, asked):
+        found = site.refresher(f"{address}/root.crl")
+        found.check(AT)
+        named = RevocationAddresses(crls=(f"{address}/int.crl", f"{address}/root.crl"))
+        subject = Subject("smtp.a.mssante.fr", "1750000001", "CHU DE TEST", "Paris (75)")
+        own = hierarchy().issue_server(
+            subject, [], Lifetime.of_leaf(AT), key=spare_key(), revocation=named
+        )
+        found.sources.own_certificate.write_bytes(own.certificate_pem)
+        assert found.addresses() == (f"{address}/root.crl", f"{address}/int.crl")
+        found.check(AT + MINUTE)
+        assert asked == ["/root.crl", "/int.crl"]
+    assert numbers(found) == [1, 1]
+
+
+def test_a_changed_file_is_read_again(site: Site) -> None:
+    path = site.own / "intermediate.crl"
     path.write_bytes(issued())
-    found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
+    found = site.refresher(files=(path,))
     found.check(AT)
     (before,) = found.store.current()
     path.write_bytes(issued(number=2))
@@ -218,12 +235,12 @@ def test_a_changed_file_is_read_again(daemon: Daemon) -> None:
 
 
 def test_a_fault_of_the_disk_of_seconds_loses_no_list(
-    daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+    site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The file does not change again: only an accepted file counts as read.
-    path = daemon.folder / "pki" / "intermediate.crl"
+    path = site.own / "intermediate.crl"
     path.write_bytes(issued())
-    found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
+    found = site.refresher(files=(path,))
     found.check(AT)
     path.write_bytes(issued(number=2))
 
@@ -236,14 +253,14 @@ def test_a_fault_of_the_disk_of_seconds_loses_no_list(
         assert "cannot be kept (No space left on device)" in found.problems[str(path)]
         assert numbers(found) == [1]
     found.check(AT + timedelta(seconds=10))
-    assert numbers(found) == numbers(again(daemon)) == [2]
+    assert numbers(found) == numbers(again(found)) == [2]
     assert found.problems == {}
 
 
-def test_a_file_that_was_refused_is_looked_at_again(daemon: Daemon) -> None:
-    path = daemon.folder / "pki" / "intermediate.crl"
+def test_a_file_that_was_refused_is_looked_at_again(site: Site) -> None:
+    path = site.own / "intermediate.crl"
     path.write_bytes(issued(since=AT + MINUTE))  # for example, our clock is behind
-    found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
+    found = site.refresher(files=(path,))
     found.check(AT)
     assert "from after" in found.problems[str(path)]
     found.check(AT + 2 * MINUTE)
@@ -253,7 +270,7 @@ def test_a_file_that_was_refused_is_looked_at_again(daemon: Daemon) -> None:
     assert found.problems == {}
 
 
-def test_a_delta_list_is_ignored_aloud(daemon: Daemon) -> None:
+def test_a_delta_list_is_ignored_aloud(site: Site) -> None:
     indicator = x509.DeltaCRLIndicator(1)
     delta = issue_crl(
         authority("int"),
@@ -261,70 +278,71 @@ def test_a_delta_list_is_ignored_aloud(daemon: Daemon) -> None:
         9,
         extensions=(x509.Extension(indicator.oid, critical=True, value=indicator),),
     )
-    path = daemon.folder / "pki" / "intermediate.crl"
+    path = site.own / "intermediate.crl"
     path.write_bytes(delta.public_bytes(Encoding.PEM))
-    found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
+    found = site.refresher(files=(path,))
     found.check(AT)
     assert numbers(found) == []
     assert "a delta list, which is ignored" in found.problems[str(path)]
     assert "fetch the complete list" in found.problems[str(path)]
 
 
-def test_a_list_that_ran_out_keeps_its_successor_not_out(daemon: Daemon) -> None:
-    path = daemon.folder / "pki" / "intermediate.crl"
+def test_a_list_that_ran_out_keeps_its_successor_not_out(site: Site) -> None:
+    path = site.own / "intermediate.crl"
     path.write_bytes(issued(number=900, lasts=DAY))
-    found = refresher(daemon, 'crl_files = ["pki/intermediate.crl"]')
+    found = site.refresher(files=(path,))
     found.check(AT)
     path.write_bytes(issued(number=1, since=AT))  # an authority set up again: numbers restart at 1
     found.check(AT)
     assert numbers(found) == [900]
     found.check(AT + DAY)
-    assert numbers(found) == numbers(again(daemon)) == [1]
+    assert numbers(found) == numbers(again(found)) == [1]
 
 
-def test_what_is_removed_comes_back_by_itself(daemon: Daemon) -> None:
+def test_what_is_removed_comes_back_by_itself(site: Site) -> None:
     # Without a restart, and without a moment in which the list is missing.
-    pki, folder = daemon.folder / "pki", daemon.folder / "data" / "crl"
-    (pki / "intermediate.crl").write_bytes(issued(number=2))
+    path = site.own / "intermediate.crl"
+    path.write_bytes(issued(number=2))
     answers: Answers = {"/root.crl": issued("root", number=7)}
     with http(answers) as (address, asked):
-        lines = 'crl_files = ["pki/intermediate.crl"]\n' + urls(address, "/root.crl")
-        found = refresher(daemon, lines)
+        found = site.refresher(f"{address}/root.crl", files=(path,))
         found.check(AT)
         assert numbers(found) == [2, 7]
 
         # A removal on purpose: the sources' list is used, even an older list.
-        (pki / "intermediate.crl").write_bytes(issued(number=1))
+        path.write_bytes(issued(number=1))
         answers["/root.crl"] = issued("root", number=6)
-        shutil.rmtree(folder)
+        shutil.rmtree(site.store)
         found.check(AT + MINUTE)
-        assert numbers(found) == numbers(again(daemon)) == [1, 6]
+        assert numbers(found) == numbers(again(found)) == [1, 6]
 
         # A removal by accident, without a source: restored from memory.
-        (pki / "intermediate.crl").unlink()
+        path.unlink()
         answers["/root.crl"] = 403
-        shutil.rmtree(folder)
+        shutil.rmtree(site.store)
         found.check(AT + 2 * MINUTE)
-        assert numbers(found) == numbers(again(daemon)) == [1, 6]
+        assert numbers(found) == numbers(again(found)) == [1, 6]
         assert len(asked) == 3
 
 
-def test_an_older_list_out_of_a_backup_makes_the_sources_be_asked(daemon: Daemon) -> None:
+def test_an_older_list_out_of_a_backup_makes_the_sources_be_asked(site: Site) -> None:
     answers: Answers = {"/int.crl": issued(number=1)}
     with http(answers) as (address, asked):
-        found = refresher(daemon, urls(address, "/int.crl"))
+        found = site.refresher(f"{address}/int.crl")
         found.check(AT)
-        (path,) = (daemon.folder / "data" / "crl").glob("*.crl")
+        (path,) = site.store.glob("*.crl")
         backup = path.read_bytes()
         answers["/int.crl"] = issued(number=2, since=AT)
         found.check(AT + DAY)
         path.write_bytes(backup)
         found.check(AT + DAY + HALF)
         assert len(asked) == 3
-        assert numbers(found) == numbers(again(daemon)) == [2]
+        assert numbers(found) == numbers(again(found)) == [2]
 
 
-def test_switched_off_nothing_is_asked(daemon: Daemon) -> None:
+def test_switched_off_nothing_is_asked(site: Site) -> None:
     with http({}) as (address, asked):
-        refresher(daemon, 'revocation = "off"\n' + urls(address, "/x.crl")).check(AT)
+        found = site.refresher(f"{address}/x.crl")
+        found.trust = replace(found.trust, revocation=RevocationPolicy.OFF)
+        found.check(AT)
         assert asked == []

@@ -1,4 +1,4 @@
-"""Bouncer: composes all DSNs of a process, stored in the transaction that records the results.
+"""DSN writer: composes all DSNs of a process, stored in the transaction that records the results.
 
 A DSN is composed, and its body made durable in a file if it needs one, before the transaction.  In
 the transaction it becomes a message: for the mailbox that sent the mail, or in the queue if the
@@ -51,7 +51,7 @@ class _Here:
 
 
 @dataclass(frozen=True, slots=True)
-class Bouncer:
+class DsnWriter:
     """Composes the DSNs of one process; `life`: how long mail is tried.
 
     `postmaster`: our address for notices, or None.  `record`: writes events to the journal.
@@ -171,7 +171,7 @@ class Bouncer:
             with suppress(SyntaxRefused):  # a sender that is not an address
                 to = None if abroad else mailbox
                 return self._report(original, occasion, to, here, now, limits)
-        if not occasion.lost:
+        if not occasion.notify_postmaster:
             return None
         return self._notice(replace(original, sender=None), occasion, here, now)
 

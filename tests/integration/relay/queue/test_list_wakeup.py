@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from relay.client.routing import Target
-from relay.delivery.list_wakeup import ListWakeup
 from relay.queue.due import destinations_with_mail
+from relay.queue.list_wakeup import ListWakeup
 from relay.queue.model import Traffic
 from tests.support.clock import NOW, system_clock
 from tests.support.delivery.queued import Letter, destination, know, put, rows
@@ -43,7 +43,7 @@ def waking(database: Database, *lists: tuple[WhiteList | None, WhiteList]) -> Li
     found = ListWakeup(database, lambda: NOW)
     found.wake()
     for old, new in lists:
-        found.note(old, new)
+        found.note_new_list(old, new)
     return found
 
 
@@ -65,7 +65,7 @@ def test_mail_for_domains_that_changed_is_due_at_once(database: Database) -> Non
     ids = put(database, *letters)
     found = ListWakeup(database, lambda: NOW)
     found._next()  # without the changes before its start
-    found.note(OLD, NEW)
+    found.note_new_list(OLD, NEW)
     assert found.wake() == 3
     assert due(database, ids) == [True, True, True, False, False, False, False]
     after = rows(database)
@@ -94,7 +94,7 @@ def test_a_destination_that_died_of_the_list_is_probed_at_once(database: Databas
     know(database, "c.mssante.fr", failures=4, dead_until=later, last_error=NAMED)
     waking_now = ListWakeup(database, lambda: NOW)
     waking_now._next()
-    waking_now.note(OLD, NEW)
+    waking_now.note_new_list(OLD, NEW)
     waking_now.wake()
     until_ = [destination(database, f"{n}.mssante.fr").dead_until for n in ("b", "fresh", "c")]
     assert until_ == [NOW, later, later]
@@ -123,14 +123,14 @@ def test_the_first_list_wakes_like_a_start(database: Database) -> None:
     (waits,) = put(database, Letter(last_error="there is no usable white list now"))
     found = ListWakeup(database, lambda: NOW)
     found._next()
-    found.note(None, NEW)
+    found.note_new_list(None, NEW)
     assert found.wake() == 1
     assert due(database, [waits]) == [True]
 
 
 def test_many_are_woken_in_pieces(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.delivery.list_wakeup._BATCH", 3)
-    monkeypatch.setattr("relay.delivery.list_wakeup._DOMAINS", 2)
+    monkeypatch.setattr("relay.queue.list_wakeup._BATCH", 3)
+    monkeypatch.setattr("relay.queue.list_wakeup._DOMAINS", 2)
     names = [f"d{n}" for n in range(5)]
     ids = put(database, *(Letter(f"{name}.mssante.fr") for name in names for _ in range(4)))
     found = waking(database, (listing(), listing(*((name, "x.fr") for name in names))))
@@ -158,7 +158,7 @@ def test_what_was_noted_is_kept_while_the_store_is_away(
 async def test_whatever_goes_wrong_the_next_round_comes(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.delivery.list_wakeup._AGAIN", 0.01)
+    monkeypatch.setattr("relay.queue.list_wakeup._AGAIN", 0.01)
     (waits,) = put(database, Letter("b.mssante.fr"))
     found = waking(database, (OLD, NEW))
     faults = iter([MemoryError(), RuntimeError("no thread")])
@@ -168,7 +168,7 @@ async def test_whatever_goes_wrong_the_next_round_comes(
             raise fault
         return destinations_with_mail(connection, traffic)
 
-    monkeypatch.setattr("relay.delivery.list_wakeup.destinations_with_mail", failing)
+    monkeypatch.setattr("relay.queue.list_wakeup.destinations_with_mail", failing)
     with capture_logs() as logs:
         task = asyncio.create_task(found.run(0.01))
         await until(lambda: task.done() or due(database, [waits]) == [True])
@@ -189,7 +189,7 @@ async def test_mail_goes_as_soon_as_the_list_has_the_servers_new_name(tmp_path: 
     after = space.space.sign_list({"a.mssante.fr": a, "b.mssante.fr": b})
     with sending(tmp_path / "b", before) as sender:
         found = ListWakeup(sender.store.database, system_clock)
-        sender.trust_state.on_new_list = found.note
+        sender.trust_state.on_new_list = found.note_new_list
         async with running(server_tls("a", tmp_path)) as peer:
             for _ in range(6):  # enough for the death of a destination
                 sender.queue(ACTIVE)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mssante_operator.lists.crl_schedule import CrlAddress, load_addresses, save_addresses
 from tests.support.lists.hierarchy import NOW, crl, hierarchy
 from whitelist.pki.crl import RevocationList
+from whitelist.refresh.crl_schedule import CrlAddress, load_addresses, save_addresses
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 SECOND = timedelta(seconds=1)

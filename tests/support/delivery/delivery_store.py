@@ -17,7 +17,7 @@ from mailstore.sealed.blob_format import BlobFormat
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage
 from relay.delivery.iteration_commit import IterationCommitter, PendingWrites
-from relay.dsn.bouncer import Bouncer
+from relay.dsn.writer import DsnWriter
 from relay.queue.attempt_result import AttemptResult, attempt_result
 from relay.queue.lapses import Lapses
 from relay.queue.leases import claim
@@ -49,7 +49,7 @@ def pending(
     return PendingWrites(results, {}, renewals, unattempted, wanted, probes)
 
 
-class Office:
+class DeliveryStore:
     """Store with a sender and a postmaster, and the bouncer and committer of delivery."""
 
     def __init__(self, folder: Path, database: Database) -> None:
@@ -62,7 +62,7 @@ class Office:
             for address in (CLAIRE, POSTMASTER):
                 add_mailbox(connection, address, MailboxType.PER, RPPS, now=NOW)
         self.journal: list[tuple[str, dict[str, object]]] = []
-        self.bouncer = Bouncer(
+        self.dsn_writer = DsnWriter(
             self.store,
             "smtp.a.mssante.fr",
             parse_address(POSTMASTER),
@@ -77,7 +77,7 @@ class Office:
         """The committer of a delivery process that has just started, unless `lapses` says other."""
         given = () if lapses is None else (lapses,)
         return IterationCommitter(
-            self.store, self.bouncer, "node:1", RETRY, self.chance, clock, *given
+            self.store, self.dsn_writer, "node:1", RETRY, self.chance, clock, *given
         )
 
     def new_id(self) -> str:

@@ -1,10 +1,10 @@
-"""Pauses of destinations by operators, on both databases."""
+"""Destinations on both databases: pauses by operators."""
 
 from datetime import timedelta
 
 from mailstore.db.database import Database
+from relay.queue.destinations import forget_dead, pause, pauses, resume
 from relay.queue.model import ALL
-from relay.queue.pauses import forget_dead, pause, pauses, resume
 from tests.support.clock import NOW
 from tests.support.delivery.queued import destination, know
 

@@ -29,7 +29,7 @@ class NotifyParam(click.ParamType[RcptParameters]):
     ) -> RcptParameters:
         """Parse the keywords."""
         if " " in value:  # a space would start another parameter
-            self.fail(f"{value!r}: keywords are separated by commas alone", param, ctx)
+            self.fail(f"{value!r}: separate keywords by commas, without spaces", param, ctx)
         try:
             return parse_rcpt_parameters(f"NOTIFY={value}")
         except SyntaxRefused as error:

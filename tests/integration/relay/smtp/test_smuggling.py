@@ -58,7 +58,7 @@ async def test_no_stored_sequence_gets_out(sequence: bytes, tmp_path: Path) -> N
     assert row.state == "failed"
     assert row.last_error.startswith("550 5.6.0 not sent: it contains a ")
     assert peer.messages == []
-    assert not any("smuggled" in line for line in peer.heard)
+    assert not any("smuggled" in line for line in peer.received)
 
 
 @every_sequence
@@ -75,7 +75,7 @@ async def test_what_our_users_send_is_mended_or_refused(sequence: bytes, tmp_pat
         (octets,) = peer.messages
     lines = credulous(octets)
     assert lines.index(b".") == len(lines) - 2  # only the last line is a lone dot
-    assert peer.heard.count("DATA") == 1
+    assert peer.received.count("DATA") == 1
 
 
 def _submit(sender: Sender, body: bytes) -> str:
@@ -84,7 +84,7 @@ def _submit(sender: Sender, body: bytes) -> str:
         hostname="smtp.a.mssante.fr",
         policy=AdmissionPolicy(100_000),
         store=sender.store,
-        directory=RecipientLookup(sender.store.database),
+        lookup=RecipientLookup(sender.store.database),
         trust_state=sender.trust_state,
         clock=system_clock,
         new_id=make_id,

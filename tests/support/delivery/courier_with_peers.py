@@ -38,7 +38,7 @@ STUCK = 3600.0  # seconds
 DELIVERED = Outcome(State.DELIVERED, "250 2.0.0 ok")
 
 
-class World:
+class CourierWithPeers:
     """A store, a clock, peers as a function, and a courier that works among them."""
 
     def __init__(self, folder: Path, database: Database, poll: float = 0.005) -> None:
@@ -58,7 +58,7 @@ class World:
             ),
             database,
         )
-        with suppress(Conflict), database.write() as connection:  # unless another world has
+        with suppress(Conflict), database.write() as connection:  # unless another courier has
             add_domain(connection, "a.mssante.fr", now=NOW)  # that of the senders
         self.journal = Journal(folder / "trace", system_clock)
         services = DeliveryServices(
@@ -158,8 +158,8 @@ class World:
 
 
 @contextmanager
-def making(folder: Path, database: Database, poll: float = 0.005) -> Iterator[World]:
-    made = World(folder, database, poll)
+def making(folder: Path, database: Database, poll: float = 0.005) -> Iterator[CourierWithPeers]:
+    made = CourierWithPeers(folder, database, poll)
     try:
         yield made
     finally:

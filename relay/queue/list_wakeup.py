@@ -22,7 +22,6 @@ from foundation.best_effort import best_effort
 from mailstore.db.database import Database
 from mailstore.db.dialect import disable_statement_timeout
 from mailstore.errors import StoreUnavailable
-from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, refused_by
 from relay.queue.due import destinations_with_mail
 from relay.queue.model import Traffic
 from relay.queue.schema import deliveries, destinations
@@ -33,6 +32,16 @@ from whitelist.national.lookup import WhiteList
 
 _log = structlog.get_logger(__name__)
 
+# Error texts of attempts that failed because of the list; kept in the queue.
+NO_LIST: Final = "there is no usable white list now"
+NOT_CERTAIN: Final = "not certain by the white list at hand, which may be older than the message: "
+
+
+def refused_by(rule: str) -> str:
+    """Start of the error text of an attempt whose server was refused by a rule."""
+    return f"server refused by rule {rule}: "
+
+
 _DOMAINS: Final = 200  # domains per statement
 _BATCH: Final = 2000  # deliveries per transaction
 _AGAIN: Final = 1.0  # seconds to wait after an error of ours, doubled each time
@@ -42,7 +51,7 @@ _BY_THE_LIST: Final = (NO_LIST, NOT_CERTAIN, refused_by("list"), refused_by("nam
 
 
 class ListWakeup:
-    """Wakes the mail of one store; `note` and `confirmed` are thread-safe."""
+    """Wakes the mail of one store; `note_new_list` and `note_newest` are thread-safe."""
 
     def __init__(self, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
@@ -51,11 +60,11 @@ class ListWakeup:
         self._changed.put(None)  # changes while no courier ran are unknown: None means all
         self._confirmed = False
 
-    def confirmed(self) -> None:
+    def note_newest(self) -> None:
         """Remember for `wake` that a check has found the list to be the newest."""
         self._confirmed = True
 
-    def note(self, old: WhiteList | None, new: WhiteList) -> None:
+    def note_new_list(self, old: WhiteList | None, new: WhiteList) -> None:
         """Remember for `wake` the domains for which the new list differs from the old list."""
         if old is None:
             self._changed.put(None)
@@ -129,8 +138,10 @@ class ListWakeup:
                 _by_the_list(deliveries.c.last_error), _by_the_list(destinations.c.last_error)
             )
         with self._database.read() as connection:
-            lanes = {d for traffic in Traffic for d in destinations_with_mail(connection, traffic)}
-        waiting = sorted(lanes.intersection(changed))
+            with_mail = {
+                d for traffic in Traffic for d in destinations_with_mail(connection, traffic)
+            }
+        waiting = sorted(with_mail.intersection(changed))
         woken = 0
         for start in range(0, len(waiting), _DOMAINS):
             some = waiting[start : start + _DOMAINS]
@@ -155,8 +166,10 @@ class ListWakeup:
                 late = select(d.id).where(*waits, d.due > now, d.id > last).order_by(d.id)
                 ids = connection.scalars(late.limit(_BATCH)).all()
                 put_off = (dead, destinations.c.dead_until > now)
-                lost = connection.scalars(select(destinations.c.domain).where(*put_off)).all()
-            if not ids and not lost:
+                dead_domains = connection.scalars(
+                    select(destinations.c.domain).where(*put_off)
+                ).all()
+            if not ids and not dead_domains:
                 return woken
             with self._database.write() as connection:
                 of_these = update(deliveries).where(d.id.in_(ids), *waits)

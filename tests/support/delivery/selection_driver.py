@@ -28,7 +28,7 @@ POLL = 2.0
 EMPTY = QueueSnapshot(None, Newest(), {}, [], None)
 
 
-class World:
+class SelectionDriver:
     """A selection without queue and destinations; its first poll is over."""
 
     def __init__(self, concurrency: int = 100) -> None:
@@ -36,7 +36,7 @@ class World:
         self.monotonic = Monotonic()
         self.in_flight = InFlight()
         self.limits = ConcurrencyLimits(
-            WindowPolicy(first=WINDOW, most=8), random.Random(1), self.in_flight
+            WindowPolicy(first=WINDOW, largest=8), random.Random(1), self.in_flight
         )
         self.selection = Selection(self.limits, concurrency, POLL, self._clock, self.monotonic)
         self.reads(EMPTY)
@@ -46,10 +46,10 @@ class World:
 
     def reads(self, snapshot: QueueSnapshot) -> NeedsRead:
         """Make the selection read the queue with room for none; return the read."""
-        self.selection.new_mail()
+        self.selection.note_new_mail()
         needs = self.selection.next(0)
         assert isinstance(needs, NeedsRead)
-        assert needs.around
+        assert needs.with_newest
         assert self.selection.resume(needs, snapshot, 0).deliveries == []
         return needs
 
@@ -69,8 +69,8 @@ class World:
         self, domains: Sequence[str], *, bulk: Sequence[str] = (), found: Sequence[Due] = ()
     ) -> None:
         """Begin a round over these destinations."""
-        lanes = {PERSON: domains, BULK: bulk}
-        self.reads(QueueSnapshot(None, Newest(), {}, found, lanes))
+        destinations = {PERSON: domains, BULK: bulk}
+        self.reads(QueueSnapshot(None, Newest(), {}, found, destinations))
 
     def visits(self) -> Sequence[Visit]:
         """Return the destinations to read next, [] if there are none; the read returns nothing."""
@@ -104,7 +104,7 @@ class World:
 
     def ends(self, attempt: DeliveryAttempt) -> None:
         self.in_flight.end(attempt)
-        self.selection.completed(attempt.claim.domain)
+        self.selection.note_end(attempt.claim.domain)
 
 
 def mail(

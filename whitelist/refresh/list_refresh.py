@@ -7,8 +7,10 @@ refresh` and `mssante init` (DOMAIN §2.6, §9.12).  A failure leaves the list i
 import hashlib
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -24,11 +26,9 @@ from whitelist.national.lookup import WhiteList
 from whitelist.national.newest import ConfirmedList
 from whitelist.national.reader import read_list
 from whitelist.national.signed_file import MAX_LIST_BYTES
+from whitelist.national.signer import ExpectedSigner
 from whitelist.pki.crl import RevocationPolicy
 from whitelist.pki.trust_store import TrustStore
-
-from ..assembly.clock import utc_now
-from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +37,26 @@ _FIRST_PAUSE: Final = 1.0  # backoff: seconds before the second attempt to fetch
 _LONGEST_PAUSE: Final = 10.0
 _AHEAD: Final = timedelta(days=1)  # how far the publisher's clock may be ahead of ours
 _DEADLINE: Final = 5  # deadline of the whole answer, in multiples of the timeout of one wait
+
+
+@dataclass(frozen=True, slots=True)
+class ListSources:
+    """Sources of the white list, and requirements for a list from them.
+
+    At least one source is given.  `url`: HTTPS; empty: none.  `file`: a file, or a folder in which
+    the newest `*.xml` counts, used if the URL is absent or cannot be reached; None: none.
+    `file_text`: the same as the configuration has it, for the log.  `fetch_timeout`: seconds for
+    each wait for the URL's server.  `loose_department`: as in `WhiteList.build`.  `max_shrink`: as
+    in `decide_adoption`.
+    """
+
+    url: str
+    file: Path | None
+    file_text: str
+    fetch_timeout: float
+    expected_signer: ExpectedSigner
+    loose_department: bool
+    max_shrink: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +70,19 @@ class RefreshResult:
 
 @dataclass(slots=True)
 class ListRefresher:
-    """Checks the configured sources for one archive.  `trust`: with the current CRLs.
+    """Checks the sources for one archive.
 
-    `problem`: reason why the last check failed; empty after a success.
+    `trust`: with the current CRLs.  `clock`: current time, aware.  `sleep`, `randomness`: for the
+    pauses between attempts to fetch; seconds, and numbers in [0, 1).  `problem`: reason why the
+    last check failed; empty after a success.
     """
 
-    settings: Settings
+    sources: ListSources
     archive: Archive
     trust: TrustStore
+    clock: Callable[[], datetime]
+    sleep: Callable[[float], None] = time.sleep
+    randomness: Callable[[], float] = random.SystemRandom().random
     problem: str = ""
     _conditions: CacheValidators = field(default_factory=CacheValidators)
     _fetched: str = ""  # digest of the list that `_conditions` belong to
@@ -82,29 +107,28 @@ class ListRefresher:
 
     def verified(self, data: bytes) -> WhiteList:
         """Verify and parse a list from an untrusted source.  Raises ListRefused."""
-        now = utc_now()
-        section = self.settings.whitelist
+        now = self.clock()
         found = read_list(
             data,
             self.trust,
-            section.expected_signer,
+            self.sources.expected_signer,
             now,
-            loose_department=section.loose_department,
+            loose_department=self.sources.loose_department,
         )
         if found.generated_at > now + _AHEAD:
             raise ListRefused(
                 ListReason.FUTURE,
-                f"generated {found.generated_at.isoformat()}, in the future: adopted, it would "
-                "keep out every list until then; check this machine's clock, then its publisher",
+                f"generated {found.generated_at.isoformat()}, in the future: it would block all "
+                "newer lists until then; check this machine's clock, then ask the publisher",
             )
         return found
 
     def _check(self, *, accept_shrink: bool) -> RefreshResult:
-        began = utc_now()
+        began = self.clock()
         data, source, found = self.obtain()
         refreshed = self.adopt(data, found, source, accept_shrink=accept_shrink)
         # A file that stands in for the URL does not prove that the list is the newest.
-        if source is ListSource.URL or not self.settings.whitelist.url:
+        if source is ListSource.URL or not self.sources.url:
             self.archive.note_confirmed(ConfirmedList(found.digest, began))
         return refreshed
 
@@ -122,8 +146,8 @@ class ListRefresher:
         `checked`: aware time at which it was found current, by default now.  Raises ListRefused,
         ArchiveError.
         """
-        now, active = utc_now(), self.archive.active()
-        max_shrink = self.settings.whitelist.max_shrink
+        now, active = self.clock(), self.archive.active()
+        max_shrink = self.sources.max_shrink
         difference = self._difference(active, found)
         decide_adoption(active, found, max_shrink, accept_shrink=accept_shrink, found=difference)
         changed = self.archive.adopt(
@@ -155,16 +179,15 @@ class ListRefresher:
         """Difference from the list in force; None if it is the same list, or not comparable."""
         if active is None or active.digest == found.digest:
             return None
-        section = self.settings.whitelist
         try:
             version, data = self.archive.load("active")
             before = read_list(
                 data,
                 # Revocation was checked at adoption; the signer may be revoked or expired since.
                 replace(self.trust, crls=(), revocation=RevocationPolicy.OFF),
-                section.expected_signer,
+                self.sources.expected_signer,
                 version.adopted_at,
-                loose_department=section.loose_department,
+                loose_department=self.sources.loose_department,
             )
         except (ArchiveError, ListRefused) as error:
             _log.warning("whitelist.not_compared", why=str(error))
@@ -172,40 +195,41 @@ class ListRefresher:
         return compare_lists(before, found)
 
     def _obtain(self) -> tuple[bytes, ListSource]:
-        section = self.settings.whitelist
-        if section.url:
+        sources, path = self.sources, self.sources.file
+        if path is None:
+            return self._fetch(), ListSource.URL
+        if sources.url:
             try:
                 return self._fetch(), ListSource.URL
             except ListRefused as refused:
-                if refused.reason is not ListReason.UNREACHABLE or not section.file:
+                if refused.reason is not ListReason.UNREACHABLE:
                     raise
-                _log.warning("whitelist.unreachable", why=refused.detail, using=section.file)
-        path = self.settings.path(section.file)
-        found = read_source(path, utc_now(), max_bytes=MAX_LIST_BYTES)
+                using = sources.file_text
+                _log.warning("whitelist.unreachable", why=refused.detail, using=using)
+        found = read_source(path, self.clock(), max_bytes=MAX_LIST_BYTES)
         return found.data, ListSource.PUSH if path.is_dir() else ListSource.FILE
 
     def _fetch(self) -> bytes:
-        delays = retry_delays(_ATTEMPTS, _FIRST_PAUSE, _LONGEST_PAUSE, random.SystemRandom().random)
+        delays = retry_delays(_ATTEMPTS, _FIRST_PAUSE, _LONGEST_PAUSE, self.randomness)
         for delay in (*delays, None):
             try:
                 return self._fetch_once()
             except ListRefused as refused:
                 if refused.reason is not ListReason.UNREACHABLE or delay is None:
                     raise
-                time.sleep(delay)
+                self.sleep(delay)
         raise AssertionError("the last attempt returns or raises")
 
     def _fetch_once(self) -> bytes:
-        section = self.settings.whitelist
         active = self.archive.active()
         known = active is not None and active.digest == self._fetched
         try:
             answer = fetch(
-                section.url,
+                self.sources.url,
                 tls=client_context(self.trust.pem),
                 conditions=self._conditions if known else CacheValidators(),
-                timeout=section.fetch_timeout_seconds,
-                deadline=_DEADLINE * section.fetch_timeout_seconds,
+                timeout=self.sources.fetch_timeout,
+                deadline=_DEADLINE * self.sources.fetch_timeout,
                 max_bytes=MAX_LIST_BYTES,
             )
         except FetchFailed as failed:
@@ -218,18 +242,20 @@ class ListRefresher:
         return answer.data
 
     def source_stamp(self) -> SourceStamp:
-        """Stamp of the configured file or folder; it changes when a new list is ready to be read.
+        """Stamp of the file or folder; it changes when a new list is ready to be read.
 
         Costs only stat calls.  In a folder a new file counts only when `read_source` would read it,
         that is, when it does not grow any more.
         """
-        if not self.settings.whitelist.file:
+        if self.sources.file is None:
             return ()
-        return source_stamp(self.settings.path(self.settings.whitelist.file), utc_now())
+        return source_stamp(self.sources.file, self.clock())
 
 
 def _refused(failed: FetchFailed) -> ListRefused:
     """Refusal for a list that could not be fetched."""
     if failed.too_large:
-        return ListRefused(ListReason.TOO_LARGE, f"{failed.detail}; is it the white list?")
+        return ListRefused(
+            ListReason.TOO_LARGE, f"{failed.detail}; check that this is the white list"
+        )
     return ListRefused(ListReason.UNREACHABLE, failed.detail)
