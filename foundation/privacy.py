@@ -143,10 +143,10 @@ def _in_identifier(text: str, begin: int, end: int) -> bool:
 
     No other run hides a patient. The search stops at the longest length, so runs cost little.
     """
-    most = _ID_LENGTHS[-1]
-    while begin and end - begin <= most and text[begin - 1] in _HEX:
+    longest = _ID_LENGTHS[-1]
+    while begin and end - begin <= longest and text[begin - 1] in _HEX:
         begin -= 1
-    while end < len(text) and end - begin <= most and text[end] in _HEX:
+    while end < len(text) and end - begin <= longest and text[end] in _HEX:
         end += 1
     return end - begin in _ID_LENGTHS and _IDENTIFIER.fullmatch(text, begin, end) is not None
 

@@ -40,6 +40,10 @@ class InvalidIdentifier(MailstoreError):
     """A national identifier that is malformed, or not allowed for the mailbox type."""
 
 
+class InvalidAttribute(MailstoreError):
+    """An attribute that a mailbox of its type has not, or a value that it cannot have."""
+
+
 class InvalidName(MailstoreError):
     """A log-in name, or a name of a person, program, group or tenant, that is malformed."""
 

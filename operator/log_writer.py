@@ -30,11 +30,11 @@ CLOSE_SECONDS: Final = 2.0  # longest wait for the reader when the process exits
 
 
 class LogWriter(io.TextIOBase):
-    """Text file on a descriptor. `lost`: number of lines lost so far."""
+    """Text file on a descriptor. `lost_lines`: number of lines lost so far."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
-        self.lost = 0
+        self.lost_lines = 0
         self._descriptor = descriptor
         # Re-entrant: the garbage collector may run in the middle, and a finalizer may log.
         self._changed = threading.Condition(threading.RLock())
@@ -109,7 +109,7 @@ class LogWriter(io.TextIOBase):
         self._changed.notify_all()
 
     def _lose(self, lines: int) -> None:
-        self.lost += lines
+        self.lost_lines += lines
         self._failing = True
 
     def _run(self) -> None:
@@ -130,10 +130,10 @@ class LogWriter(io.TextIOBase):
                     self._lose(left.count(b"\n") or 1)
                     continue
                 self._failing = False
-                lost, self._told = self.lost - self._told, self.lost
-            if lost:
+                lost_lines, self._told = self.lost_lines - self._told, self.lost_lines
+            if lost_lines:
                 with suppress(Exception):  # like logs.py, which may not be set up yet
-                    _log.warning("log.dropped", lines=lost)
+                    _log.warning("log.dropped", lines=lost_lines)
 
     def _put(self, octets: bytes) -> bytes:
         """Write octets.  Returns the octets that could not be written."""

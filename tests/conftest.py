@@ -5,8 +5,8 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import structlog
 
-import tests.support.rules.profiles  # noqa: F401  # loads the profile of hypothesis in force
 from tests.support.clock import store_time_is_ours
 from tests.support.db.databases import (
     database,
@@ -20,15 +20,16 @@ from tests.support.db.databases import (
 from tests.support.db.own_server import own_database, own_server
 from tests.support.db.replicas import kept_pair, pair
 from tests.support.fixtures import (
-    office,
+    delivery_store,
     operator_q,
     ours,
     queue_installed,
     scripted,
     server_context,
 )
-from tests.support.rules import needs
+from tests.support.rules import needs, profiles
 from tests.support.rules.guard import guarded, refused
+from tests.support.rules.memory_disk import use_memory_disk
 from tests.support.rules.tiers import TIERS, file_tier, tier_of
 from tests.support.storage.kept_bodies import stored
 from tests.support.storage.object_server import object_server
@@ -36,11 +37,11 @@ from tests.support.storage.object_server import object_server
 __all__ = [
     "database",
     "database_url",
+    "delivery_store",
     "dialect",
     "empty_database_url",
     "kept_pair",
     "object_server",
-    "office",
     "operator_q",
     "ours",
     "own_database",
@@ -67,9 +68,17 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the tiers known as markers."""
+    """Make the tiers known as markers; with `-m unit`, choose what makes the tests quick."""
     for name, meaning in TIERS.items():
         config.addinivalue_line("markers", f"{name}: {meaning}")
+    # A traceback drawn by rich, if rich is installed, takes half a second of CPU.
+    for processor in structlog.get_config()["processors"]:
+        if isinstance(processor, structlog.dev.ConsoleRenderer):
+            processor.exception_formatter = structlog.dev.plain_traceback
+    unit_alone = config.getoption("markexpr") == "unit"
+    profiles.load(unit_alone=unit_alone)
+    if unit_alone:
+        use_memory_disk()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -35,6 +35,7 @@ def upgrade() -> None:
         "domains",
         sa.Column("tenant_id", sa.BigInteger(), nullable=False, server_default=sa.text("1")),
     )
+    op.add_column("domains", sa.Column("removed_at", UtcTime(), nullable=True))
     op.create_index(op.f("ix_domains_tenant_id"), "domains", ["tenant_id"])
     for column in (
         sa.Column("structure_kind", sa.String(9), nullable=True),
@@ -46,6 +47,7 @@ def upgrade() -> None:
         sa.Column("state_since", UtcTime(), nullable=True),
         sa.Column("state_reason", sa.Text(), nullable=True),
         sa.Column("deleted_at", UtcTime(), nullable=True),
+        sa.Column("state_before", sa.String(9), nullable=True),
         sa.Column("erase_after", UtcTime(), nullable=True),
         sa.Column("erased_at", UtcTime(), nullable=True),
         sa.Column("last_login_at", UtcTime(), nullable=True),
@@ -69,6 +71,8 @@ def upgrade() -> None:
         postgresql_where=sa.text("erase_after IS NOT NULL"),
     )
     op.create_index(op.f("ix_mailboxes_identifier_value"), "mailboxes", ["identifier_value"])
+    op.drop_index(op.f("ix_mailboxes_domain_id"), "mailboxes")
+    op.create_index(op.f("ix_mailboxes_domain_id_address"), "mailboxes", ["domain_id", "address"])
     op.create_table(
         "mailbox_holders",
         sa.Column("mailbox_id", BigId, nullable=False),
@@ -106,6 +110,7 @@ def upgrade() -> None:
         sa.Column("hour", UtcTime(), nullable=False),
         sa.Column("messages", sa.Integer(), nullable=False),
         sa.Column("recipients", sa.Integer(), nullable=False),
+        sa.Column("refused", sa.Integer(), nullable=False, server_default="0"),
         sa.ForeignKeyConstraint(
             ["mailbox_id"], ["mailboxes.id"], name=op.f("fk_sent_counts_mailbox_id_mailboxes")
         ),
@@ -121,6 +126,8 @@ def downgrade() -> None:
     op.drop_table("mailbox_holders")
     op.drop_index(op.f("ix_mailboxes_erase_after"), "mailboxes")
     op.drop_index(op.f("ix_mailboxes_identifier_value"), "mailboxes")
+    op.drop_index(op.f("ix_mailboxes_domain_id_address"), "mailboxes")
+    op.create_index(op.f("ix_mailboxes_domain_id"), "mailboxes", ["domain_id"])
     op.drop_index(op.f("ix_domains_tenant_id"), "domains")
     for column in (
         "inbound",
@@ -128,6 +135,7 @@ def downgrade() -> None:
         "last_login_at",
         "erased_at",
         "erase_after",
+        "state_before",
         "deleted_at",
         "state_reason",
         "state_since",
@@ -139,5 +147,6 @@ def downgrade() -> None:
         "structure_kind",
     ):
         op.drop_column("mailboxes", column)
+    op.drop_column("domains", "removed_at")
     op.drop_column("domains", "tenant_id")
     op.drop_table("tenants")

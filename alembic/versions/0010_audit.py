@@ -30,6 +30,7 @@ def upgrade() -> None:
         "audit_state",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("chains", sa.BigInteger(), nullable=False),
+        sa.Column("anchors", sa.BigInteger(), nullable=False),
         sa.Column("seal", sa.LargeBinary(32), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_audit_state_one_row")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_state")),
@@ -61,6 +62,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_audit_rows_at"), "audit_rows", ["at"])
     op.create_index(op.f("ix_audit_rows_mailbox_at"), "audit_rows", ["mailbox", "at"])
     op.create_index(op.f("ix_audit_rows_message"), "audit_rows", ["message"])
+    op.create_index(op.f("ix_audit_rows_subject_at"), "audit_rows", ["subject", "at"])
     op.create_table(
         "audit_anchors",
         sa.Column("number", BigId, autoincrement=False, nullable=False),

@@ -74,14 +74,14 @@ class Journal:
     """Writes events below `folder`, once per process; `process` is its name in every event.
 
     Free disk space, in octets: nothing is written below 1.25 times `floor`, no strangers' events
-    below 1.5 times `floor`. `lost` and `strangers_lost` count the unwritten events of others and of
-    strangers.
+    below 1.5 times `floor`. `lost_events` and `lost_stranger_events` count the unwritten events of
+    others and of strangers.
     """
 
     def __init__(
         self, folder: Path, clock: Callable[[], datetime], *, process: str = "", floor: int = 0
     ) -> None:
-        self.lost = self.strangers_lost = 0
+        self.lost_events = self.lost_stranger_events = 0
         self._folder = folder
         self._clock = clock
         self._process = process
@@ -144,16 +144,16 @@ class Journal:
         if stranger or not self._strangers_size:
             return False
         kept = [line for line in self._pending if not line.stranger]
-        self.strangers_lost += len(self._pending) - len(kept)
+        self.lost_stranger_events += len(self._pending) - len(kept)
         self._pending, self._size = kept, self._size - self._strangers_size
         self._strangers_size = 0
         return self._size + octets <= MAX_PENDING
 
     def _lose(self, *, stranger: bool) -> None:
         if stranger:
-            self.strangers_lost += 1
+            self.lost_stranger_events += 1
         else:
-            self.lost += 1
+            self.lost_events += 1
 
     def close(self) -> None:
         """Write the pending events and stop; later events are ignored."""
@@ -184,8 +184,8 @@ class Journal:
     def _count(self, batch: Sequence[JournalLine]) -> None:
         strangers = sum(line.stranger for line in batch)
         with self._lock:
-            self.strangers_lost += strangers
-            self.lost += len(batch) - strangers
+            self.lost_stranger_events += strangers
+            self.lost_events += len(batch) - strangers
 
     def _write_out(self, batch: Sequence[JournalLine]) -> None:
         """Write a batch, preceded by the count of events lost before."""
@@ -202,7 +202,7 @@ class Journal:
 
     @property
     def _lost(self) -> DroppedLines:
-        return DroppedLines(self.lost, self.strangers_lost)
+        return DroppedLines(self.lost_events, self.lost_stranger_events)
 
     def _now(self) -> str:
         return self._clock().astimezone(UTC).isoformat(timespec="milliseconds")

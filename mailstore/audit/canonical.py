@@ -8,8 +8,9 @@ alike: patients' identifiers masked, invisible characters written out, endless t
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 
 from foundation.privacy import mask
@@ -47,6 +48,7 @@ class AuditRow:
 
 
 COLUMNS: Final = tuple(one.name for one in fields(AuditRow))
+_values: Final = attrgetter(*COLUMNS)
 
 
 def row_of(event: AuditEvent, chain: int, seq: int) -> AuditRow:
@@ -71,7 +73,7 @@ def row_of(event: AuditEvent, chain: int, seq: int) -> AuditRow:
 
 def form(row: AuditRow) -> bytes:
     """Canonical form of a row. ValueError for a value of a type that no writer of ours stores."""
-    return VERSION + b"".join(map(_field, astuple(row)))
+    return VERSION + b"".join(map(_field, _values(row)))
 
 
 def writable(text: str) -> str:
@@ -97,6 +99,11 @@ def _fact(value: Fact) -> Fact:
     if isinstance(value, datetime):
         return value.isoformat()
     return writable(value) if isinstance(value, str) else value
+
+
+def columns(row: AuditRow) -> dict[str, Any]:
+    """The row as columns by name."""
+    return dict(zip(COLUMNS, _values(row), strict=True))
 
 
 def _text(value: str | None) -> str | None:

@@ -1,8 +1,8 @@
 """Hash chains of the audit trail. Pure.
 
-Each row's digest is SHA-256 over the digest before it and the row's canonical form. A chain's ends,
-its floor (rows up to it were removed at the end of their retention) and its head, are sealed by the
-chain key (`mailstore.audit.keys`), and so is the number of chains.
+Each row's digest is SHA-256 over the digest before it and the row's canonical form. The chain key
+(`mailstore.audit.keys`) seals a chain's ends: its floor (rows up to it were removed at the end of
+their retention) and its head. It also seals the numbers of chains and anchors.
 """
 
 import hashlib
@@ -13,7 +13,8 @@ from typing import Final
 from mailstore.audit.canonical import AuditRow, form, row_of
 from mailstore.audit.event import AuditEvent
 
-START: Final = bytes(32)  # the digest before a chain's first row
+DIGEST_OCTETS: Final = 32
+START: Final = bytes(DIGEST_OCTETS)  # the digest before a chain's first row
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,14 @@ class ChainEnds:
     floor_digest: bytes = START
     head_seq: int = 0
     head_digest: bytes = START
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Numbers of chains and of anchors so far; the newest has that number."""
+
+    chains: int = 0
+    anchors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +62,31 @@ def extend(ends: ChainEnds, events: Sequence[AuditEvent]) -> tuple[ChainEnds, li
 
 
 def chain_form(ends: ChainEnds) -> bytes:
-    """What a chain's seal covers: numbers of 8 octets and digests of 32, so it is unambiguous."""
-    numbers = (ends.id, ends.begun_at, ends.floor_seq, ends.head_seq)
-    return (
-        b"".join(one.to_bytes(8, "big", signed=True) for one in numbers)
-        + _digest(ends.floor_digest)
-        + _digest(ends.head_digest)
-    )
+    """What a chain's seal covers. ValueError for a value that no writer of ours stores."""
+    numbers = _numbers(ends.id, ends.begun_at, ends.floor_seq, ends.head_seq)
+    return numbers + _digest(ends.floor_digest) + _digest(ends.head_digest)
 
 
-def state_form(chains: int) -> bytes:
-    """What the seal of the number of chains covers."""
-    return chains.to_bytes(8, "big", signed=True)
+def totals_form(totals: Totals) -> bytes:
+    """What the seal of the totals covers. ValueError as `chain_form`."""
+    return _numbers(totals.chains, totals.anchors)
+
+
+def is_digest(octets: object) -> bool:
+    """True for octets of a digest's length: a database may hold anything in their place."""
+    return isinstance(octets, bytes) and len(octets) == DIGEST_OCTETS
+
+
+# All parts have a fixed length, so no two values have the same form.
+
+
+def _numbers(*numbers: int) -> bytes:
+    if any(type(one) is not int or one.bit_length() > 63 for one in numbers):
+        raise ValueError("a number is malformed")
+    return b"".join(one.to_bytes(8, "big", signed=True) for one in numbers)
 
 
 def _digest(octets: bytes) -> bytes:
-    if len(octets) != len(START):
-        raise ValueError(f"a digest has {len(START)} octets, not {len(octets)}")
+    if not is_digest(octets):
+        raise ValueError(f"a digest has {DIGEST_OCTETS} octets")
     return octets

@@ -1,13 +1,15 @@
-"""Keys of the audit trail: a file with a line for each generation; the last one seals.
+"""Keys of the audit trail: a file with a line for each generation, the newest last.
 
-A generation has two secrets: a chain key (256 random bits) that seals rows, chains and their
-number, and an Ed25519 key (RFC 8032) that signs anchors. After a theft a new generation is added;
-`verify` then refuses what an older one sealed behind what a newer one sealed.
+A generation has two secrets: a chain key (256 random bits) that seals rows, chains and totals, and
+an Ed25519 key (RFC 8032) that signs anchors. The generation in use is the one that sealed the
+database: after a theft a new one is added to the file, the file is copied to all machines, and
+`mailstore.audit.rotation` brings it into use everywhere at once.
 """
 
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from mailstore.audit.chain import ChainEnds, chain_form, state_form
+from mailstore.audit.chain import ChainEnds, Totals, chain_form, is_digest, totals_form
 from mailstore.errors import InvalidKeys
 from mailstore.sealed.key_file import file_lock, file_stamp, read_lines, sync_name, write_text
 
@@ -49,9 +51,9 @@ class AuditKey:
         """Seal of a chain with these ends."""
         return self._seal(b"chain", chain_form(ends))
 
-    def seal_state(self, chains: int) -> bytes:
-        """Seal of the number of chains."""
-        return self._seal(b"state", state_form(chains))
+    def seal_totals(self, totals: Totals) -> bytes:
+        """Seal of the numbers of chains and anchors."""
+        return self._seal(b"totals", totals_form(totals))
 
     @property
     def public_key(self) -> bytes:
@@ -62,6 +64,10 @@ class AuditKey:
         """Signature of an anchor's statement: 64 octets."""
         return self._signer().sign(statement)
 
+    def signed(self, statement: bytes, signature: bytes) -> bool:
+        """True if the signature is by this key."""
+        return is_signed(self.public_key, statement, signature)
+
     def _signer(self) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self.anchor_key)
 
@@ -71,7 +77,7 @@ class AuditKey:
 
 
 class AuditKeys:
-    """The generations of a file, oldest first, reloaded when it changes.
+    """The generations of a file, oldest first; an age is an index in `all`.
 
     Raises InvalidKeys for an unusable file at construction; later, an unusable file leaves the
     keys unchanged.
@@ -85,32 +91,46 @@ class AuditKeys:
 
     @property
     def newest(self) -> AuditKey:
-        """The generation that seals and signs."""
+        """The generation that seals a new trail; others change to it by a rotation."""
         return self.all[-1]
 
-    def refresh(self) -> None:
-        """Reload the file if it has changed; costs a stat."""
+    def refresh(self) -> bool:
+        """Reload the file if it has changed; costs a stat. Returns True if reloaded."""
         stamp = file_stamp(self.path)
         if stamp == self._seen:
-            return
+            return False
         try:
             found = read_audit_keys(self.path)
             sync_name(self.path)
         except InvalidKeys:
-            return
+            return False
         self.all, self._seen = found, stamp
+        return True
 
-    def row_age(self, digest: bytes, seal: bytes) -> int | None:
-        """Index of the generation that sealed a row; None if none did."""
-        return _age(seal, [key.seal_row(digest) for key in self.all])
+    def row_age(self, digest: bytes, seal: object) -> int | None:
+        """Age of the generation that sealed a row; None if none did."""
+        return self._age(seal, lambda key: key.seal_row(digest))
 
-    def chain_age(self, ends: ChainEnds, seal: bytes) -> int | None:
-        """Index of the generation that sealed a chain; None if none did."""
-        return _age(seal, [key.seal_chain(ends) for key in self.all])
+    def chain_age(self, ends: ChainEnds, seal: object) -> int | None:
+        """Age of the generation that sealed a chain; None if none did."""
+        return self._age(seal, lambda key: key.seal_chain(ends))
 
-    def state_age(self, chains: int, seal: bytes) -> int | None:
-        """Index of the generation that sealed the number of chains; None if none did."""
-        return _age(seal, [key.seal_state(chains) for key in self.all])
+    def totals_age(self, totals: Totals, seal: object) -> int | None:
+        """Age of the generation that sealed the totals; None if none did."""
+        return self._age(seal, lambda key: key.seal_totals(totals))
+
+    def _age(self, seal: object, expected: Callable[[AuditKey], bytes]) -> int | None:
+        if not isinstance(seal, bytes) or not is_digest(seal):
+            return None
+        try:
+            while True:
+                for age in reversed(range(len(self.all))):
+                    if hmac.compare_digest(seal, expected(self.all[age])):
+                        return age
+                if not self.refresh():  # another process may have brought a new key into use
+                    return None
+        except ValueError:  # a value that was never sealed
+            return None
 
 
 def is_signed(public_key: bytes, statement: bytes, signature: bytes) -> bool:
@@ -136,19 +156,12 @@ def make_key_file(path: Path, now: datetime) -> bool:
         return True
 
 
-def rotate(path: Path, now: datetime) -> AuditKey:
-    """Add a generation, which seals from now on. Raises InvalidKeys."""
+def add_key(path: Path, now: datetime) -> AuditKey:
+    """Add a generation; it is not in use yet. Raises InvalidKeys."""
     with file_lock(path):
         key = _new(now)
         _write(path, (*read_audit_keys(path), key))
         return key
-
-
-def _age(seal: bytes, seals: list[bytes]) -> int | None:
-    for age in reversed(range(len(seals))):
-        if hmac.compare_digest(seal, seals[age]):
-            return age
-    return None
 
 
 def _new(now: datetime) -> AuditKey:

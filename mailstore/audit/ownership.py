@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from mailstore.audit.keys import AuditKeys
-from mailstore.audit.tables import ends_of, sealed_ends
+from mailstore.audit.tables import ends_of, sealed_ends, sealed_totals, totals_of
 from mailstore.db.audit_schema import audit_chains, audit_state
 from mailstore.db.database import Database
 
@@ -14,8 +14,8 @@ def has_begun(database: Database) -> bool:
     """True if there is a trail, which needs its keys. Raises StoreUnavailable."""
     with database.read() as connection:
         chain = connection.execute(select(audit_chains.c.id).limit(1)).first()
-        state = connection.execute(select(audit_state.c.id).limit(1)).first()
-    return chain is not None or state is not None
+        totals = connection.execute(select(audit_state.c.id).limit(1)).first()
+    return chain is not None or totals is not None
 
 
 def is_ours(database: Database, keys: AuditKeys) -> bool:
@@ -27,9 +27,9 @@ def is_ours(database: Database, keys: AuditKeys) -> bool:
         chains = connection.execute(
             select(*sealed_ends).order_by(audit_chains.c.id.desc()).limit(_SAMPLE)
         ).all()
-        states = connection.execute(select(audit_state.c.chains, audit_state.c.seal)).all()
+        totals = connection.execute(select(*sealed_totals)).all()
     return (
         not chains
         or any(keys.chain_age(ends_of(one), one.seal) is not None for one in chains)
-        or any(keys.state_age(one.chains, one.seal) is not None for one in states)
+        or any(keys.totals_age(totals_of(one), one.seal) is not None for one in totals)
     )

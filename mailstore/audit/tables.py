@@ -1,47 +1,48 @@
-"""Rows of the audit tables as values of the pure modules; times as microseconds.
+"""Rows of the audit tables as values of the pure modules.
 
-Times are read as numbers: one that somebody set to nonsense is a finding of `verify`, no error.
+Columns are read raw: a value that somebody set to nonsense is a finding of `verify`, no error.
 """
 
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Row, type_coerce
+from sqlalchemy import ColumnElement, Row, type_coerce
+from sqlalchemy.types import NullType
 
 from mailstore.audit.canonical import COLUMNS, AuditRow
-from mailstore.audit.chain import ChainEnds
-from mailstore.db.audit_schema import audit_chains, audit_rows
+from mailstore.audit.chain import ChainEnds, Totals
+from mailstore.db.audit_schema import audit_chains, audit_rows, audit_state
 
-_NUMBER: Final = BigInteger()
+_RAW: Final = NullType()
 
-sealed_ends: Final = (
-    audit_chains.c.id,
-    type_coerce(audit_chains.c.begun_at, _NUMBER).label("begun_at"),
-    audit_chains.c.floor_seq,
-    audit_chains.c.floor_digest,
-    audit_chains.c.head_seq,
-    audit_chains.c.head_digest,
-    audit_chains.c.seal,
+
+def _raw(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return type_coerce(column, _RAW).label(column.name)
+
+
+sealed_ends: Final = tuple(
+    _raw(audit_chains.c[name])
+    for name in (
+        "id",
+        "begun_at",
+        "floor_seq",
+        "floor_digest",
+        "head_seq",
+        "head_digest",
+        "seal",
+    )
 )
-sealed_rows: Final = (
-    *(
-        type_coerce(audit_rows.c.at, _NUMBER).label("at") if name == "at" else audit_rows.c[name]
-        for name in COLUMNS
-    ),
-    audit_rows.c.digest,
-    audit_rows.c.seal,
-)
+sealed_rows: Final = tuple(_raw(audit_rows.c[name]) for name in (*COLUMNS, "digest", "seal"))
+sealed_totals: Final = tuple(_raw(audit_state.c[name]) for name in ("chains", "anchors", "seal"))
 
 
 def ends_of(found: Row[Any]) -> ChainEnds:
-    """Ends of a chain, from a row of `sealed_ends`."""
-    return ChainEnds(
-        found.id,
-        found.begun_at,
-        found.floor_seq,
-        found.floor_digest,
-        found.head_seq,
-        found.head_digest,
-    )
+    """Ends of a chain, from a row that begins with `sealed_ends`."""
+    return ChainEnds(*found[: len(sealed_ends) - 1])
+
+
+def totals_of(found: Row[Any]) -> Totals:
+    """Totals, from a row of `sealed_totals`."""
+    return Totals(found.chains, found.anchors)
 
 
 def stored_row(found: Row[Any]) -> AuditRow:

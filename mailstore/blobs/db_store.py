@@ -18,6 +18,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select
 
 from mailstore.db.bulk_insert import BulkInsert
 from mailstore.db.database import Database
+from mailstore.db.dialect import overwrite_deleted
 from mailstore.db.schema import bodies, microseconds
 from mailstore.errors import NotFound
 from mailstore.sealed.blob_format import HEADER, BlobHeader
@@ -109,6 +110,7 @@ class DbBlobStore:
         unused = (bodies.c.blob == bytes.fromhex(blob)) & (bodies.c.used_at < unused_since)
         statement = delete(bodies).where(unused).returning(func.length(bodies.c.sealed))
         with self._database.write() as conn:
+            overwrite_deleted(conn)
             return conn.scalar(statement)
 
     def sample(self, limit: int) -> list[str]:

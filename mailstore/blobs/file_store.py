@@ -31,7 +31,12 @@ from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.sealed.blob_format import HEADER, BlobFormat, BlobHeader, lengths
 from mailstore.sealed.blob_reader import open_content, read_header
 from mailstore.sealed.draft import Draft, DraftMemory
-from mailstore.sealed.draft_folder import make_private_folder, sweep_drafts
+from mailstore.sealed.draft_folder import (
+    make_private_folder,
+    make_private_for,
+    other_owner,
+    sweep_drafts,
+)
 from mailstore.sealed.key_file import open_private
 
 __all__ = ["Draft", "FileBlobStore"]
@@ -256,9 +261,10 @@ class FileBlobStore:
         """Make missing fan-out folders, on disk before any blob is in them."""
         made = []
         try:
+            owner = other_owner(self.root)
             for folder in self._fanouts.values():
                 try:
-                    make_private_folder(folder)
+                    make_private_for(owner, folder)
                 except FileExistsError:
                     if not folder.is_dir():  # no body could be written there
                         raise

@@ -17,7 +17,7 @@ from typing import Self
 from sqlalchemy import ColumnElement, Connection, delete, exists, select
 
 from mailstore.db.database import Database
-from mailstore.db.dialect import disable_statement_timeout
+from mailstore.db.dialect import disable_statement_timeout, overwrite_deleted
 from mailstore.db.schema import messages, metadata
 
 _RECORD = struct.Struct(">32sQ")
@@ -97,7 +97,13 @@ def drop_unneeded(database: Database, before: datetime) -> int:
         after = found[-1]
 
 
+def drop_unheld(conn: Connection, ids: list[str]) -> int:
+    """Delete those of the messages that no row holds, in a write transaction; their number."""
+    return _delete(conn, ids, list(map(_no_row_in, _holders())))
+
+
 def _delete(conn: Connection, ids: list[str], needless: list[ColumnElement[bool]]) -> int:
+    overwrite_deleted(conn)
     return conn.execute(delete(messages).where(messages.c.id.in_(ids), *needless)).rowcount
 
 

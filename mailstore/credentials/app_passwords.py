@@ -24,7 +24,7 @@ from mailstore.db.people_schema import accounts, credentials
 from mailstore.db.schema import mailboxes, microseconds
 from mailstore.errors import Conflict, InvalidCredential, SealBroken
 from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.mailboxes import Mailbox
+from mailstore.mailboxes.model import Mailbox
 from mailstore.sealed.keyring import Keyring
 
 PROTOCOLS: Final = frozenset({"imap", "submission"})

@@ -37,12 +37,13 @@ audit_chains = Table(
     CheckConstraint("floor_seq <= head_seq", name="floor_below_head"),
 )
 
-# A single row: number of chains, sealed, so that the last chain cannot vanish unseen.
+# A single row: numbers of chains and anchors, sealed, so that the last one cannot vanish unseen.
 audit_state = Table(
     "audit_state",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("chains", BigInteger, nullable=False),
+    Column("anchors", BigInteger, nullable=False),
     Column("seal", LargeBinary(32), nullable=False),
     CheckConstraint("id = 1", name="one_row"),
 )
@@ -77,6 +78,7 @@ audit_rows = Table(
     Index(None, "at"),
     Index(None, "mailbox", "at"),
     Index(None, "account", "at"),
+    Index(None, "subject", "at"),
     Index(None, "message"),
 )
 
@@ -89,6 +91,6 @@ audit_anchors = Table(
     # JSON: number, time, digest of the anchor before, heads by chain.
     Column("statement", Text, nullable=False),
     Column("signature", LargeBinary, nullable=False),
-    # Places that have it, as "file syslog"; null: none yet.
+    # Places that have it: a JSON list as of `audit.anchors_to`; null: none yet.
     Column("sent_to", Text, nullable=True),
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 WARNINGS: Final = "warnings of the server"
-_MOST: Final = 16  # warnings kept between two commits
+_MAX_WARNINGS: Final = 16  # warnings kept between two commits
 # Warning of a filling NOTIFY queue: comes during a commit, which is certain all the same.
 _HARMLESS: Final = frozenset({"async.c"})
 
@@ -42,16 +42,16 @@ class CommitWarning(NamedTuple):
     text: str | None
 
 
-def hear_warnings(connection: "DBAPIConnection", record: "ConnectionPoolEntry") -> None:
+def collect_warnings(connection: "DBAPIConnection", record: "ConnectionPoolEntry") -> None:
     """Collect PostgreSQL's warnings on a new connection, for `certain_commit`."""
-    heard: deque[CommitWarning] = deque(maxlen=_MOST)
-    record.info[WARNINGS] = heard
+    warnings: deque[CommitWarning] = deque(maxlen=_MAX_WARNINGS)
+    record.info[WARNINGS] = warnings
 
     def note(diagnostic: Any) -> None:
         # Texts are in the server's language, and so is the localised severity.
         if diagnostic.severity_nonlocalized == "WARNING":
             # Copied, because the diagnostic is valid only during this call.
-            heard.append(
+            warnings.append(
                 CommitWarning(
                     diagnostic.source_file, diagnostic.sqlstate, diagnostic.message_primary
                 )
@@ -66,11 +66,11 @@ def certain_commit(connection: Connection) -> Iterator[None]:
 
     Raises StoreUnavailable if the server has warned about the commit.
     """
-    heard: deque[CommitWarning] = connection.info.get(WARNINGS, deque())
+    warnings: deque[CommitWarning] = connection.info.get(WARNINGS, deque())
     with connection.begin():
         yield
-        heard.clear()
-    for warning in heard:
+        warnings.clear()
+    for warning in warnings:
         if warning.source_file not in _HARMLESS:
             raise StoreUnavailable(
                 f"the outcome is unknown: {warning.text} ({warning.sqlstate}): "

@@ -70,8 +70,8 @@ def create_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     """
     if url.get_backend_name() == "sqlite":
         return _sqlite_engines(url, pool_size)
-    # Imported here: psycopg would cost start-up time in every process that uses SQLite.
-    from mailstore.db import postgresql  # noqa: PLC0415 - see above
+    # Imported here: psycopg would cost time in every process that uses SQLite.
+    from mailstore.db import postgresql  # noqa: PLC0415 - start-up time
 
     return postgresql.create_engines(url, pool_size, BUSY_TIMEOUT)
 
@@ -221,6 +221,16 @@ def insert_or_ignore(connection: Connection, table: Table) -> "postgresql.Insert
     return postgresql.insert(table).on_conflict_do_nothing()
 
 
+def overwrite_deleted(connection: Connection) -> None:
+    """Let SQLite fill with zeros what this connection deletes from now on, on its free pages too.
+
+    For content that must not stay readable in the file. Elsewhere nothing: PostgreSQL's vacuum
+    frees the room (docs/mailboxes.md).
+    """
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA secure_delete=ON")
+
+
 def skip_locked(statement: _Select) -> _Select:
     """Lock the selected rows until the transaction ends; skip rows locked by others.
 
@@ -238,6 +248,15 @@ def not_by_index(column: ColumnElement[str]) -> ColumnElement[str]:
     return column.concat("")
 
 
+def keep_snapshot(connection: Connection) -> None:
+    """Let all statements of a read transaction see one state; call it before the first of them.
+
+    SQLite does so by itself.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+
+
 def disable_statement_timeout(connection: Connection) -> None:
     """Disable the statement timeout for this transaction, which scans whole tables."""
     if connection.dialect.name == "postgresql":
@@ -246,7 +265,7 @@ def disable_statement_timeout(connection: Connection) -> None:
 
 
 def _disable_postgresql_timeout(connection: Connection) -> None:
-    from mailstore.db import postgresql  # noqa: PLC0415 - as above
+    from mailstore.db import postgresql  # noqa: PLC0415 - start-up time
 
     postgresql.disable_statement_timeout(connection)
 

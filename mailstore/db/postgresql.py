@@ -18,7 +18,7 @@ from psycopg.rows import TupleRow
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
-from mailstore.db.commits import hear_warnings
+from mailstore.db.commits import collect_warnings
 from mailstore.db.driver_errors import SHARED_BY_TRANSACTIONS, STANDBY
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
 
@@ -219,7 +219,7 @@ def create_engines(url: URL, pool_size: int, timeout: float) -> tuple[Engine, En
             context.is_disconnect = True
             context.invalidate_pool_on_disconnect = False
 
-    event.listen(writer, "connect", hear_warnings)
+    event.listen(writer, "connect", collect_warnings)
     _ping_after_idle(writer)
     return writer, writer.execution_options(postgresql_readonly=True)
 

@@ -83,6 +83,8 @@ domains = Table(
     # The customer that owns the domain, a row of `tenants`. Not a foreign key: SQLite cannot add
     # a column that has both a reference and a default.
     Column("tenant_id", BigInteger, nullable=False, server_default=text("1"), index=True),
+    # No longer hosted. The row stays: the addresses of its mailboxes are never given again.
+    Column("removed_at", UtcTime, nullable=True),
     CheckConstraint("name = lower(name)", name="name_lower_case"),
 )
 
@@ -90,7 +92,7 @@ mailboxes = Table(
     "mailboxes",
     metadata,
     Column("id", BigId, Identity(), primary_key=True),
-    Column("domain_id", BigId, ForeignKey("domains.id"), nullable=False, index=True),
+    Column("domain_id", BigId, ForeignKey("domains.id"), nullable=False),
     # As given by the administrator, for display; comparisons use `address`.
     Column("local_part", String(64), nullable=False),
     Column("address", String(320), nullable=False, unique=True),
@@ -119,7 +121,11 @@ mailboxes = Table(
     Column("inbound", String(6), nullable=True),
     # A deleted mailbox stays 'closed' in `state`: its row keeps the address from another holder.
     Column("deleted_at", UtcTime, nullable=True),
+    # State before the deletion, for a restoration.
+    Column("state_before", String(9), nullable=True),
+    # When its content is erased; null once that is done.
     Column("erase_after", UtcTime, nullable=True),
+    # When the erasure began: a restoration is too late from then on.
     Column("erased_at", UtcTime, nullable=True),
     # Last log-in of a person or program to this mailbox (DOMAIN U1.2); null: none yet.
     Column("last_login_at", UtcTime, nullable=True),
@@ -132,6 +138,8 @@ mailboxes = Table(
     CheckConstraint("quota >= 0", name="quota_not_negative"),
     CheckConstraint("inbound IN ('defer', 'refuse')", name="inbound_known"),
     CheckConstraint("rank > 0", name="rank_positive"),
+    # Listing by domain in pages.
+    Index(None, "domain_id", "address"),
     Index(None, "identifier_value"),
     Index(
         None,
@@ -175,6 +183,8 @@ sent_counts = Table(
     Column("hour", UtcTime, primary_key=True),
     Column("messages", Integer, nullable=False),
     Column("recipients", Integer, nullable=False),
+    # Messages that a limit refused.
+    Column("refused", Integer, nullable=False, server_default="0"),
     Index(None, "hour"),
 )
 

@@ -59,7 +59,7 @@ def _hidden(session: Row[Any], table: Row[Any]) -> str:
 
 def _sharing(database: Database) -> str:
     # Imported only for PostgreSQL: psycopg would cost each process that uses SQLite.
-    from mailstore.db_checks import pooler  # noqa: PLC0415 - see above
+    from mailstore.db_checks import pooler  # noqa: PLC0415 - start-up time
 
     with database.connect() as connection:
         if not pooler.pooled(connection):

@@ -20,7 +20,7 @@ from mailstore.db.postgresql import (
 )
 from mailstore.errors import StoreUnavailable
 
-_MOST: Final = 4  # most further connections opened at once for the test
+_MAX_CONNECTIONS: Final = 4  # most further connections opened at once for the test
 
 
 def pooled(connection: Connection) -> bool:
@@ -46,7 +46,7 @@ def shared_by_transactions(url: URL) -> str:
             first.commit()
             if process == first.info.backend_pid:
                 return ""
-            for _ in range(_MOST):
+            for _ in range(_MAX_CONNECTIONS):
                 other = stack.enter_context(open_connection(parameters))
                 if other.session() == process or first.session() != process:
                     return SHARED_BY_TRANSACTIONS

@@ -10,9 +10,9 @@ from mailstore.db_checks.catalogue import SESSION, quoted
 
 # Safe value of each setting, and the loss without it.
 _SAFE = {
-    "fsync": ("on", "a power cut or a crash of its system can lose every message"),
-    "full_page_writes": ("on", "a power cut can leave pages half-written, and messages with them"),
-    "data_sync_retry": ("off", "what its disk refused to sync may be taken for synced, and lost"),
+    "fsync": ("on", "a power cut or a system crash can lose all messages"),
+    "full_page_writes": ("on", "a power cut can damage half-written pages, and messages with them"),
+    "data_sync_retry": ("off", "data that the disk did not sync may count as synced, and be lost"),
 }
 _SETTINGS = text("SELECT name, setting FROM pg_settings WHERE name = ANY (:names)")
 
@@ -85,25 +85,25 @@ def _replication(connection: Connection, *, alone: bool) -> tuple[str, bool]:
     doubt = True
     if not names and not found.there:
         doubt = not alone
-        told = "no standby: if the database's disk is lost, so is all mail since its last backup"
+        told = "no standby: a lost database disk loses all mail since the last backup"
     elif not names:
         told = (
-            "no standby is synchronous: one that takes over lacks the mail that was accepted within"
-            " its lag; set synchronous_standby_names"
+            "no synchronous standby: a fail-over loses the mail accepted last; "
+            "set synchronous_standby_names"
         )
     elif commit not in {"on", "remote_apply"}:
         told = (
-            f"synchronous_commit is {commit}: a standby that takes over may lack the mail that was "
-            "accepted last; set it to on"
+            f"synchronous_commit is {commit}: a fail-over may lose the mail accepted last; "
+            "set it to on"
         )
     elif not found.there or (found.seen == found.there and not found.synchronous):
         told = (
-            f"no standby of synchronous_standby_names ({names}) is connected: each commit waits for"
-            " one, and mail is put off until it is back"
+            f"no standby of synchronous_standby_names ({names}) connected: commits wait, and mail "
+            "is deferred until it is back"
         )
     else:
         doubt = False
-        told = f"each commit waits for a synchronous standby ({names})"
+        told = f"commits wait for a synchronous standby ({names})"
     return told, doubt
 
 
@@ -116,7 +116,7 @@ def _overridden(connection: Connection) -> Iterator[str]:
             else f"DATABASE {quoted(session.database)}"
         )
         yield (
-            f"ALTER {whose} SET {one.assignment} has no effect, since each session sets it itself; "
-            f"give it in the URL (?options=-c%20{one.assignment}), or run: ALTER {whose} RESET "
+            f"ALTER {whose} SET {one.assignment} has no effect: each session sets its own value; "
+            f"put it in the URL (?options=-c%20{one.assignment}), or run: ALTER {whose} RESET "
             f"{one.name}"
         )

@@ -7,6 +7,7 @@ SIRET numbers of La Poste do not follow Luhn: switch the check off to register o
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -166,6 +167,36 @@ def check_attachment(mailbox_type: MailboxType, identifier: Identifier) -> None:
         raise InvalidIdentifier(
             f"a {mailbox_type} mailbox cannot hang on {identifier}:"
             f" give one of {', '.join(sorted(kinds))}"
+        )
+
+
+def identifier_and_structure(
+    mailbox_type: MailboxType, given: Sequence[Identifier]
+) -> tuple[Identifier, Identifier | None] | None:
+    """Tell identifier and structure apart among those given, an RPPS first; None if unclear."""
+    if len(given) == 1:
+        return given[0], None
+    pair = len(given) == 2 and mailbox_type is MailboxType.PER
+    if pair and given[0].kind is IdentifierKind.RPPS:
+        return given[0], given[1]
+    return None
+
+
+def check_structure(
+    mailbox_type: MailboxType, identifier: Identifier, structure: Identifier | None
+) -> None:
+    """Raise InvalidIdentifier unless a BAL may have this structure beside its identifier.
+
+    Only a PER BAL may: RPPS and structure are one work situation of a person (DOMAIN §1.3).
+    """
+    if structure is None:
+        return
+    if structure.kind not in _STRUCTURES:
+        raise InvalidIdentifier(f"{structure} is no structure: give a FINESS, SIRET or SIREN")
+    if mailbox_type is not MailboxType.PER or identifier.kind is not IdentifierKind.RPPS:
+        raise InvalidIdentifier(
+            f"a {mailbox_type} mailbox on {identifier} has no structure beside it:"
+            " only a PER mailbox on an RPPS may have one"
         )
 
 

@@ -1,87 +1,69 @@
-"""Domains and mailboxes (BAL): adding, listing, finding, suspending, limiting.
+"""Domains and mailboxes (BAL): adding, listing, finding, changing, limiting.
 
 Rules: a BAL is of type PER, ORG, APP or CAB and has a national identifier that its type allows
 (DOMAIN §1.3, §9.32). Address and type never change (§9.33): there is no function for it, and the
-database refuses it. The address is unique (§9.34). Functions take a connection in a transaction;
-functions that write need `Database.write()`.
+database refuses it. The address is unique (§9.34), among aliases too. Functions take a connection
+in a transaction; functions that write need `Database.write()`.
 """
 
-import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from mailstore.db.dialect import insert_or_ignore
-from mailstore.db.schema import domains, entries, mailbox_changes, mailboxes, messages
-from mailstore.errors import Conflict, InvalidState, NotFound
+from mailstore.db.schema import aliases, domains, mailboxes
+from mailstore.errors import Conflict, NotFound
 from mailstore.mailboxes.address import address_key, parse_domain, parse_mailbox_address
+from mailstore.mailboxes.attributes import Attribute, Value, Values, check_values
+from mailstore.mailboxes.changes import note_change
+from mailstore.mailboxes.filter import EVERY, MailboxFilter
 from mailstore.mailboxes.identifiers import (
     Identifier,
     MailboxType,
     check_attachment,
+    check_structure,
     read_stored,
     stored_kind,
 )
-from mailstore.mailboxes.states import MailboxState
+from mailstore.mailboxes.model import Domain, Mailbox
+from mailstore.mailboxes.states import InboundMail, MailboxState
 
-_USED = func.sum(messages.c.size)
-
-
-@dataclass(frozen=True, slots=True)
-class Domain:
-    """A domain that this operator hosts; the name is in lower case."""
-
-    id: int
-    name: str
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Mailbox:
-    """A BAL; local part as given; quota in octets, None for no limit."""
-
-    id: int
-    local_part: str
-    domain: str
-    type: MailboxType
-    state: MailboxState
-    identifier: Identifier
-    description: str | None
-    created_at: datetime
-    quota: int | None = None
-
-    @property
-    def address(self) -> str:
-        """The address for display; compare addresses by `address_key`."""
-        return f"{self.local_part}@{self.domain}"
+_NOTHING: Final[Mapping[Attribute, Value]] = MappingProxyType({})
 
 
 def add_domain(conn: Connection, name: str, *, now: datetime) -> Domain:
-    """Add a domain to host. Raises InvalidAddress; Conflict for a hosted domain."""
+    """Add a domain to host, or host a removed one again.
+
+    Raises InvalidAddress; Conflict for a hosted domain.
+    """
     domain = parse_domain(name)
     row = conn.execute(
-        insert_or_ignore(conn, domains)
-        .values(name=domain, created_at=now)
-        .returning(domains.c.id, domains.c.created_at)
+        insert_or_ignore(conn, domains).values(name=domain, created_at=now).returning(*_DOMAIN)
     ).one_or_none()
     if row is None:
+        removed = (domains.c.name == domain, domains.c.removed_at.is_not(None))
+        row = conn.execute(
+            update(domains).where(*removed).values(removed_at=None).returning(*_DOMAIN)
+        ).one_or_none()
+    if row is None:
         raise Conflict(f"the domain {domain} is hosted already")
-    return Domain(row.id, domain, row.created_at)
+    return Domain(*row)
 
 
 def list_domains(conn: Connection) -> list[Domain]:
     """List the hosted domains by name."""
-    columns = (domains.c.id, domains.c.name, domains.c.created_at)
-    return [Domain(*row) for row in conn.execute(select(*columns).order_by(domains.c.name))]
+    query = select(*_DOMAIN).where(_HOSTED).order_by(domains.c.name)
+    return [Domain(*row) for row in conn.execute(query)]
 
 
 def get_domain(conn: Connection, name: str) -> Domain:
     """Find a hosted domain, in any letter case. Raises NotFound."""
-    columns = (domains.c.id, domains.c.name, domains.c.created_at)
-    row = conn.execute(select(*columns).where(domains.c.name == name.lower())).one_or_none()
+    row = conn.execute(
+        select(*_DOMAIN).where(domains.c.name == name.lower(), _HOSTED)
+    ).one_or_none()
     if row is None:
         raise NotFound(f"the domain {name} is not hosted here")
     return Domain(*row)
@@ -89,12 +71,24 @@ def get_domain(conn: Connection, name: str) -> Domain:
 
 def local_domains(conn: Connection) -> frozenset[str]:
     """Return the names of the hosted domains, in lower case."""
-    return frozenset(conn.scalars(select(domains.c.name)))
+    return frozenset(conn.scalars(select(domains.c.name).where(_HOSTED)))
 
 
 def is_local_domain(conn: Connection, name: str) -> bool:
     """True if we host the domain, in any letter case."""
     return _domain_id(conn, name.lower()) is not None
+
+
+def lock_domain(conn: Connection, name: str) -> int:
+    """Lock a hosted domain until the transaction ends; return its id. Raises NotFound.
+
+    Under this lock an address of the domain is free or taken, among mailboxes and aliases alike.
+    On SQLite the only writer holds it already.
+    """
+    found: int | None = conn.scalar(_LOCKED_DOMAIN, {"name": name})
+    if found is None:
+        raise NotFound(f"the domain {name} is not hosted here: add it first")
+    return found
 
 
 def add_mailbox(
@@ -103,21 +97,24 @@ def add_mailbox(
     mailbox_type: MailboxType,
     identifier: Identifier,
     *,
-    description: str | None = None,
+    structure: Identifier | None = None,
+    attributes: Values = _NOTHING,
     quota: int | None = None,
     now: datetime,
 ) -> Mailbox:
     """Open a mailbox, active at once, on a hosted domain.
 
-    Raises InvalidAddress; InvalidIdentifier for a kind that the type does not allow; NotFound for a
-    domain that is not hosted; Conflict for an address in use, even by a closed mailbox: the mail of
-    a holder must never reach another.
+    Raises InvalidAddress; InvalidIdentifier for a kind that the type does not allow;
+    InvalidAttribute; NotFound for a domain that is not hosted; Conflict for an address in use, even
+    by a closed or deleted mailbox or an alias that has ended: the mail of a holder must never reach
+    another.
     """
     parsed = parse_mailbox_address(address)
     check_attachment(mailbox_type, identifier)
-    domain_id = _domain_id(conn, parsed.domain)
-    if domain_id is None:
-        raise NotFound(f"the domain {parsed.domain} is not hosted here: add it first")
+    check_structure(mailbox_type, identifier, structure)
+    values = check_values(mailbox_type, attributes)
+    domain_id = lock_domain(conn, parsed.domain)
+    check_no_alias(conn, parsed.key)
     added = conn.scalar(
         insert_or_ignore(conn, mailboxes)
         .values(
@@ -128,34 +125,59 @@ def add_mailbox(
             state=MailboxState.ACTIVE.value,
             identifier_kind=stored_kind(identifier),
             identifier_value=identifier.value,
-            description=description,
+            structure_kind=None if structure is None else stored_kind(structure),
+            structure_value=None if structure is None else structure.value,
             created_at=now,
             quota=quota,
+            **{attribute.value: value for attribute, value in values.items()},
         )
         .returning(mailboxes.c.id)
     )
     if added is None:
         raise Conflict(f"the mailbox {parsed} exists already")
-    _note_change(conn)  # its number may have been a mailbox's that a fail-over lost
+    note_change(conn)  # its number may have been a mailbox's that a fail-over lost
     return get_mailbox(conn, str(parsed))
 
 
-def list_mailboxes(conn: Connection, domain: str | None = None) -> list[Mailbox]:
-    """List all mailboxes, or those of a domain, by address. Raises NotFound for the domain."""
+def check_no_alias(conn: Connection, key: str) -> None:
+    """Raise Conflict if the address (as compared) is an alias, even one that has ended."""
+    owner = conn.scalar(_ALIAS_OWNER, {"address": key})
+    if owner is not None:
+        raise Conflict(f"{key} is or was an alias of {owner}, and never another's address")
+
+
+def list_mailboxes(
+    conn: Connection,
+    domain: str | None = None,
+    *,
+    wanted: MailboxFilter = EVERY,
+    after: str = "",
+    limit: int | None = None,
+) -> list[Mailbox]:
+    """List mailboxes, of a domain or all, by address.
+
+    A page: up to `limit` mailboxes after the address `after`; without a filter its cost does not
+    depend on the number of others. Raises NotFound for the domain.
+    """
     query = _of_domain(conn, _mailboxes(), domain).order_by(mailboxes.c.address)
-    return [_mailbox(row) for row in conn.execute(query)]
+    query = query.where(*wanted.conditions())
+    if after:
+        query = query.where(mailboxes.c.address > address_key(after))
+    return [read_mailbox(row) for row in conn.execute(query.limit(limit))]
 
 
 def get_mailbox(conn: Connection, address: str) -> Mailbox:
     """Find a mailbox in any state. Raises NotFound."""
     found = resolve(conn, [address]).get(address)
     if found is None:
-        raise NotFound(f"there is no mailbox {address}")
+        owner = conn.scalar(_ALIAS_OWNER, {"address": address_key(address)})
+        hint = f": it is an alias of {owner}" if owner else ""
+        raise NotFound(f"there is no mailbox {address}{hint}")
     return found
 
 
 def resolve(conn: Connection, addresses: Iterable[str]) -> dict[str, Mailbox]:
-    """Find the mailboxes of many recipients by a single query, in any state.
+    """Find the mailboxes of many addresses by a single query, in any state; no aliases.
 
     Keys are the addresses as given, well-formed or not; addresses without a mailbox are absent.
     """
@@ -163,25 +185,18 @@ def resolve(conn: Connection, addresses: Iterable[str]) -> dict[str, Mailbox]:
     if not keys:
         return {}
     rows = conn.execute(_RESOLVED, {"addresses": list(set(keys.values()))})
-    found = {row.address: _mailbox(row) for row in rows}
+    found = {row.address: read_mailbox(row) for row in rows}
     return {address: found[key] for address, key in keys.items() if key in found}
 
 
-def set_state(conn: Connection, address: str, state: MailboxState) -> Mailbox:
-    """Suspend, resume or close a mailbox; no error if it has this state already.
-
-    Raises NotFound, and InvalidState for a closed mailbox, which stays closed.
-    """
+def set_attributes(conn: Connection, address: str, values: Values) -> Mailbox:
+    """Change attributes of a mailbox; None takes one away. Raises NotFound, InvalidAttribute."""
     mailbox = get_mailbox(conn, address)
-    changed = conn.execute(
-        update(mailboxes)
-        .where(mailboxes.c.id == mailbox.id)
-        .where((mailboxes.c.state != MailboxState.CLOSED.value) | (state is MailboxState.CLOSED))
-        .values(state=state.value)
-    )
-    if not changed.rowcount:
-        raise InvalidState(f"the mailbox {mailbox.address} is closed, which is final")
-    _note_change(conn)
+    checked = check_values(mailbox.type, values)
+    if checked:
+        columns = {attribute.value: value for attribute, value in checked.items()}
+        conn.execute(update(mailboxes).where(mailboxes.c.id == mailbox.id).values(columns))
+        note_change(conn)
     return get_mailbox(conn, address)
 
 
@@ -192,42 +207,8 @@ def set_quota(conn: Connection, address: str, quota: int | None) -> Mailbox:
     """
     mailbox = get_mailbox(conn, address)
     conn.execute(update(mailboxes).where(mailboxes.c.id == mailbox.id).values(quota=quota))
-    _note_change(conn)
+    note_change(conn)
     return get_mailbox(conn, address)
-
-
-def change_number(conn: Connection) -> int:
-    """A number that changes with each change (not addition) of a mailbox."""
-    return int(conn.scalar(_CHANGE_NUMBER) or 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Octets of a mailbox's messages, up to and including the entry `last`."""
-
-    octets: int = 0
-    last: int = 0
-
-
-def used_octets(conn: Connection, mailbox_id: int, known: Usage = Usage()) -> Usage:
-    """Sum the sizes of a mailbox's messages; only those after `known` are read."""
-    octets, last = conn.execute(_USED_SINCE, {"mailbox": mailbox_id, "after": known.last}).one()
-    return Usage(known.octets + int(octets or 0), last or known.last)
-
-
-def used_by_mailbox(conn: Connection, domain: str | None = None) -> dict[int, int]:
-    """Sum sizes by mailbox id, for mailboxes with messages. Raises NotFound for the domain."""
-    query = select(entries.c.mailbox_id, _USED).join_from(entries, messages)
-    if domain is not None:
-        query = _of_domain(conn, query.join(mailboxes), domain)
-    return {row[0]: int(row[1]) for row in conn.execute(query.group_by(entries.c.mailbox_id))}
-
-
-def _note_change(conn: Connection) -> None:
-    # A random step: after a fail-over to a lagging standby, a new change gives another number than
-    # the lost change, and no process continues with lost mailboxes in its cache.
-    step = 1 + secrets.randbelow(_LONGEST_STEP)
-    conn.execute(update(mailbox_changes).values(number=mailbox_changes.c.number + step))
 
 
 def _of_domain(conn: Connection, query: Select[Any], name: str | None) -> Select[Any]:
@@ -245,22 +226,13 @@ def _domain_id(conn: Connection, name: str) -> int | None:
 
 
 def _mailboxes() -> Select[Any]:
-    return select(mailboxes, domains.c.name.label("domain")).join_from(mailboxes, domains)
+    columns = (mailboxes, domains.c.name.label("domain"), domains.c.tenant_id)
+    return select(*columns).join_from(mailboxes, domains)
 
 
-_LONGEST_STEP: Final = 2**32  # the column holds two thousand million of these
-# Built once: SQLAlchemy's preparation of a statement takes longer than its execution.
-_CHANGE_NUMBER = select(mailbox_changes.c.number)
-_DOMAIN_ID = select(domains.c.id).where(domains.c.name == bindparam("name"))
-_USED_SINCE = (
-    select(_USED, func.max(entries.c.id))
-    .join_from(entries, messages)
-    .where(entries.c.mailbox_id == bindparam("mailbox"), entries.c.id > bindparam("after"))
-)
-_RESOLVED = _mailboxes().where(mailboxes.c.address.in_(bindparam("addresses", expanding=True)))
-
-
-def _mailbox(row: Row[Any]) -> Mailbox:
+def read_mailbox(row: Row[Any]) -> Mailbox:
+    """Return the mailbox of a row of `mailboxes`, joined with its domain's name and tenant."""
+    structure = row.structure_kind
     return Mailbox(
         id=row.id,
         local_part=row.local_part,
@@ -271,4 +243,31 @@ def _mailbox(row: Row[Any]) -> Mailbox:
         description=row.description,
         created_at=row.created_at,
         quota=row.quota,
+        structure=None if structure is None else read_stored(structure, row.structure_value),
+        service=row.service,
+        responsible=row.responsible,
+        red_list=row.red_list,
+        rank=row.rank,
+        no_reply=row.no_reply,
+        state_since=row.state_since,
+        state_reason=row.state_reason,
+        inbound=None if row.inbound is None else InboundMail(row.inbound),
+        deleted_at=row.deleted_at,
+        erase_after=row.erase_after,
+        erased_at=row.erased_at,
+        last_login_at=row.last_login_at,
+        tenant_id=row.tenant_id,
     )
+
+
+_HOSTED = domains.c.removed_at.is_(None)
+_DOMAIN = (domains.c.id, domains.c.name, domains.c.created_at, domains.c.tenant_id)
+# Built once: SQLAlchemy's preparation of a statement takes longer than its execution.
+_DOMAIN_ID = select(domains.c.id).where(domains.c.name == bindparam("name"), _HOSTED)
+_LOCKED_DOMAIN = _DOMAIN_ID.with_for_update(key_share=True)
+_RESOLVED = _mailboxes().where(mailboxes.c.address.in_(bindparam("addresses", expanding=True)))
+_ALIAS_OWNER = (
+    select(mailboxes.c.address)
+    .join_from(aliases, mailboxes)
+    .where(aliases.c.address == bindparam("address"))
+)

@@ -39,30 +39,29 @@ def effects_of_rules(
         expiration = _first(rule, "Expiration")
         if expiration is not None and (_text(expiration, "Days") or _text(expiration, "Date")):
             losses.append(
-                f"the lifecycle rule {name} expires objects that are bodies of messages, which "
-                f"would be lost: take {folder or 'the bucket'} out of it"
+                f"lifecycle rule {name} deletes bodies of messages: mail would be lost; "
+                f"exclude {folder or 'the bucket'} from it"
             )
         kinds = {_text(one, "StorageClass") for one in _all_of(rule, "Transition")}
         if archives := sorted(kinds & _ARCHIVES):
             losses.append(
-                f"the lifecycle rule {name} moves bodies of messages to {archives[0]}, where they "
-                f"cannot be read: take {folder or 'the bucket'} out of it"
+                f"lifecycle rule {name} moves bodies of messages to {archives[0]}, where they "
+                f"cannot be read; exclude {folder or 'the bucket'} from it"
             )
     doubts = []
     status = _text_of(versioning, "Status")
     if status and not ends_versions:
         doubts.append(
-            f"the bucket keeps versions ({status}): what is freed stays there as an old version, "
-            "and frees no room; set a lifecycle rule on "
-            f"{folder or 'the bucket'} with NoncurrentVersionExpiration, of 14 days for instance, "
-            "and ExpiredObjectDeleteMarker"
+            f"versioning of the bucket is on ({status}): deleted bodies stay as old versions, and "
+            f"no space is freed; set a lifecycle rule on {folder or 'the bucket'} with "
+            "NoncurrentVersionExpiration (for example 14 days) and ExpiredObjectDeleteMarker"
         )
     for retention in _all(lock, "DefaultRetention"):
         time = _text(retention, "Days") or _text(retention, "Years")
         unit = "days" if _text(retention, "Days") else "years"
         doubts.append(
-            f"object lock keeps every object of the bucket for {time} {unit}: what is freed frees "
-            "no room before"
+            f"object lock keeps every object of the bucket for {time} {unit}: deleted bodies free "
+            "no space before"
         )
     return RuleEffects(tuple(losses), tuple(doubts))
 

@@ -17,7 +17,7 @@ from mailstore.errors import StoreUnavailable
 from mailstore.s3.bucket import BucketPlace, reason_of
 from mailstore.s3.signing import Credentials, signed, target
 
-_MOST: Final = 1024 * 1024  # octets of an answer
+_MAX_OCTETS: Final = 1024 * 1024  # octets of an answer
 _SECONDS: Final = 10.0  # timeout for the connection, and for each piece of an answer
 
 
@@ -63,7 +63,7 @@ def request_settings(
         with closing(_connection(place, url.scheme, url.hostname or "", url.port)) as server:
             server.request(method, target(path, query), headers=fields)
             answer = server.getresponse()
-            return S3Response(answer.status, answer.read(_MOST))
+            return S3Response(answer.status, answer.read(_MAX_OCTETS))
     except (OSError, http.client.HTTPException) as error:
         said = error.strerror if isinstance(error, OSError) and error.strerror else ""
         why = said or type(error).__name__

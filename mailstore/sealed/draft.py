@@ -1,9 +1,9 @@
 """Draft: the octets of an arriving message, before the blob store has made them durable.
 
 The draft is hashed and counted while it is written. It stays in memory up to `MEMORY_LIMIT`, and up
-to `MOST` while the process has room for drafts. Beyond that it goes to a temporary file, so that
-memory does not depend on message sizes. The file has the blob's form from the start: content that
-is encrypted at rest is never on disk in clear.
+to `EXTENDED_LIMIT` while the process has room for drafts. Beyond that it goes to a temporary file,
+so that memory does not depend on message sizes. The file has the blob's form from the start:
+content that is encrypted at rest is never on disk in clear.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from mailstore.sealed.byte_buffer import ByteBuffer
 from mailstore.sealed.key_file import open_private
 
 MEMORY_LIMIT = 256 * 1024  # octets of a draft that stays in memory
-MOST = 2 * 1024 * 1024  # octets of a draft that got extra room
+EXTENDED_LIMIT = 2 * 1024 * 1024  # octets of a draft that got extra room
 _CHUNK_SIZE = 128 * 1024  # octets read back at a time
 _AT_ONCE = 64  # segments per write; the system allows 1024
 
@@ -192,7 +192,7 @@ class Draft:
 
     def _fits(self, octets: int) -> bool:
         while octets > self._limit:
-            if self._file is not None or self._limit >= MOST or not self._room.reserve():
+            if self._file is not None or self._limit >= EXTENDED_LIMIT or not self._room.reserve():
                 return False
             self._taken += MEMORY_LIMIT
             self._limit += MEMORY_LIMIT

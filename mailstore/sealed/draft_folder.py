@@ -7,14 +7,33 @@ from pathlib import Path
 
 from mailstore.errors import StoreUnavailable
 
+Owner = tuple[int, int]  # user and group
+
+
+def other_owner(parent: Path) -> Owner | None:
+    """Owner of `parent`, if folders made in it must be given to that user. Raises OSError."""
+    if os.geteuid() != 0:
+        return None
+    # A root command, such as a check: the daemon must write there later.
+    found = parent.stat()
+    return (found.st_uid, found.st_gid) if found.st_uid else None
+
 
 def make_private_folder(folder: Path) -> None:
     """Make a folder for the owner of its parent alone, even if root does it. Raises OSError."""
     folder.mkdir(mode=0o700)
-    if os.geteuid() == 0:  # a root command, such as a check: the daemon must write there later
-        parent = folder.parent.stat()
-        if parent.st_uid:
-            os.chown(folder, parent.st_uid, parent.st_gid)
+    _give(folder, other_owner(folder.parent))
+
+
+def make_private_for(owner: Owner | None, folder: Path) -> None:
+    """Make a folder for its owner alone. `owner`: see `other_owner`. Raises OSError."""
+    folder.mkdir(mode=0o700)
+    _give(folder, owner)
+
+
+def _give(folder: Path, owner: Owner | None) -> None:
+    if owner is not None:
+        os.chown(folder, *owner)
 
 
 def make_drafts_folder(folder: Path) -> None:

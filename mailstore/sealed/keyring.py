@@ -76,7 +76,7 @@ class Keyring:
             return self._keys[key_id]
         except KeyError:
             raise KeyMissing(
-                f"the key {key_id.hex()} is not in {self.path}; put it back from a backup"
+                f"key {key_id.hex()} missing in {self.path}; restore it from a backup"
             ) from None
 
     @property
@@ -124,7 +124,7 @@ def _parse(path: Path, number: int, line: str) -> Key:
         # The line is a secret: neither it nor the error that may quote it is shown.
         raise InvalidKeys(f"{path}: line {number} is not: NAME  MADE  KEY") from None
     if len(key.secret) != KEY_OCTETS or key.id.hex() != key_id:
-        raise InvalidKeys(f"{path}: line {number}: the key is not the one of its name")
+        raise InvalidKeys(f"{path}: line {number}: name and key do not match")
     return key
 
 

@@ -18,7 +18,7 @@ def check_user(settings: Settings) -> None:
     if os.geteuid() == 0 != owner:
         name = user_name(owner)
         raise SettingsError(
-            f"{folder} belongs to the user {name}, and root would leave files there that the "
-            "daemon cannot write to; run it as the daemon's user: "
+            f"{folder} belongs to the user {name}: files of root there would block the daemon; "
+            "run the command as the daemon's user: "
             f"sudo -u {shlex.quote(name)} mssante …"
         )

@@ -32,7 +32,7 @@ def open_sockets(settings: Settings, held: Held) -> dict[tuple[str, str], socket
         for key, endpoint in named:
             if (key, endpoint) in wanted:
                 raise SettingsError(
-                    f"{settings.origin}: {key}: {endpoint} is there twice; remove one"
+                    f"{settings.origin}: {key}: {endpoint} listed twice; remove one entry"
                 )
             wanted[key, endpoint] = held.get((key, endpoint)) or fresh.enter_context(
                 _listen(settings, key, endpoint)
@@ -58,15 +58,15 @@ def remedy(error: OSError) -> str:
     """Remedy for an address that cannot be bound."""
     if error.errno == errno.EACCES:
         return (
-            "a port below 1024 needs CAP_NET_BIND_SERVICE: AmbientCapabilities= of the systemd "
-            "unit has it, or start it with: setpriv --inh-caps +net_bind_service "
+            "ports below 1024 need CAP_NET_BIND_SERVICE; use AmbientCapabilities= in the systemd "
+            "unit, or start with: setpriv --inh-caps +net_bind_service "
             "--ambient-caps +net_bind_service --reuid USER --clear-groups mssante serve"
         )
     if error.errno == errno.EADDRNOTAVAIL:
-        return "this machine has not that address; ip address shows those that it has"
+        return "address not on this machine; list its addresses with: ip address"
     if isinstance(error, socket.gaierror):
-        return "give an address of this machine, or 0.0.0.0 or [::] for all"
-    return "stop what uses it or choose another"
+        return "set an address of this machine, or 0.0.0.0 or [::] for all"
+    return "stop the program that uses it, or choose another address"
 
 
 def address(listening: socket.socket) -> str:

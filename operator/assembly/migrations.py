@@ -21,7 +21,7 @@ from mailstore.errors import MailstoreError
 from .database_check import check_upgrade
 
 _MIGRATIONS = "mssante_operator.migrations"
-_DAMAGED = "the installation is damaged: its migrations are missing; install it again"
+_DAMAGED = "damaged installation: migrations are missing; install mssante again"
 
 
 def upgrade(url: str | Path, revision: str = "head") -> None:
@@ -58,8 +58,8 @@ def _run(url: str | Path, run: Callable[[Config], None]) -> None:
             run(config)
     except CommandError as error:
         raise MailstoreError(
-            f"the schema cannot be migrated: {error}; a revision that cannot be located was made by"
-            " a newer version of this software"
+            f"schema migration failed: {error}; an unknown revision comes from a newer version of "
+            "this software"
         ) from error
     finally:
         database.close()

@@ -38,7 +38,7 @@ def retry_policy(settings: Settings) -> RetryPolicy:
         longest=timedelta(seconds=outbound.retry_longest_seconds),
         life=timedelta(hours=outbound.life_hours),
         delay_warning=timedelta(hours=outbound.delay_warning_hours),
-        unknown_most=outbound.unknown_outcome_tries,
+        unknown_max_tries=outbound.unknown_outcome_tries,
     )
 
 
@@ -47,7 +47,7 @@ def window_policy(settings: Settings) -> WindowPolicy:
     outbound = settings.outbound
     return WindowPolicy(
         first=outbound.destination_concurrency_first,
-        most=outbound.destination_concurrency,
+        largest=outbound.destination_concurrency,
         probing=RetryPolicy(
             first=timedelta(seconds=outbound.probe_first_seconds),
             longest=timedelta(seconds=outbound.probe_longest_seconds),

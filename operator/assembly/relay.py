@@ -11,7 +11,7 @@ import dns.resolver
 from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
 from relay.client.routing import Router, Target
-from relay.delivery.operator_labels import OperatorLabels
+from relay.operator_labels import OperatorLabels
 from relay.policy.trust_state import TrustState
 from relay.scan.clamav import Clamav
 from relay.scan.rspamd import Rspamd

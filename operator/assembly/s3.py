@@ -24,8 +24,8 @@ def open_bucket(
     settings, and StoreUnavailable.
     """
     place = place_of(settings)
-    from mailstore.s3.bucket import Bucket  # noqa: PLC0415 - installed, as `place_of` succeeded
-    from mailstore.s3.store import S3BlobStore  # noqa: PLC0415
+    from mailstore.s3.bucket import Bucket  # noqa: PLC0415 - start-up time; obstore is optional
+    from mailstore.s3.store import S3BlobStore  # noqa: PLC0415 - start-up time; as above
 
     return S3BlobStore(Bucket(place), drafts, form, clock, room)
 
@@ -33,11 +33,10 @@ def open_bucket(
 def place_of(settings: Settings) -> "BucketPlace":
     """Configured bucket with its credentials.  Raises SettingsError."""
     try:
-        # Imported only if configured: the library is optional, and its import takes time.
-        from mailstore.s3.bucket import BucketPlace  # noqa: PLC0415
+        from mailstore.s3.bucket import BucketPlace  # noqa: PLC0415 - start-up time; obstore is optional
     except ImportError as error:
         raise SettingsError(
-            f"{settings.origin}: storage.s3: needs the package obstore; "
+            f"{settings.origin}: storage.s3: package obstore missing; "
             "run: pip install 'mssante[s3]'"
         ) from error
     section = settings.storage.s3
@@ -60,7 +59,7 @@ def _credential(settings: Settings, key: str, name: str) -> str:
     text = _read(settings, key, name)
     if path.stat().st_mode & 0o077:
         raise SettingsError(
-            f"{settings.origin}: storage.s3.{key}: {path}: others than its owner can read it; "
+            f"{settings.origin}: storage.s3.{key}: {path}: readable by other users; "
             f"run: chmod 600 {shlex.quote(str(path))}"
         )
     try:
@@ -68,7 +67,9 @@ def _credential(settings: Settings, key: str, name: str) -> str:
     except UnicodeDecodeError:
         line = ""
     if not line.isprintable() or not line or " " in line:
-        raise SettingsError(f"{settings.origin}: storage.s3.{key}: {path}: not one line of ASCII")
+        raise SettingsError(
+            f"{settings.origin}: storage.s3.{key}: {path}: expected one line of ASCII"
+        )
     return line
 
 

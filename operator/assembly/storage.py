@@ -35,7 +35,7 @@ def storage_folder(settings: Settings) -> Path:
     folder = settings.path(settings.storage.directory)
     if folder.is_dir() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise SettingsError(
-            f"{settings.origin}: storage.directory: {folder} cannot be read and written; "
+            f"{settings.origin}: storage.directory: no read and write access to {folder}; "
             f"run the command as {owner_of(folder)}"
         )
     if not folder.is_dir():
@@ -89,7 +89,7 @@ def _open_form(settings: Settings) -> BlobFormat:
     storage, path = settings.storage, keys_file(settings)
     if storage.encryption and not path.exists():
         raise SettingsError(
-            f"{settings.origin}: storage.keys: {path}: no such file; put it back from a backup, "
+            f"{settings.origin}: storage.keys: {path}: no such file; restore it from a backup, "
             f"or for a new store run: mssante --config {settings.origin} db upgrade"
         )
     try:
@@ -125,8 +125,8 @@ def _open_bodies(settings: Settings, database: Database, form: BlobFormat) -> Bo
         lacking = used - (form.keys.names if form.keys is not None else set())
         if lacking:
             raise SettingsError(
-                f"{settings.origin}: storage.keys: {keys_file(settings)} has not the key "
-                f"{min(lacking).hex()}, which messages need; put it back from a backup, "
+                f"{settings.origin}: storage.keys: key {min(lacking).hex()} missing in "
+                f"{keys_file(settings)}, needed by messages; restore it from a backup, "
                 "or copy it from another machine of this store"
             )
         opened.pop_all()
@@ -168,5 +168,5 @@ def open_store(settings: Settings, *, mark: bool = False) -> Store:
 
 def compare_clocks(settings: Settings, database: Database) -> ClockComparison:
     """Comparison of this machine's clock with the database's; no query is made yet."""
-    most = timedelta(seconds=settings.storage.max_clock_difference_seconds)
-    return ClockComparison(database, most, utc_now)
+    max_difference = timedelta(seconds=settings.storage.max_clock_difference_seconds)
+    return ClockComparison(database, max_difference, utc_now)

@@ -44,8 +44,8 @@ def verify(
         return  # encryption is off: an error comes only with a body that needs the key
     except BlobDamaged as error:
         raise SettingsError(
-            f"{settings.origin}: storage.database: the mark of the store is damaged: {error}; "
-            "put the row of the table store_mark back from a backup, or remove it and run: "
+            f"{settings.origin}: storage.database: damaged mark of the store: {error}; "
+            "restore the row of table store_mark from a backup, or remove it and run: "
             f"mssante --config {settings.origin} db upgrade"
         ) from error
     _verify_place(settings, bodies, store, mark_it=anew and (fresh or not begun))
@@ -56,9 +56,9 @@ def verify(
 
 def refusal(settings: Settings, keys: Path) -> SettingsError:
     """Error for a key file that cannot unseal the mark."""
-    problem = "not the key file of this store" if keys.exists() else "no such file"
+    problem = "key file of another store" if keys.exists() else "no such file"
     return SettingsError(
-        f"{settings.origin}: storage.keys: {keys}: {problem}; put it back from a backup, "
+        f"{settings.origin}: storage.keys: {keys}: {problem}; restore it from a backup, "
         "or copy it from another machine of this store"
     )
 
@@ -106,8 +106,8 @@ def doubts(settings: Settings, database: Database, bodies: Bodies) -> list[str]:
     if not marked and not is_empty(bodies):
         return []
     problem = (
-        f"{bodies.place} has not the mark of this store, whose database has messages: is the "
-        "disk mounted, the bucket and its prefix the one of before? If it is the right place, run: "
+        f"mark of this store missing in {bodies.place}, but its database has messages: check the "
+        "mount of the disk, or the bucket and its prefix; if the place is right, run: "
     )
     return [f"{settings.origin}: storage: {problem}mssante --config {settings.origin} db upgrade"]
 
@@ -136,7 +136,7 @@ def _verify_place(settings: Settings, bodies: Bodies, store: str, *, mark_it: bo
         found = bodies.place_mark()
     if found is not None and found != store:
         raise SettingsError(
-            f"{settings.origin}: storage: {bodies.place} has the bodies of another store, and each "
-            "would free what the other needs; give this one a folder or a prefix of its own, or if "
-            "they are its own, remove the file or object `store` there"
+            f"{settings.origin}: storage: {bodies.place} holds the bodies of another store: two "
+            "stores there would delete each other's bodies; set another folder or prefix, or, if "
+            "the bodies belong to this store, remove the file or object `store` there"
         )

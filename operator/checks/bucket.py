@@ -1,31 +1,13 @@
 """Check of an S3 bucket: access rights, and bucket rules that would delete bodies.
 
 A rule that loses mail is refused, at start and by `config check`.  A rule that only wastes space,
-or that cannot be read, is a doubt.  The test object is `probe`, which the daemon also writes at
-times.
+or that cannot be read, is a doubt.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
 
-from mailstore.errors import NotFound, StoreRefuses, StoreUnavailable
-
-from ..assembly.clock import utc_now
 from ..assembly.s3 import place_of
 from ..settings.model import Settings, SettingsError
-
-if TYPE_CHECKING:
-    from mailstore.s3.bucket import BucketPlace
-    from mailstore.s3.signing import Credentials
-
-_PROBE: Final = "probe"
-# Configuration of the bucket that is read, and the right that is needed for it.
-_SETTINGS: Final = {
-    "versioning": "s3:GetBucketVersioning",
-    "object-lock": "s3:GetBucketObjectLockConfiguration",
-    "lifecycle": "s3:GetLifecycleConfiguration",
-}
-_ABSENT: Final = frozenset({400, 404, 405, 501})  # not set, or not supported by this store
 
 
 @dataclass(slots=True)
@@ -61,99 +43,7 @@ def check_bucket(settings: Settings) -> BucketFindings:
     look = BucketFindings(settings)
     if settings.storage.s3.bucket:
         place = place_of(settings)
-        _try_rights(place, look)
-        _ask_settings(place, look)
+        from .bucket_trials import try_bucket  # noqa: PLC0415 - start-up time; obstore is optional
+
+        try_bucket(place, look)
     return look
-
-
-def _try_rights(place: "BucketPlace", look: BucketFindings) -> None:
-    from mailstore.s3.bucket import Bucket, BucketTimeouts  # noqa: PLC0415 - as in `bucket`
-
-    bucket = Bucket(place, BucketTimeouts(request=10.0, retry=10.0, retries=1))
-    try:
-        try:
-            bucket.put(_PROBE, b"probe")
-            bucket.read(_PROBE, 0, 1)
-        except StoreRefuses as error:
-            look.loses(f"{error}: give the access key s3:PutObject and s3:GetObject")
-            return
-        try:
-            bucket.delete(_PROBE)
-        except StoreRefuses as error:
-            look.doubt(f"{error}: no room is ever freed; give the access key s3:DeleteObject")
-    except (NotFound, StoreUnavailable) as error:
-        look.doubt(f"rights were not tried: {error}")
-
-
-def _ask_settings(place: "BucketPlace", look: BucketFindings) -> None:
-    from mailstore.s3.bucket_settings import credentials_of, request_settings  # noqa: PLC0415 - as above
-
-    credentials = credentials_of(place)
-    if credentials is None:
-        look.doubt(
-            "versions, object lock and lifecycle rules of the bucket were not looked at, which "
-            "takes access_key_file and secret_key_file: see docs/operate.md for what they may be"
-        )
-        return
-    answers: dict[str, bytes] = {}
-    refused = []
-    try:
-        for name, right in _SETTINGS.items():
-            answer = request_settings(place, credentials, utc_now(), {name: ""})
-            if answer.status == 200:
-                answers[name] = answer.body
-            elif answer.status in (401, 403):
-                refused.append(right)
-            elif answer.status not in _ABSENT:
-                look.doubt(f"{name} of the bucket was not looked at: {answer.problem}")
-        _judge(place, answers, look)
-        _try_abort(place, credentials, look)
-    except StoreUnavailable as error:
-        look.doubt(f"settings of the bucket were not looked at: {error}")
-    if refused:
-        look.doubt(
-            "settings of the bucket that may lose bodies, or keep what is freed, were not looked "
-            f"at: give the access key {', '.join(refused)}"
-        )
-
-
-def _judge(place: "BucketPlace", answers: dict[str, bytes], look: BucketFindings) -> None:
-    from mailstore.s3.bucket_rules import effects_of_rules  # noqa: PLC0415 - as above
-
-    try:
-        verdict = effects_of_rules(
-            place.prefix,
-            versioning=answers.get("versioning"),
-            lock=answers.get("object-lock"),
-            lifecycle=answers.get("lifecycle"),
-        )
-    except ValueError as error:
-        look.doubt(f"settings of the bucket were not understood: {error}")
-        return
-    for problem in verdict.losses:
-        look.loses(problem)
-    for problem in verdict.doubts:
-        look.doubt(problem)
-
-
-def _try_abort(place: "BucketPlace", credentials: "Credentials", look: BucketFindings) -> None:
-    """Start a multipart upload and abort it, as after a failed upload."""
-    from mailstore.s3.bucket_rules import upload_of  # noqa: PLC0415 - as above
-    from mailstore.s3.bucket_settings import request_settings  # noqa: PLC0415 - as above
-
-    begun = request_settings(
-        place, credentials, utc_now(), {"uploads": ""}, method="POST", key=_PROBE
-    )
-    if begun.status != 200:
-        return  # `_try_rights` has checked the right to put
-    try:
-        upload = {"uploadId": upload_of(begun.body)}
-    except ValueError as error:
-        look.doubt(f"whether uploads in parts can be ended was not tried: {error}")
-        return
-    ended = request_settings(place, credentials, utc_now(), upload, method="DELETE", key=_PROBE)
-    if ended.status in (401, 403):
-        look.doubt(
-            "uploads in parts that fail cannot be ended, and keep their room: give the access key "
-            "s3:AbortMultipartUpload"
-        )

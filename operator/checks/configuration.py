@@ -25,14 +25,15 @@ from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.trust_store import TrustStore
 
 from ..assembly import database_check, store_mark
+from ..assembly.anchor_places import check_places
+from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
 from ..assembly.findings import CheckFinding, CheckVerdict
 from ..assembly.relay import make_router, open_scanners, postmaster_address
 from ..assembly.storage import open_database, open_store, storage_folder
-from ..assembly.trust import open_archive, open_crls, open_tls, open_trust, own_identity
+from ..assembly.trust import open_crls, open_list_refresher, open_tls, open_trust, own_identity
 from ..errors import Outage
-from ..lists.list_refresh import ListRefresher
 from ..machine.clock_watching import clock_doubts
 from ..machine.node_name import known_node_name
 from ..machine.run_directory import RunFolder
@@ -48,7 +49,7 @@ _OWNERS: Final = 2000  # limit of the files in the storage folder whose owner is
 def check(settings: Settings) -> list[CheckFinding]:
     """Run all checks.  Blocks, also for the list's URL and the scanners."""
     return [
-        CheckFinding("configuration", CheckVerdict.YES, f"{settings.origin}: every key understood")
+        CheckFinding("configuration", CheckVerdict.YES, f"{settings.origin}: all keys valid")
     ] + [
         finding
         for look in (
@@ -72,7 +73,7 @@ def _probe(name: str, look: Callable[[], object], fine: str) -> CheckFinding:
         return CheckFinding(name, CheckVerdict.NO, str(error))
     except Outage as error:
         return CheckFinding(
-            name, CheckVerdict.DOUBT, f"{error}; the daemon starts, and waits until it is back"
+            name, CheckVerdict.DOUBT, f"{error}; the daemon can start, and waits for it"
         )
     return CheckFinding(name, CheckVerdict.YES, fine)
 
@@ -85,7 +86,7 @@ def _certificates(settings: Settings) -> Iterator[CheckFinding]:
     def authorities() -> None:
         open_tls(settings, tls.server_context, open_trust(settings))
 
-    fine = f"{settings.tls.certificate} with its key, and authorities"
+    fine = f"{settings.tls.certificate}, its key and the authorities"
     found = _probe("certificates", authorities, fine)
     yield found
     if found.says is CheckVerdict.NO:
@@ -117,7 +118,7 @@ def _with_crls(settings: Settings, trust: TrustStore) -> tuple[TrustStore, list[
             crl = RevocationList.read(path.read_bytes())
             accept_crl(crl, trust.authorities, now, None)
         except OSError as error:
-            problems.append(f"{path}: cannot be read: {error.strerror}; put the list there")
+            problems.append(f"{path}: CRL unreadable: {error.strerror}; put the CRL there")
         except CrlRefused as refused:
             problems.append(f"{path}: {refused}")
         else:
@@ -130,19 +131,19 @@ def _white_list(settings: Settings) -> Iterator[CheckFinding]:
     if section.stale_hours >= section.expired_hours:
         problem = (
             f"{section.stale_hours:g} is not below expired_hours ({section.expired_hours:g}): "
-            "no alarm would come before nothing is relayed any more; lower it"
+            "mail would stop without an earlier alarm; lower it"
         )
         yield _doubt("white list", settings, "whitelist.stale_hours", problem)
     try:
         trust, _ = _with_crls(settings, open_trust(settings))
-        _, _, found = ListRefresher(settings, open_archive(settings), trust).obtain()
+        _, _, found = open_list_refresher(settings, trust).obtain()
     except SettingsError:
         return  # reported with the certificates or the storage
     except (ArchiveError, ListRefused) as error:
-        problem = f"{error}; until there is a list, mail is put off with 451"
+        problem = f"{error}; without a white list all mail gets 451"
         yield _doubt("white list", settings, "whitelist", problem)
         return
-    yield CheckFinding("white list", CheckVerdict.YES, "the source has a valid list")
+    yield CheckFinding("white list", CheckVerdict.YES, "valid list at the source")
     for text in consistency.doubts_of_list(settings, found):
         yield CheckFinding("outbound", CheckVerdict.DOUBT, text)
     with suppress(OSError, ValueError, SettingsError, StoreUnavailable):  # reported elsewhere
@@ -171,7 +172,9 @@ def _storage(settings: Settings) -> Iterator[CheckFinding]:
             trust.append(open_trust(settings))
         for one in trust:
             open_crls(settings, one)
+        check_places(settings)
         with closing(open_store(settings)) as store:
+            open_trail(settings, store.database)
             doubts.extend(store_mark.doubts(settings, store.database, store.blobs))
             with store.database.read() as connection:
                 doubts.extend(consistency.doubts_of_store(settings, connection))
@@ -179,7 +182,7 @@ def _storage(settings: Settings) -> Iterator[CheckFinding]:
             with suppress(StoreUnavailable):
                 database.extend(database_check.database_findings(settings, store.database))
 
-    found = _probe("storage", storage, "schema up to date")
+    found = _probe("storage", storage, "database schema up to date")
     yield found
     if found.says is CheckVerdict.YES:
         look = bucket_check.check_bucket(settings)
@@ -194,15 +197,15 @@ def _storage(settings: Settings) -> Iterator[CheckFinding]:
             FreeSpaceFloor(section.min_free_bytes, section.min_free_inodes)
         ):
             problem = (
-                f"the file system of {folder} has less free than min_free_bytes or "
-                "min_free_inodes: mail is put off with 452; make room, or lower them"
+                f"too little free space on the file system of {folder} (below min_free_bytes or "
+                "min_free_inodes): mail gets 452; free some space, or lower the limits"
             )
             yield _doubt("storage", settings, "storage.directory", problem)
         strangers = _of_others(folder)
         if strangers:
             owner = user_name(folder.stat().st_uid)
             problem = (
-                f"{', '.join(map(str, strangers))}: not of {owner}, whose the folder is; "
+                f"{', '.join(map(str, strangers))}: wrong owner, not {owner} like the folder; "
                 f"run: chown -R {owner} {folder}"
             )
             yield _doubt("storage", settings, "storage.directory", problem)
@@ -259,7 +262,7 @@ def _outbound(settings: Settings) -> Iterator[CheckFinding]:
     if postmaster.says is CheckVerdict.NO:
         yield postmaster
     elif not contradictions:
-        yield CheckFinding("outbound", CheckVerdict.YES, "nothing contradicts itself")
+        yield CheckFinding("outbound", CheckVerdict.YES, "no contradiction")
     yield from (
         CheckFinding("outbound", CheckVerdict.DOUBT, text) for text in consistency.doubts(settings)
     )
@@ -271,10 +274,10 @@ def _scanners(settings: Settings) -> Iterator[CheckFinding]:
         return
     problems = asyncio.run(scanners.probe(SCANNER_SECONDS))
     for name, problem in problems.items():
-        effect = f"messages are {'put off' if scanners.defers else 'accepted unseen'} meanwhile"
+        effect = f"messages are {'deferred' if scanners.defers else 'accepted without a scan'}"
         yield _doubt("scanners", settings, f"scan.{name}", f"{problem}; {effect}")
     if not problems:
-        yield CheckFinding("scanners", CheckVerdict.YES, "each answers")
+        yield CheckFinding("scanners", CheckVerdict.YES, "all scanners answer")
 
 
 def _modes(settings: Settings) -> Iterator[CheckFinding]:

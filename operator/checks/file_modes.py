@@ -24,7 +24,7 @@ def doubts(settings: Settings) -> list[str]:
     folder = settings.path(settings.storage.directory)
     if _mode(folder) & _ALL_BUT_OWNER:
         found.append(
-            f"{folder}: others than its owner can look into the folder of all mail; "
+            f"{folder}: mail folder open to other users; "
             f"run: chmod go-rwx {shlex.quote(str(folder))}"
         )
     return [text for text in found if text]
@@ -34,7 +34,7 @@ def _open_to_others(path: Path, holds: str) -> str:
     if not _mode(path) & _OTHERS:
         return ""
     return (
-        f"{path}: everybody on this machine can read {holds}; "
+        f"{path}: {holds} readable by all users of this machine; "
         f"run: chmod o-rwx {shlex.quote(str(path))}"
     )
 

@@ -38,7 +38,7 @@ def check_listening(
         yield CheckFinding("listen", CheckVerdict.NO, f"{settings.origin}: {text}")
     if not problems:
         addresses = ", ".join(endpoint for _, endpoint in wanted)
-        state = "free to listen on" if held is None else "in use by the daemon that runs, or free"
+        state = "free" if held is None else "free, or in use by the running daemon"
         yield CheckFinding("listen", CheckVerdict.YES, f"{addresses}: {state}")
     for text in (*_public(settings.admin.listen), *_crowd(settings.process.workers)):
         yield CheckFinding("listen", CheckVerdict.DOUBT, f"{settings.origin}: {text}")
@@ -49,7 +49,7 @@ def _twice(named: list[tuple[str, str]]) -> Iterator[str]:
     for (host, port), times in count.items():
         if times > 1 and port:
             keys = ", ".join(sorted({k for k, one in named if split_endpoint(one) == (host, port)}))
-            yield f"{keys}: {host} port {port} is there twice; remove one"
+            yield f"{keys}: {host} port {port} listed twice; remove one entry"
 
 
 def _overlaps(named: list[tuple[str, str]]) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _overlaps(named: list[tuple[str, str]]) -> Iterator[str]:
             if covered and (host == _ALL_6 or ":" not in other_host):
                 if (host, other_host) == (_ALL_4, _ALL_6):
                     continue  # reported for the address `::`
-                yield f"{key}: {endpoint} has {other} in it already; remove one"
+                yield f"{key}: {endpoint} already includes {other}; remove one entry"
 
 
 def _unbound(wanted: list[tuple[str, str]], held: AbstractSet[tuple[str, str]]) -> Iterator[str]:
@@ -80,15 +80,15 @@ def _unbound(wanted: list[tuple[str, str]], held: AbstractSet[tuple[str, str]]) 
                 continue
             name = one.getsockname()[:2]
             if name in taken:
-                yield f"{key}: {endpoint} is the same address as {taken[name]}; remove one"
+                yield f"{key}: {endpoint} is the same address as {taken[name]}; remove one entry"
             taken[name] = endpoint
 
 
 def _public(endpoint: str) -> Iterator[str]:
     if split_endpoint(endpoint)[0] in {_ALL_4, _ALL_6}:
         yield (
-            f"{ADMIN}: {endpoint} is every address of this machine, and whoever reaches one reads "
-            "the metrics; give one of an inner network, or 127.0.0.1:9180"
+            f"{ADMIN}: metrics are public on all addresses of this machine ({endpoint}); set an "
+            "address of an internal network, or 127.0.0.1:9180"
         )
 
 
@@ -96,6 +96,6 @@ def _crowd(workers: int) -> Iterator[str]:
     cores = os.cpu_count() or 1
     if workers > 8 * cores:
         yield (
-            f"process.workers: {workers} processes for {cores} cores only take memory; "
-            "0 makes one for each"
+            f"process.workers: {workers} processes for {cores} cores waste memory; "
+            "set 0 for one per core"
         )

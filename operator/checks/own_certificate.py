@@ -23,22 +23,22 @@ def doubts(
     """
     own = chain[0]
     if own.issuer == own.subject:
-        yield "it is self-signed, and peers refuse it; take the certificate that IGC-Santé issued"
+        yield "self-signed certificate: peers refuse it; use the certificate from IGC-Santé"
         return
     verdict = trust.verify(own, now)
     if verdict.status not in {ChainStatus.TRUSTED, ChainStatus.NO_CRL}:
-        yield f"peers refuse it: {verdict.detail}"
+        yield f"certificate refused by peers: {verdict.detail}"
     elif own.not_valid_after_utc - now <= EXPIRES_SOON:
-        yield f"it ends on {own.not_valid_after_utc.isoformat()}; have it renewed"
+        yield f"certificate expires on {own.not_valid_after_utc.isoformat()}; renew it"
     if len(chain) == 1 and not any(issued_by(own, anchor) for anchor in trust.anchors):
         yield (
-            "its file has not the intermediate that issued it, and peers that do not know that "
-            "refuse us; append it: cat INTERMEDIATE.pem >> this file"
+            "intermediate certificate missing in this file: some peers will refuse us; "
+            "append it: cat INTERMEDIATE.pem >> this file"
         )
     names = _names(own)
     if not any(_covers(name, hostname) for name in names):
-        shown = ", ".join(names) or "no host"
-        yield f"it is for {shown}, not for operator.hostname ({hostname}); correct that key"
+        shown = ", ".join(names) or "no host name"
+        yield f"certificate for {shown}, not for operator.hostname ({hostname}); correct that key"
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

@@ -5,6 +5,8 @@ from contextlib import closing
 from mailstore.errors import StoreUnavailable
 
 from ..assembly import database_check, store_mark
+from ..assembly.anchor_places import check_places
+from ..assembly.audit import open_trail
 from ..assembly.storage import open_store
 from ..errors import Outage
 from ..machine.clock_watching import clock_doubts
@@ -18,7 +20,9 @@ def check_store(settings: Settings) -> list[str]:
 
     Raises SettingsError, or Outage if the store is unreachable.
     """
+    check_places(settings)
     with closing(open_store(settings, mark=True)) as store:
+        open_trail(settings, store.database)
         try:
             with store.database.read() as connection:
                 found = doubts_of_store(settings, connection)

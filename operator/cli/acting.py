@@ -20,11 +20,20 @@ Command = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class Acting:
-    """Account that acts; None: the Unix user.  `password`: file with it, None for a terminal."""
+    """Account that acts; None: the Unix user.  `password`: file with it, None for a terminal.
+
+    `reason`: why an administrator reads content; None where it was not given.
+    """
 
     login: str | None
     code: str | None
     password: IO[str] | None
+    reason: str | None = None
+
+    @property
+    def given(self) -> bool:
+        """True if any of its options was given."""
+        return self.login is not None or self.reason is not None
 
     @contextmanager
     def open(self, settings: Settings) -> Iterator[Act]:
@@ -67,13 +76,23 @@ def acting(command: Command) -> Command:
         as_login: str | None,
         as_code: str | None,
         as_password: IO[str] | None,
+        as_reason: str | None = None,
         **rest: Any,
     ) -> None:
         if as_login is None and (as_code is not None or as_password is not None):
             raise click.UsageError("--code and --password-file go with --as")
-        command(*args, who=Acting(as_login, as_code, as_password), **rest)
+        command(*args, who=Acting(as_login, as_code, as_password, as_reason), **rest)
 
     wrapped: Command = run
     for option in reversed(_OPTIONS):
         wrapped = option(wrapped)
     return wrapped
+
+
+def reading(command: Command) -> Command:
+    """Decorator: the options of `acting`, and --reason for a break-glass access."""
+    return click.option(
+        "--reason",
+        "as_reason",
+        help="Why an administrator reads it; audited, and the holder is told.",
+    )(acting(command))

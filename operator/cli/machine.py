@@ -42,7 +42,7 @@ def _shared(settings: Settings) -> Iterator[Database]:
 
 def _of_machines(database: Database) -> Database:
     if database.url.get_backend_name() == "sqlite":
-        raise MachineRefused("the database is a file of this machine: there is no other one")
+        raise MachineRefused("SQLite database: this store has only one machine")
     return database
 
 
@@ -92,8 +92,8 @@ def retire(given: Path | None, name: str) -> None:
             if now - seen.seen_at < _LIVES or not delete_machine(connection, seen):
                 ago = max(round((now - seen.seen_at).total_seconds()), 0)
                 raise MachineRefused(
-                    f"{name}: was seen {ago} seconds ago and counts as alive: its deliveries under "
-                    "way would be made twice; stop it, and try again in half a minute"
+                    f"{name}: still alive, seen {ago} seconds ago: its current deliveries would be "
+                    "sent twice; stop it, then try again after 30 seconds"
                 )
             freed = release(connection, name, now)
             change.audit("machine.retired", machine=name, leases=freed)

@@ -43,18 +43,19 @@ _OF_OUTPUT: Final = (EPIPE, ENOSPC, EIO)
 # Command to module; the module has the command under the same name.
 _MODULES: Final = {
     "account": "people.account",
+    "audit": "audit",
     "break-glass": "rights.break_glass",
     "config": "config",
     "credential": "people.credential",
     "db": "config",
     "demo": "demo",
-    "domain": "mailbox",
+    "domain": "mailboxes.domain",
     "grant": "rights.grant",
     "init": "config",
     "keys": "keys",
     "machine": "machine",
-    "mailbox": "mailbox",
-    "message": "mailbox",
+    "mailbox": "mailboxes.mailbox",
+    "message": "mailboxes.message",
     "queue": "queue",
     "report": "rights.report",
     "role": "rights.role",
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain(str(error))
     except UnicodeEncodeError as error:
         # An argument in Latin-1, for example, fits in no database, file or message.
-        _complain(f"{error.object!a} is not UTF-8; write it in UTF-8 or without accents")
+        _complain(f"{error.object!a} is not UTF-8; write it in UTF-8, or without accents")
     except OSError as error:
         _complain(_said(error))
     finally:
@@ -144,7 +145,7 @@ def _said(error: OSError) -> str:
     if error.errno not in _OF_OUTPUT:
         return str(error)
     hush(sys.stdout)
-    return "" if error.errno == EPIPE else f"the output cannot be written: {error.strerror}"
+    return "" if error.errno == EPIPE else f"output cannot be written: {error.strerror}"
 
 
 def _complain(text: str) -> NoReturn:

@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 from mailstore.db.database import Database
 from mailstore.errors import InvalidAddress
 from mailstore.mailboxes.address import parse_domain
+from relay.queue.destinations import pauses
 from relay.queue.model import ALL
-from relay.queue.pauses import pauses
 from relay.queue_admin import views
 from relay.queue_admin.actions import HoldAction, QueueAction, ReleaseAction, RetryAction, count
 from relay.queue_admin.drop import DropAction
@@ -26,8 +26,8 @@ from ..assembly.storage import open_store
 from ..services.actor import Actor
 from ..services.queue_admin import ActionTotals, QueueAdmin, QueueRefused, open_queue_admin
 from ..settings.model import load
+from .options.queue import NumberParam, acting, filtered, reasoned
 from .output import masked, say, show_record, show_rows
-from .queue_options import NumberParam, acting, filtered, reasoned
 from .queue_rules import rules
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -117,7 +117,7 @@ def show(given: Path | None, number: int | str, *, as_json: bool) -> None:
     with _reading(given) as connection:
         found = views.show(connection, wanted, utc_now())
     if not found:
-        raise QueueRefused(f"{number} is not in the queue; where it is: mssante trace MESSAGE-ID")
+        raise QueueRefused(f"{number} is not in the queue; find it with: mssante trace MESSAGE-ID")
     rows = [masked(asdict(one), [to.address for to in one.recipients]) for one in found]
     if as_json:
         show_rows(rows, (), as_json=True)
@@ -207,7 +207,7 @@ def drop(
     with open_queue_admin(settings, actor, reason) as queue_admin:
         if not yes:
             _confirm(queue_admin.store.database, wanted, report=report)
-        tally = queue_admin.perform(DropAction(queue_admin.teller if report else None), wanted)
+        tally = queue_admin.perform(DropAction(queue_admin.dsn_writer if report else None), wanted)
         told = _reports(tally.reports) if report else "no reports"
         _tell(queue_admin, tally, wanted, f"dropped, {told} to senders", failed="dropped")
 
@@ -231,7 +231,7 @@ def _confirm(database: Database, wanted: DeliveryFilter, *, report: bool) -> Non
         return
     if not sys.stdin.isatty():
         raise QueueRefused(
-            f"{number} deliveries would be dropped: look at them with queue list, then say --yes"
+            f"{number} deliveries to drop: check them with queue list, then add --yes"
         )
     click.confirm(
         f"Drop {number} deliveries for good, {'with' if report else 'without'} reports to senders?",
@@ -253,7 +253,7 @@ def _tell(
 ) -> None:
     """Print the result of an action.  Raises QueueRefused if nothing changed."""
     left = (
-        f"{_deliveries(tally.in_flight)} in flight left alone: being sent just now, try again"
+        f"{_deliveries(tally.in_flight)} in flight not changed; try again later"
         if tally.in_flight
         else ""
     )
@@ -263,7 +263,7 @@ def _tell(
     with queue_admin.store.database.read() as connection:
         found = count(connection, wanted, queue_admin.clock())
     others = ", ".join(f"{number} {standing}" for standing, number in found.items() if number)
-    why = left or (f"it is not for what matches: {others}" if others else "nothing matches")
+    why = left or (f"wrong state of matching deliveries: {others}" if others else "no match")
     raise QueueRefused(f"nothing {failed or done}: {why}")
 
 
@@ -273,7 +273,7 @@ def _deliveries(number: int) -> str:
 
 def _destination(domain: str | None, *, everything: bool) -> str:
     if everything == (domain is not None):
-        raise click.UsageError("give one destination domain, or --all")
+        raise click.UsageError("destination missing; add a domain, or --all")
     if everything or domain is None or domain == ALL:
         return ALL
     try:

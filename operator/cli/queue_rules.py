@@ -12,8 +12,8 @@ from ..assembly.storage import open_store
 from ..services.actor import Actor
 from ..services.queue_admin import open_queue_admin, scope_texts
 from ..settings.model import load
+from .options.queue import acting, reasoned, scoped
 from .output import masked, say, show_rows
-from .queue_options import acting, reasoned, scoped
 
 
 @click.group()
@@ -59,4 +59,4 @@ def remove(given: Path | None, number: int, *, reason: str, actor: Actor) -> Non
     """Take the rule NUMBER away; what it has held stays held: queue release."""
     with open_queue_admin(load(given), actor, reason) as queue_admin:
         queue_admin.remove_rule(number)
-    click.echo(f"rule {number} is removed; what it has held: mssante queue list --state held")
+    click.echo(f"rule {number} removed; mail still held: mssante queue list --state held")

@@ -62,7 +62,7 @@ def check(given: Path | None, *, as_json: bool) -> None:
     if found:
         raise SystemExit(1)
     if not as_json:
-        click.echo("everything is as it was stored")
+        click.echo("all bodies are intact")
 
 
 @store.command()

@@ -64,7 +64,7 @@ def trace(given: Path | None, identifier: str, *, as_json: bool) -> None:
     try:
         found = find(folder, key, utc_now(), life)
     except OSError as error:
-        raise TraceError(f"the trace journal cannot be read: {error}") from error
+        raise TraceError(f"trace journal unreadable: {error}") from error
     stored = _look_up(settings, key)
     if not found.events and stored.message is None:
         raise TraceError(_unknown(settings, key, found, stored))
@@ -97,21 +97,21 @@ def _look_up(settings: Settings, key: str) -> _Stored:
 
 def _unknown(settings: Settings, key: str, found: SearchResult, stored: _Stored) -> str:
     days = settings.trace.keep_days
-    looked = "there are no traces here"
+    looked = "no traces here"
     if found.searched:
         first, last = map(_minute, found.searched)
-        looked = f"looked in the traces from {first} to {last}"
+        looked = f"not in the traces from {first} to {last}"
         if found.searched[0] > time_of(key):
-            looked = f"traces of that time are gone, or on another machine; {looked}"
+            looked = f"traces of that time deleted, or on another machine; {looked}"
     database = (
-        f"not in the database: {stored.database_problem}"
+        f"database not searched: {stored.database_problem}"
         if stored.database_problem
-        else "in the database"
+        else "not in the database"
     )
     since = (utc_now() - timedelta(days=days)).date()
     return (
-        f"nothing is known of {key}, an identifier made at {_minute(time_of(key))}: {looked} and "
-        f"{database}; traces are kept for {days} days, now since {since}"
+        f"{key} not found (identifier of {_minute(time_of(key))}): {looked}; {database}; "
+        f"traces are kept for {days} days, now since {since}"
     )
 
 

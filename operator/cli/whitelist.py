@@ -19,10 +19,14 @@ from whitelist.pki.trust_store import TrustStore
 
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
-from ..assembly.trust import open_archive, open_crls, open_trust, open_trust_state
-from ..lists.crl_refresh import CrlRefresher
-from ..lists.list_refresh import ListRefresher
-from ..lists.list_sharing import share_now
+from ..assembly.trust import (
+    open_archive,
+    open_crl_refresher,
+    open_list_refresher,
+    open_trust,
+    open_trust_state,
+)
+from ..services.list_sharing import share_now
 from ..settings.model import load
 from .output import say, show_record, show_rows
 from .whitelist_explain import explain
@@ -70,7 +74,7 @@ def _trust(files: tuple[Path, ...]) -> TrustStore:
             kind = anchors if certificate.subject == certificate.issuer else intermediates
             kind.append(certificate)
     if not anchors:
-        raise click.UsageError("--trust: no root among these certificates; add the root's PEM file")
+        raise click.UsageError("--trust: root certificate missing; add its PEM file")
     return TrustStore(tuple(anchors), tuple(intermediates))
 
 
@@ -120,7 +124,9 @@ def _moment(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise click.UsageError(f"--at: {text!r} is not a time like 2025-03-01T00:00:00Z") from None
+        raise click.UsageError(
+            f"--at: {text!r} is not a time; write for example 2025-03-01T00:00:00Z"
+        ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -135,15 +141,14 @@ def refresh(given: Path | None, *, accept_shrink: bool, as_json: bool) -> None:
     settings = load(given)
     check_user(settings)
     trust = open_trust(settings)
-    crls = CrlRefresher(settings, open_crls(settings, trust), trust)
+    crls = open_crl_refresher(settings, trust)
     crls.check(utc_now(), by_hand=True)
-    archive = open_archive(settings)
-    refresher = ListRefresher(settings, archive, trust.with_crls(crls.store.current()))
+    refresher = open_list_refresher(settings, trust.with_crls(crls.store.current()))
     done = refresher.check(accept_shrink=accept_shrink)
     record = {"adopted": done.changed, "source": done.source, **_facts(done.white_list)}
     show_record(record, as_json=as_json)
     if why := share_now(settings, refresher):
-        say(f"note: not shared with the other machines yet, a daemon does it: {why}", err=True)
+        say(f"note: not yet shared with the other machines; a daemon will do it: {why}", err=True)
 
 
 @whitelist.command()

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from mailstore.mailboxes.mailboxes import local_domains
 from relay.acceptance.recipient_lookup import RecipientLookup
-from relay.client.connect import look_at
+from relay.client.connect import identify_server
 from relay.client.routing import Target
 from relay.policy import tls
 from relay.policy.admission import AdmissionFacts, AdmissionFinding, Stage, examine
@@ -106,14 +106,18 @@ def explain(
     older = (certificate, sender, header_from, recipients, connect, domain, as_json)
     if context.invoked_subcommand is not None:
         if any(option not in {None, (), False} for option in older):
-            raise click.UsageError(f"give the options after: {context.invoked_subcommand}")
+            raise click.UsageError(
+                f"wrong place of the options; write them after: {context.invoked_subcommand}"
+            )
     elif connect is not None and domain is not None:
         _explain_server(load(context.obj), connect, domain, as_json=as_json)
     elif certificate is not None and sender is not None:
         settings = load(context.obj)
         _explain_peer(settings, certificate, sender, header_from, recipients, as_json=as_json)
     else:
-        raise click.UsageError("give --certificate and --from, or --connect and --domain")
+        raise click.UsageError(
+            "options missing; add --certificate and --from, or --connect and --domain"
+        )
 
 
 @explain.command()
@@ -224,7 +228,8 @@ def _recipients(
         directory = RecipientLookup(store.database, postmaster=postmaster_address(settings))
         for text in given:
             address = parse_address(text)
-            recipient = Recipient(address, directory.find(address).state)
+            found_here = directory.find(address)
+            recipient = Recipient(address, found_here.state, found_here.reports_only)
             (finding,) = examine(replace(attempt, recipient=recipient), Stage.RECIPIENT)
             found.append(finding._replace(rule=f"recipient {address.masked}"))
     return found
@@ -239,7 +244,7 @@ def _explain_server(settings: Settings, connect: str, domain: str, *, as_json: b
         raise click.UsageError(f"--connect: {error}") from None
     context = open_tls(settings, tls.client_context, trust)
     shown = asyncio.run(
-        look_at(target, settings.operator.hostname, context(), trust_state.identify_peer)
+        identify_server(target, settings.operator.hostname, context(), trust_state.identify_peer)
     )
     snapshot = trust_state.snapshot
     findings = examine_server(shown, snapshot.white_list, snapshot.problem, domain.lower())

@@ -33,7 +33,7 @@ RESTART_PAUSE: Final = 1.0  # seconds before a dead process is replaced
 LONGEST_PAUSE: Final = 30.0  # limit of that backoff, in seconds, if it never becomes ready
 READY_SECONDS: Final = 120.0  # timeout of the first report; without it the start has failed
 STUCK_SECONDS: Final = 5.0  # after the process's own deadline to exit, until it is killed
-_ENDED: Final = "it ended before it was ready; its log above says why"
+_ENDED: Final = "it ended before it was ready; see its log above"
 
 
 class CannotStart(Exception):
@@ -92,7 +92,7 @@ class Child:
                 if report is None:
                     raise await self._last_problem()
         except TimeoutError as error:
-            problem = f"it was not ready within {READY_SECONDS:.0f} seconds"
+            problem = f"not ready within {READY_SECONDS:.0f} seconds"
             raise CannotStart(role, problem, own=False) from error
         except Outage as error:
             raise CannotStart(role, str(error), own=False) from error
@@ -112,7 +112,7 @@ class Child:
         """Error for a process that exited without a report.  After a signal a retry may help."""
         assert self._process is not None  # noqa: S101 - it was started
         code = await self._process.wait()
-        problem = f"signal {-code} killed it as it started" if code < 0 else _ENDED
+        problem = f"killed by signal {-code} during its start" if code < 0 else _ENDED
         return CannotStart(self.plan.role, problem, own=code >= 0)
 
     @property

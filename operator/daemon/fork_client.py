@@ -68,7 +68,7 @@ class ForkClient:
         async with self._turn:
             launched = await self._try(role, sockets) or await self._try(role, sockets)
         if launched is None:
-            raise OSError("its launcher ended; the log above says why")
+            raise OSError("its launcher ended; see the log above")
         return launched
 
     async def _try(self, role: str, sockets: tuple[int, ...]) -> Launched | None:

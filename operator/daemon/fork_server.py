@@ -17,8 +17,8 @@ from typing import Final
 from . import control_channel
 from .control_channel import ProcessReport
 
-MOST_DESCRIPTORS: Final = 253  # limit of one packet: SCM_MAX_FD of Linux
-_MOST_OCTETS: Final = 64  # limit of a role's name
+MAX_DESCRIPTORS: Final = 253  # limit of one packet: SCM_MAX_FD of Linux
+_MAX_OCTETS: Final = 64  # limit of a role's name
 _MOMENT: Final = 0.0005  # seconds between two checks whether the intermediate process has exited
 
 
@@ -53,7 +53,7 @@ def serve(supervisor: socket.socket) -> ForkedRole | None:
     gc.enable()  # off while the launcher imported (roles/__main__.py)
     while True:
         try:
-            role, descriptors, _, _ = socket.recv_fds(supervisor, _MOST_OCTETS, MOST_DESCRIPTORS)
+            role, descriptors, _, _ = socket.recv_fds(supervisor, _MAX_OCTETS, MAX_DESCRIPTORS)
         except ConnectionError:
             return None
         if not role:

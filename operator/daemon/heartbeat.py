@@ -26,7 +26,7 @@ from .subreaper import ChildProcess
 _log = structlog.get_logger(__name__)
 
 _STOPPED: Final = "stopped"  # state in /proc/PID/status
-_REPLACED: Final = "it did not answer from its event loop; it is killed and replaced"
+_REPLACED: Final = "no answer from its event loop; killed and replaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Heartbeat:
         }
         if state.tracer:
             self.silence.start_over()
-            detail = f"process {state.tracer} traces it, such as a debugger; it is not killed"
+            detail = f"traced by process {state.tracer} (a debugger?); not killed"
             _log.warning("process.traced", **facts, detail=detail)
             return False
         if state.word != _STOPPED:
@@ -89,8 +89,8 @@ class Heartbeat:
 
 def _without_stack(state: ProcessState) -> str:
     if state.word == _STOPPED:
-        return "no stack: a signal has stopped it (SIGSTOP), so that it runs no code"
-    return "no stack: it did not take the signal within 2 s; it may wait for a disk"
+        return "no stack: stopped by a signal (SIGSTOP)"
+    return "no stack: no reaction to the signal within 2 s, perhaps blocked by a disk"
 
 
 def state_of(pid: int) -> ProcessState:

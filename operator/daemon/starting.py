@@ -24,7 +24,7 @@ LONGEST_SECONDS: Final = 10.0  # limit of the backoff
 START_TIMEOUT: Final = 5.0  # seconds after which an attempt in progress is reported as waiting
 
 _T = TypeVar("_T")
-_SILENT: Final = ProcessReport(f"the store has not answered for {START_TIMEOUT:g} s")
+_SILENT: Final = ProcessReport(f"no answer from the store for {START_TIMEOUT:g} s")
 _EXPECTED: Final = (ArchiveError, MailstoreError, OperatorError, OSError, TrustFileError)
 
 

@@ -51,7 +51,7 @@ SUPERVISOR: Final = "supervisor"  # its role in events about waiting
 ROLES: Final = ("worker", "courier", "maintenance")  # in the order of their replacement
 START_ANSWER_SECONDS: Final = 5.0  # for the store check at start; then start anyway
 RELOAD_ANSWER_SECONDS: Final = 20.0  # for the store check at a reload; then refuse it
-_AS_BEFORE: Final = "the daemon goes on by the configuration before; reload again once it is back"
+_AS_BEFORE: Final = "old configuration still in force; reload again once the service is back"
 
 # All other keys of [storage] say where mail is stored: a change would split the mail in two places.
 STORAGE_THAT_MAY_CHANGE: Final = {
@@ -153,7 +153,7 @@ class Supervisor:
         lock = self._run_folder.lock()
         if lock is None:
             raise DaemonError(
-                f"{self._run_folder.path}: another mssante serve runs on this storage; "
+                f"{self._run_folder.path}: another mssante serve is running on this storage; "
                 "stop it first"
             )
         with ExitStack() as held:
@@ -293,7 +293,7 @@ class Supervisor:
                 RELOAD_ANSWER_SECONDS, run_detached(partial(check_store, settings))
             )
         except TimeoutError as error:
-            message = f"the store has not answered for {RELOAD_ANSWER_SECONDS:g} s"
+            message = f"no answer from the store for {RELOAD_ANSWER_SECONDS:g} s"
             raise Outage(message) from error
         _tell([*outbound_doubts(settings), *doubts])
         self._sockets.update(open_sockets(settings, self._sockets))
@@ -395,5 +395,5 @@ def _check_unmoved(old: Settings, new: Settings) -> None:
             if before != now:
                 raise SettingsError(
                     f"{new.origin}: storage.{key}: cannot change while the daemon runs; "
-                    "put the value before back, or stop and start it"
+                    "restore the old value, or stop and start the daemon"
                 )

@@ -38,7 +38,7 @@ class HealthService:
 
     run_folder: RunFolder
     monitor: Monitor | None = None
-    _why: str = "it is starting"
+    _why: str = "starting"
     _judged: SharedCall[tuple[list[str], list[str]]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class HealthService:
         try:
             problems, warnings = await self._judged.get()
         except TimeoutError:
-            problems, warnings = [f"readiness: not judged within {ANSWER_SECONDS:g} s"], []
+            problems, warnings = [f"readiness: no result within {ANSWER_SECONDS:g} s"], []
         return {
             "ready": not problems,
             "problems": problems,

@@ -11,7 +11,7 @@ from typing import Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-MOST: Final = 32  # connections at once
+MAX_CONNECTIONS: Final = 32  # connections at once
 REQUEST_SECONDS: Final = 10.0  # life of a connection; an answer in progress may still finish
 LAST_SECONDS: Final = 60.0  # absolute limit of its life
 MAX_REQUEST: Final = 16 * 1024  # octets of a request line with its headers
@@ -30,7 +30,7 @@ class GuardedHttp(H11Protocol):
         self.since = self.loop.time()
         self._clock = self.loop.call_later(REQUEST_SECONDS, self._hurry)
         held = [one for one in self.connections if isinstance(one, GuardedHttp) and not one.cut]
-        if len(held) > MOST:
+        if len(held) > MAX_CONNECTIONS:
             waiting = [one for one in held if not one.answering]
             oldest = min(waiting, key=lambda one: one.since)
             oldest.cut = True

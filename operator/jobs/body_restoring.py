@@ -26,7 +26,7 @@ from .queue_measurement import QueueMeasurement
 _log = structlog.get_logger(__name__)
 
 ROUND_SECONDS: Final = 60.0
-MOST: Final = 20  # bodies read in each round
+BATCH: Final = 20  # bodies read in each round
 _PIECE: Final = 256 * 1024  # octets read at a time
 
 
@@ -71,11 +71,11 @@ class BodyRestoreJob:
             .join(messages, messages.c.id == d.message_id)
             .where(d.id > self._after, d.state == State.WAITING, d.unreadable)
             .order_by(d.id)
-            .limit(MOST)
+            .limit(BATCH)
         )
         with self.store.database.read() as connection:
             found = connection.execute(query).all()
-        self._after = found[-1].id if len(found) == MOST else 0
+        self._after = found[-1].id if len(found) == BATCH else 0
         released = 0
         for row in found:
             if self._is_readable(row.blob, row.size):

@@ -11,7 +11,7 @@ import structlog
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from relay.delivery.operator_labels import OperatorLabels
+from relay.operator_labels import OperatorLabels
 from relay.queue.destinations import read_destinations
 from relay.queue_admin.depth import SLICE, DepthCount, QueueDepth
 

@@ -86,11 +86,11 @@ class SelfCheck:
             asking.settimeout(left)
             octets = asking.recv(_LONGEST)
             if not octets:
-                return "it closes without an SMTP banner"
+                return "closed without an SMTP banner"
             line += octets
         if not line.startswith(b"220"):
             said = line.split(b"\n")[0].strip().decode("ascii", "backslashreplace")
-            return f"it greets with {said!r}"
+            return f"wrong SMTP banner {said!r}"
         with suppress(OSError):  # the banner has come, so the check has passed
             asking.sendall(b"QUIT\r\n")
             asking.recv(_LONGEST)

@@ -95,7 +95,7 @@ def _write(path: Path, name: str) -> None:
         kind = Outage if is_outside(error) else SettingsError
         raise kind(
             f"{error.filename or path}: cannot be written: {error.strerror}; "
-            "make room, or remove it"
+            "free some space, or remove it"
         ) from error
 
 
@@ -115,5 +115,5 @@ def known_node_name(settings: Settings) -> str | None:
             return name
         why = "it is empty"
     raise SettingsError(
-        f"{path}: has no name of this node: {why}; remove it, and the daemon makes it anew"
+        f"{path}: no valid machine name: {why}; remove it; the daemon makes a new one"
     )

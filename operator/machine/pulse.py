@@ -32,14 +32,14 @@ class Pulse:
     """Pulse of the courier of machine `node`.
 
     `presence`: None if the database serves only one machine (SQLite).
-    `lost`: awaited once, if another machine has the name.
+    `on_name_lost`: awaited once, if another machine has the name.
     """
 
     node: str
     clocks: ClockComparison
     presence: MachinePresence | None
     record: Record
-    lost: Callable[[], Awaitable[None]]
+    on_name_lost: Callable[[], Awaitable[None]]
     _is_lost: bool = field(default=False, init=False)
     _told_apart: bool = field(default=False, init=False)
     _away: bool = field(default=False, init=False)
@@ -78,7 +78,7 @@ class Pulse:
         self._away = False
         self._tell()
         if self._is_lost:
-            await self.lost()
+            await self.on_name_lost()
         return not self._is_lost
 
     def _tell(self) -> None:
@@ -120,10 +120,10 @@ async def begin_pulse(
             return None
     node = presence.name if presence is not None else node_name(settings)
 
-    async def lost() -> None:
+    async def on_name_lost() -> None:
         await rename(settings, node, stop, record)
         stop.set()
 
-    pulse = Pulse(node, clocks, presence, record, lost)
+    pulse = Pulse(node, clocks, presence, record, on_name_lost)
     await pulse.check()
     return pulse

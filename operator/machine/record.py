@@ -102,9 +102,9 @@ async def rename(settings: Settings, name: str, stop: asyncio.Event, record: Rec
             facts = {
                 "machine": new,
                 "before": name,
-                "detail": f"another machine that lives has the name {name}: one of the two is a "
-                f"copy of the other. This one is {new} from now on; leases of the other are not "
-                "touched. A copy needs addresses and certificate of its own",
+                "detail": f"copy of a running machine: both had the name {name}. New name of this "
+                f"machine: {new}; leases of the other machine are not touched. A copy needs its "
+                "own addresses and certificate",
             }
             _log.error("machine.copy", **facts)
             record("machine.copy", **facts)

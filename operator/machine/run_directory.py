@@ -193,10 +193,10 @@ def _unusable(path: Path, error: OSError) -> OperatorError:
     if is_outside(error):
         return Outage(f"{path}: {error.strerror}")
     if path.is_symlink() and not path.exists():
-        problem = f"a link to {path.readlink()}, which is missing; make that or remove {path}"
+        problem = f"link to {path.readlink()}, which does not exist; create it or remove {path}"
     elif isinstance(error, FileExistsError | IsADirectoryError | NotADirectoryError):
-        kind = "a folder" if path.is_dir() else "no folder"
-        problem = f"is {kind}; no daemon makes it so: remove it"
+        kind = "a folder" if path.is_dir() else "not a folder"
+        problem = f"is {kind}: unexpected here; remove it"
     else:
         problem = f"{error.strerror}; give the daemon's user the rights on it"
     return SettingsError(f"{path}: {problem}")

@@ -44,6 +44,9 @@ class AlarmName(StrEnum):
     SCANNER = "scanner"
     BODY_UNREADABLE = "body-unreadable"
     PROCESS_WAITS = "process-waits"
+    AUDIT_ANCHORS = "audit-anchors"
+    AUDIT_DAMAGED = "audit-damaged"
+    SENDING_LIMIT = "sending-limit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +84,31 @@ class AlarmFacts:
     unreadable: bool = False  # whether deliveries are held because their bodies are unreadable
     sharing_problem: str = ""  # reason why the list of another machine is refused
     waiting: Sequence[str] = ()  # processes that wait, with the reason
+    unanchored: str = ""  # reason why the audit trail gets no anchor
+    # Place to time of the oldest anchor that it lacks, and reason.
+    unsent: Mapping[str, tuple[datetime, str]] = field(default_factory=dict)
+    unsent_after: timedelta = timedelta(days=1)
+    audit_damage: str = ""  # rows of the audit trail that are not as they were written
+    limited: Sequence[str] = ()  # types of mailboxes that a limit stopped within the last hours
 
 
 def alarms(facts: AlarmFacts) -> list[Alarm]:
     """All active alarms, in a fixed order."""
     found = [*_list_alarms(facts), *_own_alarms(facts), *_crl_alarms(facts)]
     if facts.disk_guard is not DiskGuardState.WELL:
-        detail = f"the disk of the mail store is {facts.disk_guard}: mail is put off with 4xx"
+        detail = f"disk of the mail store {facts.disk_guard}: new mail gets 4xx"
         if facts.disk_trouble:
-            detail = (
-                f"the mail store takes no mail, which is put off with 451: {facts.disk_trouble}"
-            )
+            detail = f"mail store takes no mail: new mail gets 451: {facts.disk_trouble}"
         found.append(Alarm(AlarmName.SPOOL, detail))
     if facts.jumps:
-        detail = f"{'; '.join(map(str, facts.jumps[-_JUMPS:]))}: check it, and NTP"
+        detail = f"{'; '.join(map(str, facts.jumps[-_JUMPS:]))}: check the clock and NTP"
         found.append(Alarm(AlarmName.CLOCK_JUMPED, detail))
     if facts.clock_apart:
         found.append(Alarm(AlarmName.CLOCK_APART, facts.clock_apart))
     if facts.copied_from:
         detail = (
-            f"this machine had the name of another one that lives, {facts.copied_from}, and has "
-            "one of its own now: one of the two is a copy of the other; see mssante machine list"
+            f"copy of a running machine: both had the name {facts.copied_from}; this machine has "
+            "a new name now; check: mssante machine list"
         )
         found.append(Alarm(AlarmName.MACHINE_COPY, detail))
     found += [Alarm(AlarmName(f"{kind}-lost"), detail) for kind, detail in facts.losses.items()]
@@ -110,11 +117,35 @@ def alarms(facts: AlarmFacts) -> list[Alarm]:
     if facts.unreadable:
         # Without the number of messages: each new text would be logged as a new alarm.
         detail = (
-            "messages are held since their bodies cannot be read: mssante queue list --state held "
-            "has why; put the bodies, or the key, back from a backup, and they go on"
+            "messages held because of unreadable bodies; reasons: mssante queue list --state held; "
+            "restore the bodies or the key from a backup, then delivery goes on by itself"
         )
         found.append(Alarm(AlarmName.BODY_UNREADABLE, detail))
     found += [Alarm(AlarmName.PROCESS_WAITS, reason) for reason in facts.waiting]
+    if facts.limited:
+        detail = (
+            f"{', '.join(facts.limited)}: a mailbox sent more than [sending] lets it within an "
+            "hour, and was stopped; see mssante mailbox sent, and ask its holder"
+        )
+        found.append(Alarm(AlarmName.SENDING_LIMIT, detail))
+    return found + _audit_alarms(facts)
+
+
+def _audit_alarms(facts: AlarmFacts) -> list[Alarm]:
+    found = []
+    if facts.unanchored:
+        detail = f"the audit trail gets no anchor: {facts.unanchored}"
+        found.append(Alarm(AlarmName.AUDIT_ANCHORS, detail))
+    for place, (at, why) in sorted(facts.unsent.items()):
+        if facts.now - at >= facts.unsent_after:
+            detail = f"audit.anchors_to: {place} lacks anchors since {at.isoformat()}: {why}"
+            found.append(Alarm(AlarmName.AUDIT_ANCHORS, detail))
+    if facts.audit_damage:
+        detail = (
+            f"rows of the audit trail are not as they were written: {facts.audit_damage}; they "
+            "stay beyond their retention; run: mssante audit verify"
+        )
+        found.append(Alarm(AlarmName.AUDIT_DAMAGED, detail))
     return found
 
 
@@ -125,7 +156,9 @@ def _list_alarms(facts: AlarmFacts) -> list[Alarm]:
         found.append(Alarm(AlarmName.LIST_MISSING, snapshot.problem))
     elif snapshot.freshness is Freshness.STALE:
         checked = snapshot.last_check.isoformat() if snapshot.last_check else "never"
-        detail = f"last successful check {checked}; without one the list expires"
+        detail = (
+            f"last successful check of the white list: {checked}; without a new check it expires"
+        )
         found.append(Alarm(AlarmName.LIST_STALE, detail))
     elif snapshot.problem:
         found.append(Alarm(AlarmName.LIST_EXPIRED, snapshot.problem))
@@ -135,14 +168,17 @@ def _list_alarms(facts: AlarmFacts) -> list[Alarm]:
         found.append(Alarm(AlarmName.LIST_BEHIND, facts.sharing_problem))
     if snapshot.loaded is not None:
         found += _expiry(
-            AlarmName.LIST_SIGNER_EXPIRES, "the list's signer", snapshot.loaded.signer, facts.now
+            AlarmName.LIST_SIGNER_EXPIRES,
+            "certificate of the list's signer",
+            snapshot.loaded.signer,
+            facts.now,
         )
     return found
 
 
 def _own_alarms(facts: AlarmFacts) -> list[Alarm]:
     if facts.own is None:
-        detail = "tls.certificate cannot be read; peers get no certificate from a new process"
+        detail = "tls.certificate unreadable: new processes cannot show a certificate to peers"
         return [Alarm(AlarmName.OWN_CERTIFICATE_UNREADABLE, detail)]
     found = _expiry(AlarmName.OWN_CERTIFICATE_EXPIRES, "our certificate", facts.own, facts.now)
     if facts.own_chain_problem:

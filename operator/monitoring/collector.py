@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from foundation.clock_watch import ClockWatch
+from mailstore.mailboxes.identifiers import MailboxType
 from relay.acceptance.disk_guard import DiskGuard, DiskGuardState
 from relay.machines.clock_difference import ClockComparison
+from relay.machines.list_sharing import ListSharing
 from relay.policy.admission import Peer
 from relay.policy.trust_state import TrustState
 from whitelist.errors import ArchiveError
@@ -23,16 +25,17 @@ from whitelist.national.freshness import Freshness
 from whitelist.pki.certificates import read_pem
 from whitelist.pki.crl import RevocationList
 from whitelist.pki.trust_store import ChainStatus
+from whitelist.refresh.crl_refresh import CrlRefresher
+from whitelist.refresh.list_refresh import ListRefresher
 
 from ..assembly.clock import utc_now
 from ..assembly.trust import own_identity
+from ..jobs.audit_anchors import AnchorJob
+from ..jobs.audit_retention import AuditRetentionJob
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
 from ..jobs.store_watch import StoreWatch
-from ..lists.crl_refresh import CrlRefresher
-from ..lists.list_refresh import ListRefresher
-from ..lists.list_sharing import ListSharing
 from ..machine.node_name import copied
 from ..settings.model import Settings
 from .alarms import Alarm, AlarmFacts, AlarmName, alarms
@@ -66,6 +69,8 @@ class Monitor:
     sharing: ListSharing
     clocks: ClockComparison
     waiting: Callable[[], Sequence[tuple[str, str]]]  # role and reason of processes that wait
+    anchors: AnchorJob
+    audit_retention: AuditRetentionJob
     losses: Losses = field(default_factory=Losses)
     _logged: frozenset[Alarm] = frozenset()
 
@@ -76,6 +81,11 @@ class Monitor:
         yield from self._queue_gauges(now)
         yield from self._trust_gauges()
         yield from self._disk_gauges()
+        yield GaugeMetricFamily(
+            "mssante_audit_anchor_unsent_seconds",
+            "Age of the oldest anchor of the audit trail that a place lacks; 0: none",
+            max(((now - at).total_seconds() for at, _ in self.anchors.unsent.values()), default=0),
+        )
         if self.clocks.last is not None:
             yield GaugeMetricFamily(
                 "mssante_clock_difference_seconds",
@@ -117,6 +127,11 @@ class Monitor:
             and self.queue_measurement.depth.unreadable > 0,
             sharing_problem=self.sharing.problem,
             waiting=waiting_problems(self.waiting()),
+            unanchored=self.anchors.problem,
+            unsent=dict(self.anchors.unsent),
+            unsent_after=timedelta(hours=self.settings.audit.unsent_hours),
+            audit_damage=self.audit_retention.damage,
+            limited=sorted(self.store_watch.limited),
         )
         found = alarms(facts)
         for alarm in found:
@@ -134,7 +149,7 @@ class Monitor:
             found.append(f"white list: {unlisted}")
         own = self._own()
         if own is None or own.certificate is None:
-            found.append(f"certificate: {self.settings.tls.certificate} cannot be read")
+            found.append(f"certificate: {self.settings.tls.certificate} unreadable")
         elif own.certificate.not_after <= utc_now():
             ended = own.certificate.not_after.isoformat()
             found.append(f"certificate: {self.settings.tls.certificate} expired on {ended}")
@@ -169,7 +184,7 @@ class Monitor:
         """Reason why no white list is in force; empty if one is."""
         unseen = self.trust_state.unseen_seconds
         if unseen > max(UNSEEN_SECONDS, 5 * self.settings.whitelist.check_seconds):
-            return f"not looked at for {unseen:.0f} s; see the log"
+            return f"not checked for {unseen:.0f} s; see the log"
         snapshot = self.trust_state.snapshot
         return "" if snapshot.white_list is not None else self.refresher.problem or snapshot.problem
 
@@ -291,6 +306,14 @@ class Monitor:
         yield GaugeMetricFamily(
             "mssante_store_available", "Whether the database answers", reachable
         )
+        limited = GaugeMetricFamily(
+            "mssante_sending_limited",
+            "Mailboxes that the limit of sending stopped within this hour or the last, by type",
+            labels=["type"],
+        )
+        for kind in MailboxType:
+            limited.add_metric([kind.value], self.store_watch.limited.get(kind, 0))
+        yield limited
         if self.queue_measurement.depth is not None and reachable:
             yield from queue_gauges(self.queue_measurement.depth, now)
 

@@ -67,13 +67,13 @@ class LossPublisher:
     def publish(self) -> None:
         """Add the losses since the last call."""
         journal, log = self.journal, self.log
-        events, strangers = journal.lost, journal.strangers_lost
+        events, strangers = journal.lost_events, journal.lost_stranger_events
         JOURNAL_LOST.labels("peer").inc(events - self._events)
         JOURNAL_LOST.labels("stranger").inc(strangers - self._strangers)
         self._events, self._strangers = events, strangers
         LOSING.labels(JOURNAL).set(journal.failing)
         if log is not None:
-            lines = log.lost
+            lines = log.lost_lines
             LOG_LOST.inc(lines - self._lines)
             self._lines = lines
             LOSING.labels(LOG).set(log.failing)
@@ -81,11 +81,11 @@ class LossPublisher:
 
 
 _TEXTS: Final = {
-    LOG: "lines of the log are lost or late: standard error does not take them (nobody reads it, "
-    "its disk is full or does not answer); mail goes on",
-    JOURNAL: "events are missing in the trace journal: its disk is nearly full, refuses them or is "
-    "too slow; mail goes on",
-    METRIC_FILES: "metrics have no files: the disk of storage.directory refuses them; mail goes on",
+    LOG: "log lines lost or late: standard error is blocked (no reader, or a disk that is full or "
+    "does not answer); mail goes on",
+    JOURNAL: "events lost in the trace journal: its disk is nearly full, faulty or too slow; mail "
+    "goes on",
+    METRIC_FILES: "metrics without files: the disk of storage.directory refuses them; mail goes on",
 }
 
 
@@ -117,7 +117,7 @@ class Losses:
 
 def _found() -> Iterable[tuple[str, bool, float]]:
     """For each kind: name, whether a process fails to write it now, total number lost."""
-    failing, lost = dict.fromkeys(_TEXTS, False), dict.fromkeys(_TEXTS, 0.0)
+    failing, totals = dict.fromkeys(_TEXTS, False), dict.fromkeys(_TEXTS, 0.0)
     folder = os.environ.get(METRICS)
     if not folder:
         return []
@@ -127,7 +127,7 @@ def _found() -> Iterable[tuple[str, bool, float]]:
             if sample.name == "mssante_information_failing" and sample.value:
                 failing[sample.labels["kind"]] = True
             elif sample.name == "mssante_log_lines_lost_total":
-                lost[LOG] += sample.value
+                totals[LOG] += sample.value
             elif sample.name == "mssante_journal_events_lost_total":
-                lost[JOURNAL] += sample.value
-    return [(kind, failing[kind], lost[kind]) for kind in _TEXTS]
+                totals[JOURNAL] += sample.value
+    return [(kind, failing[kind], totals[kind]) for kind in _TEXTS]

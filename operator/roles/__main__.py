@@ -10,7 +10,7 @@ import gc
 def main() -> None:
     """Import and launch without the collector."""
     gc.disable()
-    from .main import main as launch  # noqa: PLC0415 - for start-up time: the collector is off by now
+    from .main import main as launch  # noqa: PLC0415 - start-up time: the collector is off by now
 
     launch()
 

@@ -14,8 +14,7 @@ import structlog
 from foundation.clock_watch import ClockWatch, Jump
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
-from relay.delivery import metrics as delivery_metrics
-from relay.delivery.list_wakeup import ListWakeup
+from relay.delivery.events import begin_counters
 from relay.delivery.manager import DeliveryConfig, DeliveryManager, DeliveryServices
 from relay.machines.clock_difference import ClockComparison
 from relay.policy import tls
@@ -23,6 +22,7 @@ from relay.policy.trust_state import TrustState
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import ClockRepairer
 from relay.queue.leases import release
+from relay.queue.list_wakeup import ListWakeup
 from relay.queue.model import LEASE, PROBE
 
 from ..assembly import policies
@@ -151,7 +151,7 @@ async def run_courier(settings: Settings, _launch: StartArgs, orders: Orders, st
         beating = keep_running(pulse.run)  # until the last attempt has ended
         _log.info("courier.started", machine=pulse.node, leases_freed=freed)
         operators = open_operator_labels(settings, trust_state)
-        delivery_metrics.begin(operators.all)
+        begin_counters(operators.all)
         clock, _ = open_clock(settings)
         mender = _mender(settings, clocks, journal, pulse.node, clock)
         manager = DeliveryManager(
@@ -179,8 +179,8 @@ async def run_courier(settings: Settings, _launch: StartArgs, orders: Orders, st
             ),
         )
         waking = ListWakeup(store.database, utc_now)
-        trust_state.on_new_list = waking.note
-        trust_state.on_confirmed = waking.confirmed
+        trust_state.on_new_list = waking.note_new_list
+        trust_state.on_confirmed = waking.note_newest
         check = settings.whitelist.check_seconds
 
         def jumped(_jump: Jump) -> None:

@@ -1,12 +1,11 @@
 """Maintenance process: refreshes white list and revocation lists, answers admin HTTP.
 
-It also prunes old traces (DOMAIN §9.60), removes old failed deliveries from the queue, and frees
-unreferenced bodies.
+It also prunes old traces (DOMAIN §9.60), removes old failed deliveries from the queue, erases the
+content of deleted mailboxes, and frees unreferenced bodies.
 """
 
 import asyncio
 import socket
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
@@ -17,24 +16,23 @@ from typing import Final
 
 import structlog
 
-from foundation.backoff import backoff
 from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from relay.connection.own_port import OwnPort
+from relay.machines.list_sharing import ListSharing
 from relay.policy.trust_state import TrustState
-from whitelist.errors import ArchiveError, ListRefused
-from whitelist.national.freshness import is_ahead
-from whitelist.pki.crl_store import CrlStore
-from whitelist.pki.trust_store import TrustStore
+from whitelist.refresh.crl_refresh import CrlRefresher
+from whitelist.refresh.refresh_loop import RefreshIntervals, keep_current
 
+from ..assembly.anchor_places import open_places
 from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
 from ..assembly.disk_trials import open_disk_guard
 from ..assembly.relay import open_journal, open_operator_labels, open_scanners
 from ..assembly.storage import compare_clocks, open_store, storage_folder
-from ..assembly.trust import open_archive, open_crls, open_trust, open_trust_state
+from ..assembly.trust import open_crl_refresher, open_list_refresher, open_trust, open_trust_state
 from ..daemon.control_channel import Orders
 from ..daemon.lasting_tasks import keep_running
 from ..daemon.start_args import StartArgs
@@ -42,34 +40,29 @@ from ..daemon.starting import Start
 from ..http import server as admin
 from ..http.answers import HealthService
 from ..jobs.account_forgetting import AccountForgetting
+from ..jobs.audit_anchors import AnchorJob
+from ..jobs.audit_retention import AuditRetentionJob
 from ..jobs.blob_gc import BlobGcJob
 from ..jobs.body_restoring import BodyRestoreJob
 from ..jobs.failed_expiry import FailedExpiryJob
+from ..jobs.mailbox_erasure import MailboxErasureJob
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
 from ..jobs.store_watch import StoreWatch
-from ..lists.crl_refresh import CrlRefresher
-from ..lists.early_check import EarlyCheck
-from ..lists.list_refresh import ListRefresher
-from ..lists.list_sharing import ListSharing
 from ..machine.clock_file import open_clock
 from ..machine.clock_watching import compare_once, keep_comparing, watch_clock
 from ..machine.run_directory import RunFolder
 from ..monitoring.collector import Monitor
 from ..monitoring.losses import LossPublisher
+from ..services.local_submission import make_submitter
 from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
 
-CRL_SECONDS: Final = 10.0  # between two looks for a revocation list that is due
-FAILED_FILE_SECONDS: Final = 2.0  # backoff: first pause after a failed check of a file
-FAILED_URL_SECONDS: Final = 30.0  # the same for a URL
-LONGEST_SECONDS: Final = 1800.0  # limit of this backoff
 FIRST_LOOK_SECONDS: Final = 60.0  # longest wait of the alarms for the first check of all sources
 ALARM_SECONDS: Final = 10.0  # between two evaluations of the alarms without a scrape
 PRUNE_SECONDS: Final = 86_400.0  # between two removals of old traces
-AHEAD_SECONDS: Final = 30.0  # between two tests whether the list's last check is in the future
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +72,15 @@ class _MaintenanceParts:
     store: Store
     trail: AuditTrail
     store_watch: StoreWatch
-    trust: TrustStore
     trust_state: TrustState
-    crls: CrlStore
+    crls: CrlRefresher
     journal: Journal
 
 
 def _open(settings: Settings) -> _MaintenanceParts:
     """Open all parts.  Raises SettingsError, Outage, OSError."""
     trust = open_trust(settings)
-    crls = open_crls(settings, trust)
+    crls = open_crl_refresher(settings, trust)
     with ExitStack() as opened:
         store = opened.enter_context(closing(open_store(settings)))
         trail = open_trail(settings, store.database)
@@ -97,7 +89,7 @@ def _open(settings: Settings) -> _MaintenanceParts:
         store_watch.check()
         journal = open_journal(settings, "maintenance")
         opened.pop_all()
-        return _MaintenanceParts(store, trail, store_watch, trust, trust_state, crls, journal)
+        return _MaintenanceParts(store, trail, store_watch, trust_state, crls, journal)
 
 
 async def run_maintenance(
@@ -123,14 +115,9 @@ async def _maintain(
     serving: asyncio.Future[None],
 ) -> None:
     """Run all jobs while the admin HTTP is served."""
-    store, trust, trust_state, journal = (
-        opened.store,
-        opened.trust,
-        opened.trust_state,
-        opened.journal,
-    )
-    crls = CrlRefresher(settings, opened.crls, trust)
-    refresher = ListRefresher(settings, open_archive(settings), trust_state.trust)
+    store, trust_state = opened.store, opened.trust_state
+    crls, journal = opened.crls, opened.journal
+    refresher = open_list_refresher(settings, trust_state.trust)
     sharing = ListSharing(store.database, refresher)
     disk_guard = open_disk_guard(settings, store, bodies=True)
     (clock, clock_file), jumped = open_clock(settings), asyncio.Event()
@@ -142,8 +129,20 @@ async def _maintain(
     blob_gc = BlobGcJob(store, settings.storage.gc_hours * 3600, in_doubt)
     failed = timedelta(days=settings.outbound.failed_days)
     forgetting = FailedExpiryJob(store.database, journal, failed, in_doubt=in_doubt)
+    keys = opened.trail.keys
+    submitter = make_submitter(settings, store, journal, trust_state)
+    anchors = AnchorJob(
+        store.database,
+        keys,
+        open_places(settings, utc_now, submitter),
+        timedelta(minutes=settings.audit.anchor_minutes),
+        utc_now,
+    )
+    kept = timedelta(days=settings.audit.keep_days)
+    audit_retention = AuditRetentionJob(store.database, keys, kept, utc_now, in_doubt)
     closed = timedelta(days=settings.accounts.keep_closed_days)
     people = AccountForgetting(store.database, opened.trail, closed, utc_now, in_doubt)
+    erasure = MailboxErasureJob(store.database, opened.trail, journal, in_doubt=in_doubt)
     labels = open_operator_labels(settings, trust_state)
     queue_measurement = QueueMeasurement(store.database, labels, utc_now)
     own_port = OwnPort.share(health.run_folder.own_port)
@@ -163,13 +162,19 @@ async def _maintain(
         sharing,
         clocks,
         health.run_folder.waiting,
+        anchors,
+        audit_retention,
     )
     await compare_once(clocks)  # before any job deletes by this clock
     looked = asyncio.Event()
+    section = settings.whitelist
+    intervals = RefreshIntervals(section.refresh_seconds, section.check_seconds)
     tasks = [
-        keep_running(lambda: trust_state.watch(settings.whitelist.check_seconds)),
+        keep_running(lambda: trust_state.watch(section.check_seconds)),
         keep_running(lambda: watch_clock(clock, journal, lambda _: jumped.set(), clock_file.keep)),
-        keep_running(lambda: _keep_current(settings, trust, crls, sharing, jumped, looked)),
+        keep_running(
+            lambda: keep_current(crls, refresher, sharing.check, intervals, jumped, looked)
+        ),
         keep_running(lambda: _begin_alarms(monitor, looked)),
         *([keep_running(sharing.run)] if store.database.several else []),
         keep_running(lambda: keep_comparing(clocks)),
@@ -178,7 +183,10 @@ async def _maintain(
         keep_running(disk_guard.watch),
         keep_running(blob_gc.run),
         keep_running(forgetting.run),
+        keep_running(anchors.run),
+        keep_running(audit_retention.run),
         keep_running(people.run),
+        keep_running(erasure.run),
         keep_running(queue_measurement.run),
         keep_running(BodyRestoreJob(store, journal, queue_measurement).run),
         keep_running(LossPublisher(journal).run),
@@ -197,78 +205,6 @@ async def _maintain(
         task.cancel()
     journal.close()
     store.close()
-
-
-async def _keep_current(
-    settings: Settings,
-    trust: TrustStore,
-    crls: CrlRefresher,
-    sharing: ListSharing,
-    jumped: asyncio.Event,
-    looked: asyncio.Event,
-) -> None:
-    """Refresh the revocation lists, then the white list, whose signer they may revoke.
-
-    Besides the regular times:
-      - a jump of the clock: both at once, since ages have changed;
-      - last check dated in the future: the white list at once;
-      - failed check: the white list again with backoff, since a disk or network may recover soon;
-      - mail that waits for the newest list (`EarlyCheck`): the white list early.
-    """
-    section, refresher = settings.whitelist, sharing.refresher
-    seen, known = None, None
-    crls_due = list_due = ahead_due = 0.0
-    failures = 0
-    early = EarlyCheck(refresher.archive.wanted_stamp)
-    first = FAILED_URL_SECONDS if section.url else FAILED_FILE_SECONDS
-    longest = min(LONGEST_SECONDS, section.refresh_seconds)
-    while True:
-        now = time.monotonic()
-        try:
-            if jumped.is_set():
-                jumped.clear()
-                crls_due = list_due = 0.0
-            if now >= ahead_due:
-                ahead_due = now + AHEAD_SECONDS
-                if _checked_ahead(refresher):
-                    list_due = 0.0
-            if now >= crls_due:
-                crls_due = now + CRL_SECONDS
-                await asyncio.to_thread(crls.check, utc_now())
-            at_hand = crls.store.current()
-            if at_hand != known:
-                refresher.trust = await asyncio.to_thread(trust.with_crls, at_hand)
-            stamp = await asyncio.to_thread(refresher.source_stamp)
-            again = bool(refresher.problem) and at_hand != known
-            known = at_hand
-            wanted = not failures and early.is_due(now)
-            if stamp != seen or now >= list_due or again or wanted:
-                failures += 1  # set to 0 after success
-                early.begun(now)
-                seen, list_due = stamp, now + backoff(failures, first, longest)
-                await sharing.check()
-                failures, list_due = 0, now + section.refresh_seconds
-        except (ArchiveError, ListRefused) as error:
-            _log.error("whitelist.refused", why=str(error))
-        except Exception:
-            # Any error: the next round must run, or the list expires.
-            _log.exception("maintenance.error")
-        looked.set()
-        await asyncio.sleep(section.check_seconds)
-
-
-def _checked_ahead(refresher: ListRefresher) -> bool:
-    checked, now = refresher.archive.last_check(), utc_now()
-    ahead = is_ahead(checked, now)
-    if ahead and checked is not None:
-        _log.error(
-            "whitelist.checked_ahead",
-            last_check=checked.isoformat(),
-            now=now.isoformat(timespec="seconds"),
-            detail="the last check of the white list is dated in time to come: this machine's "
-            "clock was ahead; checked again at once",
-        )
-    return ahead
 
 
 async def _begin_alarms(monitor: Monitor, looked: asyncio.Event) -> None:

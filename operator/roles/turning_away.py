@@ -13,10 +13,12 @@ from typing import Final
 
 from relay.connection.limits import LINGER_SECONDS
 from relay.server.listen_socket import BACKLOG
-from relay.smtp.errors import Reply
+from relay.smtp.reply import Reply
 
 LOOK_SECONDS: Final = 0.5  # between two looks for another worker that works
-MOST: Final = 100  # connections answered at the same time; further connections are aborted
+MAX_CONNECTIONS: Final = (
+    100  # connections answered at the same time; further connections are aborted
+)
 _AWAY: Final = Reply(421, "4.3.0", "Mail store unavailable, try again later")
 
 
@@ -71,7 +73,7 @@ class StartupResponder:
             self._servers.pop().close()
 
     async def _tell(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._told) >= MOST:
+        if len(self._told) >= MAX_CONNECTIONS:
             writer.transport.abort()
             return
         self._told.add(writer)

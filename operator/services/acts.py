@@ -219,24 +219,6 @@ class Act:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RecordedStore:
-    """Store and `record(event, **facts)` for an action."""
-
-    store: Store
-    record: Record
-
-
-@contextmanager
-def open_recorded_store(settings: Settings) -> Iterator[RecordedStore]:
-    """Open store and journal for an action.  Raises SettingsError."""
-    with (
-        open_recorder(settings) as record,
-        closing(open_store(settings)) as store,
-    ):
-        yield RecordedStore(store, record)
-
-
 @contextmanager
 def open_act(settings: Settings) -> Iterator[Act]:
     """Open store, audit trail and journal for an act of the Unix user.  Raises SettingsError."""

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from relay.acceptance.recipient_lookup import RecipientLookup
+from relay.policy.trust_state import TrustState
 from relay.submission.local import LocalSubmitter
 
 from ..assembly import policies
@@ -15,6 +16,7 @@ from ..assembly.relay import open_journal, postmaster_address
 from ..assembly.storage import open_store
 from ..assembly.trust import open_trust, open_trust_state
 from ..settings.model import Settings
+from ..settings.sending import sending_limits
 from .acts import login_name
 
 
@@ -26,18 +28,23 @@ def open_submitter(settings: Settings) -> Iterator[LocalSubmitter]:
         closing(open_store(settings)) as store,
         closing(open_journal(settings, "command")) as journal,
     ):
-        yield _submitter(settings, store, journal)
+        trust_state = open_trust_state(settings, open_trust(settings))
+        yield make_submitter(settings, store, journal, trust_state)
 
 
-def _submitter(settings: Settings, store: Store, journal: Journal) -> LocalSubmitter:
+def make_submitter(
+    settings: Settings, store: Store, journal: Journal, trust_state: TrustState
+) -> LocalSubmitter:
+    """Submitter for the user of this process.  Raises SettingsError."""
     return LocalSubmitter(
         hostname=settings.operator.hostname,
         policy=policies.policy(settings),
         store=store,
-        directory=RecipientLookup(store.database, postmaster=postmaster_address(settings)),
-        trust_state=open_trust_state(settings, open_trust(settings)),
+        lookup=RecipientLookup(store.database, postmaster=postmaster_address(settings)),
+        trust_state=trust_state,
         clock=utc_now,
         new_id=make_id,
         record=journal.record,
         who=login_name(),
+        limits=sending_limits(settings),
     )

@@ -13,8 +13,8 @@ from typing import Any
 
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
-from relay.dsn.bouncer import Bouncer
-from relay.queue.pauses import forget_dead, pause, resume
+from relay.dsn.writer import DsnWriter
+from relay.queue.destinations import forget_dead, pause, resume
 from relay.queue.wakeup import notify_after_commit, notify_in_transaction
 from relay.queue_admin.actions import QueueAction, run_action
 from relay.queue_admin.filter import DeliveryFilter
@@ -52,7 +52,7 @@ class QueueAdmin:
     """Queue admin for one actor.  `reason`: as given by the actor, may be empty."""
 
     store: Store
-    teller: Bouncer
+    dsn_writer: DsnWriter
     journal: Journal
     actor: Actor
     reason: str
@@ -153,12 +153,12 @@ def open_queue_admin(settings: Settings, actor: Actor, reason: str) -> Iterator[
         journal = open_journal(settings, "command")
         with closing(journal):
             yield QueueAdmin(
-                store, _teller(settings, store, journal), journal, actor, reason, utc_now
+                store, _dsn_writer(settings, store, journal), journal, actor, reason, utc_now
             )
 
 
-def _teller(settings: Settings, store: Store, journal: Journal) -> Bouncer:
-    return Bouncer(
+def _dsn_writer(settings: Settings, store: Store, journal: Journal) -> DsnWriter:
+    return DsnWriter(
         store,
         settings.operator.hostname,
         postmaster_address(settings),

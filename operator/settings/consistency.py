@@ -37,20 +37,20 @@ _ORDERS: Final = (
     _Order(
         "delay_warning_hours",
         "life_hours",
-        "no sender would hear that mail is late before it is given up",
+        "no delay report would be sent before mail is given up",
         equal=False,
     ),
-    _Order("retry_first_seconds", "retry_longest_seconds", "every wait would be the longest"),
-    _Order("probe_first_seconds", "probe_longest_seconds", "every wait would be the longest"),
+    _Order("retry_first_seconds", "retry_longest_seconds", "each wait would be the longest wait"),
+    _Order("probe_first_seconds", "probe_longest_seconds", "each wait would be the longest wait"),
     _Order(
         "destination_concurrency_first",
         "destination_concurrency",
-        "every destination would have the lower one from the start",
+        "each destination would start with the smaller limit",
     ),
     _Order(
         "destination_concurrency",
         "concurrency",
-        "one destination that is slow would have all places, and nothing else would leave",
+        "a single slow destination could block all other mail",
     ),
 )
 _HOUR: Final = 3600
@@ -73,14 +73,14 @@ def doubts(settings: Settings) -> list[str]:
     found = [(one.lower, text) for one, text in _disorders(settings) if not _both(settings, one)]
     if section.stuck_seconds < ANSWER_SECONDS:
         problem = (
-            f"{section.stuck_seconds:g} is below the {ANSWER_SECONDS:g} seconds that a peer has to "
-            "answer a whole message: what it takes later is sent again and arrives twice; "
-            f"give {ANSWER_SECONDS:g} or more"
+            f"{section.stuck_seconds:g} is below {ANSWER_SECONDS:g} seconds, the time that a peer "
+            "has to answer a whole message: a late answer makes a duplicate; "
+            f"set {ANSWER_SECONDS:g} or more"
         )
         found.append(("stuck_seconds", problem))
     if section.retry_longest_seconds > section.life_hours * _HOUR:
         problem = (
-            f"above outbound.life_hours ({section.life_hours:g}): mail would be given up before "
+            f"above outbound.life_hours ({section.life_hours:g}): mail could be given up before "
             "its next attempt; lower it"
         )
         found.append(("retry_longest_seconds", problem))
@@ -93,7 +93,7 @@ def doubts_of_store(settings: Settings, connection: Connection) -> list[str]:
     found = [
         (
             f"outbound.routes.{domain}",
-            "we host this domain, its mail never leaves; remove the route",
+            "domain hosted here: its mail never leaves; remove the route",
         )
         for domain in settings.outbound.routes
         if domain.lower() in here
@@ -101,9 +101,9 @@ def doubts_of_store(settings: Settings, connection: Connection) -> list[str]:
     postmaster = settings.operator.postmaster
     if postmaster and not resolve(connection, [postmaster]):
         problem = (
-            f"{postmaster} is no mailbox here: nobody hears of reports that cannot be given to "
-            f"senders; run: mssante --config {shlex.quote(str(settings.origin))} mailbox add "
-            f"{shlex.quote(postmaster)} --type ORG --finess NUMBER, or name another one"
+            f"{postmaster} is not a mailbox here: undeliverable DSNs have no reader; run: "
+            f"mssante --config {shlex.quote(str(settings.origin))} mailbox add "
+            f"{shlex.quote(postmaster)} --type ORG --finess NUMBER, or set another mailbox"
         )
         found.append(("operator.postmaster", problem))
     return [f"{settings.origin}: {key}: {problem}" for key, problem in found]
@@ -115,7 +115,7 @@ def doubts_of_list(settings: Settings, white_list: WhiteList) -> list[str]:
     found = [
         (
             f"routes.{domain}",
-            "not on the white list: nothing is sent there; correct it or remove it",
+            "domain not on the white list: no mail is sent there; correct or remove it",
         )
         for domain in section.routes
         if not white_list.names_of(domain)
@@ -128,8 +128,10 @@ def doubts_of_list(settings: Settings, white_list: WhiteList) -> list[str]:
     for cn in section.operator_routes:
         if fold(cn) not in listed:
             near = difflib.get_close_matches(fold(cn), listed, n=1)
-            fix = f"did you mean {listed[near[0]]}?" if near else "correct it or remove it"
-            found.append((f"operator_routes.{cn}", f"no CN of the white list: never used; {fix}"))
+            fix = f"did you mean {listed[near[0]]}?" if near else "correct or remove it"
+            found.append(
+                (f"operator_routes.{cn}", f"CN not on the white list: route never used; {fix}")
+            )
     return _lines(settings, found)
 
 
@@ -148,9 +150,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     ):
         for name, hosts in routes.items():
             for host in set(hosts) & set(settings.inbound.listen):
-                problem = (
-                    f"{host} is in inbound.listen: mail would come back to us; name their host"
-                )
+                problem = f"{host} is in inbound.listen: mail loop; set the host of that operator"
                 yield f"{table}.{name}", problem
 
 

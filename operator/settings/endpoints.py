@@ -18,9 +18,11 @@ def split_endpoint(text: str) -> tuple[str, int]:
     if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise ValueError("expected HOST:PORT, for example 127.0.0.1:2525")
     if host == "*":
-        raise ValueError("* is no address; write 0.0.0.0 for all of IPv4, [::] for all of IPv6 too")
+        raise ValueError(
+            "* is not an address; write 0.0.0.0 for all IPv4 addresses, [::] for all IPv4 and IPv6"
+        )
     if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError("an IPv6 address goes in brackets, for example [::1]:2525")
+        raise ValueError("IPv6 addresses need brackets, for example [::1]:2525")
     return host.strip("[]"), int(port)
 
 
@@ -32,7 +34,7 @@ def _check_endpoint(text: str) -> str:
 def _check_hosts(given: Any) -> list[str]:
     hosts = given if isinstance(given, list) else [given]
     if not hosts or not all(isinstance(host, str) for host in hosts):
-        raise ValueError("expected HOST:PORT, or a list of them in the order to try")
+        raise ValueError("expected HOST:PORT, or a list of HOST:PORT in order of preference")
     return [_check_endpoint(host) for host in hosts]
 
 
@@ -45,14 +47,16 @@ _Value = TypeVar("_Value")
 def _check_domains(routes: _Routes) -> _Routes:
     for domain in routes:
         if not _DOMAIN.fullmatch(domain):
-            raise ValueError(f"{domain!r} is no domain; give one in quotes, as b.mssante.fr")
+            raise ValueError(
+                f'{domain!r} is not a domain; write it in quotes, for example "b.mssante.fr"'
+            )
     return once(routes, str.lower)
 
 
 def check_cn(cn: str) -> str:
     """Return the CN unchanged.  Raises ValueError if it is empty or a whole DN."""
     if not cn.strip() or "=" in cn:
-        raise ValueError(f"{cn!r} is no CN; give its value alone, as smtp.b.mssante.fr")
+        raise ValueError(f"{cn!r} is not a CN; write only its value, for example smtp.b.mssante.fr")
     return cn
 
 

@@ -24,15 +24,15 @@ _WORDS: Final[Mapping[str, Callable[[_Context], str]]] = {
     "greater_than_equal": lambda c: f"must be {c['ge']:g} or more",
     "less_than": lambda c: f"must be below {c['lt']:g}",
     "less_than_equal": lambda c: f"must be {c['le']:g} or less",
-    "finite_number": lambda _: "must be a number that ends",
+    "finite_number": lambda _: "must be a finite number",
     "int_type": lambda _: "expected a whole number, without quotes",
     "int_from_float": lambda _: "expected a whole number",
     "float_type": lambda _: "expected a number, without quotes",
     "bool_type": lambda _: "expected true or false, without quotes",
     "string_type": lambda _: 'expected text in quotes: "…"',
     "list_type": lambda _: 'expected a list: ["…"]',
-    "dict_type": lambda _: "expected a table of its own, in square brackets",
-    "model_type": lambda _: "expected a table of its own, in square brackets",
+    "dict_type": lambda _: "expected a table: [name] on a line of its own",
+    "model_type": lambda _: "expected a table: [name] on a line of its own",
     "string_too_short": lambda _: "must not be empty",
     "too_short": lambda c: f"needs {c['min_length']} or more entries",
     "enum": lambda c: f"expected {_quoted(c['expected'])}",
@@ -77,7 +77,7 @@ def _instead(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
 
 
 def _of_another_form(_: _Context) -> str:
-    return "has not the form that it must have"
+    return "wrong format"
 
 
 def _such(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
@@ -123,5 +123,5 @@ def _quoted(expected: str) -> str:
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
     if _PASSWORD.search(text):
-        return "the value is not shown, since it may hold a password"
+        return "value not shown: it may contain a password"
     return f"found {text if len(text) <= _LONGEST else text[:_LONGEST] + '…'}"

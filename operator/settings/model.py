@@ -15,6 +15,7 @@ from typing import Final
 from pydantic import Field, ValidationError
 
 from ..errors import OperatorError
+from .audit import AuditSection
 from .base import Section
 from .credentials import AccountsSection, CredentialsSection
 from .error_wording import explain
@@ -32,6 +33,7 @@ from .sections import (
     TraceSection,
     WhiteListSection,
 )
+from .sending import SendingSection
 from .storage import StorageSection
 from .trust import TrustSection
 
@@ -52,10 +54,12 @@ class Settings(Section):
     whitelist: WhiteListSection
     inbound: InboundSection = Field(default_factory=InboundSection)
     outbound: OutboundSection = Field(default_factory=OutboundSection)
+    sending: SendingSection = Field(default_factory=SendingSection)
     admin: AdminSection = Field(default_factory=AdminSection)
     process: ProcessSection = Field(default_factory=ProcessSection)
     scan: ScanSection = Field(default_factory=ScanSection)
     trace: TraceSection = Field(default_factory=TraceSection)
+    audit: AuditSection = Field(default_factory=AuditSection)
     log: LogSection = Field(default_factory=LogSection)
     identifiers: IdentifiersSection = Field(default_factory=IdentifiersSection)
     rights: RightsSection = Field(default_factory=RightsSection)
@@ -83,7 +87,7 @@ def find(given: Path | None) -> Path:
             found = stat.S_ISREG(candidate.stat().st_mode)
             if given is not None and candidate.is_dir():
                 file = candidate / "mssante.toml"
-                raise SettingsError(f"{candidate}: is a folder; give the file: --config {file}")
+                raise SettingsError(f"{candidate}: folder, not a file; run with: --config {file}")
         except (FileNotFoundError, NotADirectoryError):
             found = False
         except OSError as error:
@@ -91,7 +95,7 @@ def find(given: Path | None) -> Path:
         if found:
             return _utf8(candidate.absolute())
     wanted = str(given) if given is not None else " or ".join(map(str, DEFAULT_FILES))
-    raise SettingsError(f"{wanted}: no such file; give --config FILE or run: mssante init DIR")
+    raise SettingsError(f"{wanted}: no such file; add --config FILE, or run: mssante init DIR")
 
 
 def load(given: Path | None) -> Settings:
@@ -126,8 +130,8 @@ def _utf8(path: Path) -> Path:
         str(path).encode()
     except UnicodeEncodeError:
         raise SettingsError(
-            f"{str(path)!a}: the name of this path is not UTF-8; give the file or folder "
-            "another name, such as one without accents"
+            f"{str(path)!a}: path name not in UTF-8; rename the file or folder, for example "
+            "without accents"
         ) from None
     return path
 

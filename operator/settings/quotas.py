@@ -37,9 +37,9 @@ PeerQuotas = Annotated[dict[str, PeerQuota], AfterValidator(_check)]
 # Key `quotas` of [inbound].
 QUOTAS: Any = Field(
     default_factory=dict,
-    description='What a peer may bring within an hour, by the CN of its certificate, "*" for each '
-    "that is not named: messages, recipients, receipts asked for (NOTIFY=SUCCESS). Beyond, 450 or "
-    "452 until there is room again. For each worker process.",
+    description='Limits of a peer per hour, by the CN of its certificate; "*": each peer '
+    "without its own entry. Counted: messages, recipients, requested receipts (NOTIFY=SUCCESS). "
+    "Above a limit: 450 or 452 until there is room again. For each worker process.",
     examples=[{"smtp.c.mssante.fr": {"messages": 2000, "recipients": 5000, "receipts": 500}}],
 )
 

@@ -17,7 +17,9 @@ from .base import Hours, Section
 def _check_plain_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme != "http" or not parts.hostname or parts.username or " " in text:
-        raise ValueError("expected http://HOST or http://HOST:PORT/PATH (answers are signed)")
+        raise ValueError(
+            "expected http://HOST or http://HOST:PORT/PATH, not https:// (answers are signed)"
+        )
     return text
 
 
@@ -25,57 +27,58 @@ PlainUrl = Annotated[str, AfterValidator(_check_plain_url)]
 
 
 class TrustSection(Section):
-    """Authorities that peers and the list's signer must chain to; no others are trusted."""
+    """Trusted authorities of peers and of the list's signer.  No other authority is trusted."""
 
     anchors: list[str] = Field(
         min_length=1,
-        description="PEM files: roots of IGC-Santé.",
+        description="PEM files: root certificates of IGC-Santé.",
         examples=[["pki/root.pem"]],
     )
     intermediates: list[str] = Field(
         default_factory=list,
-        description="PEM files: the authorities below them that issue certificates of operators.",
+        description="PEM files: intermediate authorities, which issue the certificates of "
+        "operators.",
         examples=[["pki/intermediate.pem"]],
     )
     revocation: RevocationPolicy = Field(
         RevocationPolicy.REFUSE,
         strict=False,
-        description="Without a revocation list (CRL) in date for each authority of a peer's chain: "
-        '"refuse" with 451 4.7.1, "accept" with an alarm, or "off": never look. A certificate on '
-        "a list at hand is refused with 554 unless off.",
+        description="If a valid revocation list (CRL) is missing for an authority of a peer's "
+        'chain: "refuse" with 451 4.7.1, or "accept" with an alarm. A revoked certificate '
+        'is refused with 554. "off": no check of revocation at all.',
     )
     crl_files: list[str] = Field(
         default_factory=list,
-        description="CRLs put here by the site, PEM or DER; read again when they change.",
+        description="Local CRL files, PEM or DER; read again after each change.",
         examples=[["pki/intermediate.crl"]],
     )
     crl_urls: list[PlainUrl] = Field(
         default_factory=list,
-        description="Addresses of CRLs, besides those that the authorities' certificates and our "
-        "own name. National: http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
+        description="URLs of CRLs, in addition to the URLs in the certificates of the "
+        "authorities and in ours. National: http://igc-sante.esante.gouv.fr/CRL/ACI-EL-ORG.crl",
     )
     crl_refresh_hours: Hours = Field(
         24.0,
-        description="How often each address of a CRL is asked, by itself; more often with a "
-        "quarter of its CRL's validity left. After a failure: after 30 s, then up to 30 min.",
+        description="Hours between two downloads from each URL of a CRL; shorter if only a "
+        "quarter of the CRL's validity is left. After a failure: 30 s, then up to 30 min.",
     )
     ocsp: bool = Field(
         default=False,
-        description="Where no revocation list in date is at hand from the authority that issued a "
-        "peer's certificate, ask the OCSP responders of ocsp_urls; an answer holds until the "
-        "nextUpdate in it. Needs HTTP to them; unused if revocation is off.",
+        description="true: if the issuer of a peer's certificate has no valid CRL here, ask the "
+        "OCSP responders of ocsp_urls. An answer is used until its nextUpdate. Needs HTTP "
+        "access to them; unused if revocation is off.",
     )
     ocsp_urls: list[PlainUrl] = Field(
         default_factory=list,
-        description="Responders that are asked, in this order; never the one that a peer's "
-        "certificate names. National: http://ocsp.esante.gouv.fr",
+        description="OCSP responders, in order of preference. The responder in a peer's "
+        "certificate is never asked. National: http://ocsp.esante.gouv.fr",
     )
 
     @model_validator(mode="after")
     def _has_a_responder(self) -> Self:
         if self.ocsp and not self.ocsp_urls:
             raise ValueError(
-                "ocsp is on and ocsp_urls is empty: nobody would be asked; add for instance "
+                "ocsp is on, but ocsp_urls is empty; add for example "
                 'ocsp_urls = ["http://ocsp.esante.gouv.fr"], or set ocsp = false'
             )
         return self

@@ -22,6 +22,7 @@ from mailstore.audit.keys import make_key_file
 from mailstore.db.database import Database
 from mailstore.errors import InvalidAddress
 from mailstore.mailboxes.address import parse_domain
+from mailstore.mailboxes.attributes import Attribute, Values
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.sealed.keyring import make_first
@@ -30,9 +31,7 @@ from whitelist.pki.distinguished_name import DistinguishedName
 from ..assembly import migrations
 from ..assembly.clock import utc_now
 from ..assembly.storage import open_store
-from ..assembly.trust import open_archive, open_crls, open_trust
-from ..lists.crl_refresh import CrlRefresher
-from ..lists.list_refresh import ListRefresher
+from ..assembly.trust import open_crl_refresher, open_list_refresher, open_trust
 from ..settings.endpoints import split_endpoint
 from ..settings.model import SettingsError, load
 from .testbed.ca import Hierarchy, issue_crl
@@ -43,11 +42,22 @@ from .testbed.signed_list import ListedDomain, build_signed_list
 PEER_DOMAIN: Final = "pair.mssante.fr"
 
 # One mailbox of each type (DOMAIN §1.3).  The numbers are well-formed and belong to no person.
-SAMPLES: Final = (
-    ("claire.martin", MailboxType.PER, Identifier(IdentifierKind.RPPS, "10000001916"), "Dr Martin"),
-    ("cardiologie", MailboxType.ORG, Identifier(IdentifierKind.FINESS, "750000002"), "Cardiologie"),
-    ("noreply-biologie", MailboxType.APP, Identifier(IdentifierKind.FINESS, "750000002"), "Labo"),
-    ("cabinet.durand", MailboxType.CAB, Identifier(IdentifierKind.RPPS, "10000005479"), "Cabinet"),
+_FINESS: Final = Identifier(IdentifierKind.FINESS, "750000002")
+SAMPLES: Final[tuple[tuple[str, MailboxType, Identifier, Values], ...]] = (
+    ("claire.martin", MailboxType.PER, Identifier(IdentifierKind.RPPS, "10000001916"), {}),
+    (
+        "cardiologie",
+        MailboxType.ORG,
+        _FINESS,
+        {Attribute.DESCRIPTION: "Cardiologie", Attribute.RESPONSIBLE: "Claire Martin"},
+    ),
+    ("noreply-biologie", MailboxType.APP, _FINESS, {Attribute.DESCRIPTION: "Labo"}),
+    (
+        "cabinet.durand",
+        MailboxType.CAB,
+        Identifier(IdentifierKind.RPPS, "10000005479"),
+        {Attribute.DESCRIPTION: "Cabinet"},
+    ),
 )
 
 
@@ -126,13 +136,13 @@ def install(plan: Installation, space: TrustSpace, own: Credential, white_list: 
     with database.write() as connection:
         for domain in plan.domains:
             add_domain(connection, domain, now=space.now)
-            for local, kind, identifier, description in SAMPLES:
+            for local, kind, identifier, attributes in SAMPLES:
                 add_mailbox(
                     connection,
                     f"{local}@{domain}",
                     kind,
                     identifier,
-                    description=description,
+                    attributes=attributes,
                     now=space.now,
                 )
     database.close()
@@ -147,10 +157,9 @@ def _adopt_list(path: Path) -> None:
     """Adopt the list like any other list.  Raises ListRefused."""
     settings = load(path)
     trust = open_trust(settings)
-    crls = CrlRefresher(settings, open_crls(settings, trust), trust)
+    crls = open_crl_refresher(settings, trust)
     crls.check(utc_now())
-    at_hand = trust.with_crls(crls.store.current())
-    ListRefresher(settings, open_archive(settings), at_hand).check()
+    open_list_refresher(settings, trust.with_crls(crls.store.current())).check()
 
 
 def write_identity(own: Credential, hierarchy: Hierarchy, folder: Path, name: str) -> None:
@@ -212,7 +221,7 @@ def init(
     folder = folder.absolute()  # the printed commands work in any working directory
     configuration = folder / "mssante.toml"
     if os.path.lexists(configuration):
-        raise SettingsError(f"{configuration}: exists already; choose another folder")
+        raise SettingsError(f"{configuration}: already exists; choose another folder")
     _check_place(folder)
     for domain in domains:
         try:
@@ -250,7 +259,7 @@ def _check_place(folder: Path) -> None:
         str(folder.absolute()).encode()
     except UnicodeEncodeError:
         raise SettingsError(
-            f"{str(folder.absolute())!a}: the name of this path is not UTF-8; choose another folder"
+            f"{str(folder.absolute())!a}: path name not in UTF-8; choose another folder"
         ) from None
     made = [one for one in (folder, *folder.absolute().parents) if not one.exists()]
     try:
@@ -260,10 +269,10 @@ def _check_place(folder: Path) -> None:
             one.rmdir()
     except OSError as error:
         raise SettingsError(
-            f"{folder}: cannot be made: {error.strerror}; choose another folder"
+            f"{folder}: cannot be created: {error.strerror}; choose another folder"
         ) from error
     if not writable:
-        raise SettingsError(f"{folder}: cannot be written to; choose another folder")
+        raise SettingsError(f"{folder}: no write access; choose another folder")
 
 
 _SAMPLE: Final = """\

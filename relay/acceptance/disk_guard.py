@@ -19,7 +19,8 @@ from typing import Final
 import structlog
 
 from foundation.best_effort import best_effort
-from relay.smtp.errors import Refused, Reply
+from relay.smtp.errors import Refused
+from relay.smtp.reply import Reply
 
 _log = structlog.get_logger(__name__)
 

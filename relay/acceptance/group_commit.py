@@ -46,19 +46,31 @@ _Kept = tuple[AcceptedMessage, PreparedBody]
 Record = Callable[..., None]  # of a journal
 
 
+InTransaction = Callable[[Connection], None]
+
+
+def _nothing(_connection: Connection) -> None:
+    """Stands in where a transaction has no other part."""
+
+
 def _unrecorded(_event: str, /, **_facts: object) -> None:
     """Stands in where there is no journal."""
 
 
 def commit(
-    store: Store, group: Sequence[WithReceipt], now: datetime, record: Record = _unrecorded
+    store: Store,
+    group: Sequence[WithReceipt],
+    now: datetime,
+    record: Record = _unrecorded,
+    first: InTransaction = _nothing,
 ) -> list[StoreDeferred | None]:
     """Make a group of messages durable, each with its receipt; blocks.
 
     Per message: None, or why it was not stored.
 
     `now` is the time at which the messages reach their mailboxes.  Every draft has ended when this
-    returns.  Deliveries that a hold rule keeps are recorded.
+    returns.  Deliveries that a hold rule keeps are recorded.  `first` is called at the start of
+    each transaction; an SmtpError of it passes, and nothing is stored.
     """
     drafts = [one.draft for pair in group for one in _both(pair)]
     bodies = iter(store.blobs.prepare(drafts))
@@ -73,7 +85,7 @@ def commit(
         if why is None:
             ready.append((index, kept))
     try:
-        _insert(store, [one for _, parts in ready for one in parts], now, record)
+        _insert(store, [one for _, parts in ready for one in parts], now, record, first)
     except StoreUnavailable as error:
         for index, _ in ready:
             results[index] = StoreDeferred(str(error))
@@ -81,7 +93,7 @@ def commit(
         # A row was refused (a mailbox deleted meanwhile, say): find its message, store the others.
         for index, parts in ready:
             try:
-                _insert(store, parts, now, record)
+                _insert(store, parts, now, record, first)
             except StoreUnavailable as error:
                 results[index] = StoreDeferred(str(error))
             except _ITS_OWN as error:
@@ -100,10 +112,13 @@ def _both(pair: WithReceipt) -> tuple[AcceptedMessage, ...]:
     return (message,) if receipt is None else (message, receipt)
 
 
-def _insert(store: Store, kept: Sequence[_Kept], now: datetime, record: Record) -> None:
+def _insert(
+    store: Store, kept: Sequence[_Kept], now: datetime, record: Record, first: InTransaction
+) -> None:
     if not kept:
         return
     with store.database.write() as connection:
+        first(connection)
         failpoint("rows.begun")
         queued, held = insert_rows(store, connection, kept, now)
         failpoint("rows.inserted")

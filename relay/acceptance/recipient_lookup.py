@@ -11,28 +11,28 @@ mailbox that the configuration names, unless the domain has a mailbox `postmaste
 A mailbox with a quota is full when it holds that many octets, or would with a message of the
 declared size (RFC 1870 §6.1).  Nothing is reserved: messages that arrive at the same time, or
 without a declared size, may all pass, and a mailbox may exceed its quota by their sizes.
+
+An alias receives for its mailbox until it ends; an alias whose end is near is not cached.  A
+deleted mailbox is unknown.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
+from mailstore.mailboxes.changes import change_number
 from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.mailboxes import (
-    Mailbox,
-    Usage,
-    change_number,
-    is_local_domain,
-    local_domains,
-    resolve,
-    used_octets,
-)
+from mailstore.mailboxes.mailboxes import is_local_domain, local_domains
+from mailstore.mailboxes.recipients import StoredRecipient, find_recipients
+from mailstore.mailboxes.states import InboundMail, MailboxState
+from mailstore.mailboxes.usage import Usage, used_octets
 from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import StoreDeferred
@@ -42,20 +42,32 @@ DOMAINS_CACHE_SECONDS: Final = 10.0  # seconds; a domain is added once in months
 CACHE_AGE_LIMIT: Final = (
     60.0  # seconds: life of the cache, even if the change number stays the same
 )
-MOST: Final = 20_000  # addresses in the cache
+MAX_CACHED: Final = 20_000  # addresses in the cache
 _BATCH: Final = 200  # addresses looked up by one query
+_NEAR: Final = timedelta(seconds=CACHE_AGE_LIMIT + 1)  # an end that the cache could miss
+
+_STATUS: Final = {
+    MailboxState.ACTIVE: RecipientStatus.ACTIVE,
+    MailboxState.SUSPENDED: RecipientStatus.SUSPENDED,
+    MailboxState.CLOSED: RecipientStatus.CLOSED,
+}
 
 _Question = tuple[SmtpAddress, int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class FoundRecipient:
-    """State of an address here; id and type of its mailbox, if any; whether that has a quota."""
+    """State of an address here; id and type of its mailbox, if any.
+
+    `bounded`: the answer may change by itself, by a quota or the end of an alias, so it is not
+    cached.  `reports_only`: the mailbox takes DSN and MDN, and no other mail.
+    """
 
     state: RecipientStatus
     mailbox_id: int | None = None
     bounded: bool = False
     type: MailboxType | None = None
+    reports_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +79,8 @@ class _CachedAnswers:
 class RecipientLookup:
     """Looks addresses up in the database, in a thread; `clock` is monotonic, in seconds.
 
+    `now` is the time by which aliases end.
+
     `postmaster` is the mailbox for mail to postmaster; without it, postmaster is a mailbox like any
     other.
     """
@@ -77,9 +91,11 @@ class RecipientLookup:
         clock: Callable[[], float] = time.monotonic,
         *,
         postmaster: SmtpAddress | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._clock = clock
+        self._now = now
         self._postmaster = postmaster
         self._open: dict[SmtpAddress, FoundRecipient] = {}
         self._number: int | None = None  # the mailstore's change number of the entries in `_open`
@@ -126,11 +142,14 @@ class RecipientLookup:
         return self._ask([(address, size)]).found[0]
 
     def find_sender(self, address: SmtpAddress) -> FoundRecipient:
-        """Find the mailbox of exactly this address, blocking: the postmaster alias never sends.
+        """Find the mailbox of exactly this address, blocking: an alias never sends.
 
         Raises StoreDeferred.
         """
-        return self._ask([(address, None)], alias=False).found[0]
+        found = self._ask([(address, None)], alias=False).found[0]
+        if found.state is RecipientStatus.REFUSED:  # of no concern to a sender
+            return replace(found, state=RecipientStatus.SUSPENDED)
+        return found
 
     async def own_domains(self) -> frozenset[str]:
         """The domains served here, at most some seconds old.  Raises StoreDeferred."""
@@ -170,11 +189,11 @@ class RecipientLookup:
             self._asking = None
 
     def _cache(self, begun: float, questions: Sequence[_Question], answers: _CachedAnswers) -> None:
-        if answers.number != self._number or begun >= self._ends or len(self._open) >= MOST:
+        if answers.number != self._number or begun >= self._ends or len(self._open) >= MAX_CACHED:
             self._open = {}
             self._number, self._ends = answers.number, begun + CACHE_AGE_LIMIT
         self._holds_until = begun + CACHE_SECONDS
-        room = MOST - len(self._open)
+        room = MAX_CACHED - len(self._open)
         for (address, _), found in zip(questions[:room], answers.found, strict=False):
             if found.state is RecipientStatus.ACTIVE and not found.bounded:
                 self._open[address] = found
@@ -187,9 +206,11 @@ class RecipientLookup:
         try:
             with self._database.read() as connection:
                 number = change_number(connection)
-                mailboxes = resolve(connection, map(str, named))
+                stored = find_recipients(connection, map(str, named))
+                if not alias:
+                    stored = {key: one for key, one in stored.items() if not one.alias}
                 found = [
-                    self._found(connection, mailboxes, address, size or 0, postmaster)
+                    self._found(connection, stored, address, size or 0, postmaster)
                     for address, size in questions
                 ]
         except StoreUnavailable as error:
@@ -199,31 +220,41 @@ class RecipientLookup:
     def _found(
         self,
         connection: Connection,
-        mailboxes: Mapping[str, Mailbox],
+        stored: Mapping[str, StoredRecipient],
         address: SmtpAddress,
         size: int,
         postmaster: SmtpAddress | None,
     ) -> FoundRecipient:
-        mailbox = mailboxes.get(str(address))
+        mailbox, bounded = stored.get(str(address)), False
+        if mailbox is not None and mailbox.ends_at is not None:
+            now = self._now()
+            bounded = mailbox.ends_at - now < _NEAR
+            mailbox = mailbox if now < mailbox.ends_at else None
         if mailbox is None:
             local = not address.domain or is_local_domain(connection, address.domain)
             if local and postmaster is not None and _is_postmaster(address):
-                return self._found(connection, mailboxes, postmaster, size, None)
+                return self._found(connection, stored, postmaster, size, None)
             return FoundRecipient(RecipientStatus.UNKNOWN if local else RecipientStatus.FOREIGN)
-        state = RecipientStatus(mailbox.state.value)
-        if mailbox.quota is None:
-            return FoundRecipient(state, mailbox.id, type=mailbox.type)
-        if state is RecipientStatus.ACTIVE:
-            used = self._usage(connection, mailbox.id)
-            if used >= mailbox.quota or used + size > mailbox.quota:
+        state, quota = _STATUS[mailbox.state], mailbox.quota
+        if mailbox.inbound is InboundMail.REFUSE and state is RecipientStatus.SUSPENDED:
+            state = RecipientStatus.REFUSED
+        if quota is not None and state is RecipientStatus.ACTIVE:
+            used = self._usage(connection, mailbox.mailbox_id)
+            if used >= quota or used + size > quota:
                 state = RecipientStatus.FULL
-        return FoundRecipient(state, mailbox.id, bounded=True, type=mailbox.type)
+        return FoundRecipient(
+            state,
+            mailbox.mailbox_id,
+            bounded or quota is not None,
+            mailbox.type,
+            mailbox.no_reply,
+        )
 
     def _usage(self, connection: Connection, mailbox_id: int) -> int:
         # A mailbox may hold tens of thousands of messages: only new ones are added to the sum.
         remembered = self._used
         usage = used_octets(connection, mailbox_id, remembered.get(mailbox_id, Usage()))
-        if len(remembered) < MOST:
+        if len(remembered) < MAX_CACHED:
             remembered[mailbox_id] = usage
         return usage.octets
 

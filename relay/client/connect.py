@@ -61,7 +61,7 @@ class ClientConfig:
     data_timeout: float = ANSWER_SECONDS
 
 
-async def look_at(
+async def identify_server(
     target: Target,
     hostname: str,
     context: ssl.SSLContext,
@@ -76,13 +76,13 @@ async def look_at(
         await _abort(client)
 
 
-async def open_link(target: Target, domain: str, terms: ClientConfig) -> ClientConnection:
+async def open_connection(target: Target, domain: str, config: ClientConfig) -> ClientConnection:
     """Connect to a server that may get mail for `domain`.  Raises AttemptFailed, EhloRejected."""
-    client = _client(target, terms.hostname, terms.timeout)
+    client = _client(target, config.hostname, config.timeout)
     try:
-        found = await _secure(client, target, terms.tls(), terms.connect_timeout)
+        found = await _secure(client, target, config.tls(), config.connect_timeout)
         failpoint("delivery.secured")
-        await terms.judge(domain, found.certificate, found.tls_version, found.cipher)
+        await config.judge(domain, found.certificate, found.tls_version, found.cipher)
         extensions = await _greet(client, target)
         failpoint("delivery.greeted")
     except BaseException:

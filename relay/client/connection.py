@@ -21,7 +21,7 @@ _FAREWELL_SECONDS: Final = 5.0
 _CUT_SECONDS: Final = 1.0
 
 
-class LinkFailed(Exception):
+class ConnectionFailed(Exception):
     """Failure of the connection; it cannot be used any more."""
 
     def __init__(self, reason: FailureReason, detail: str) -> None:
@@ -48,15 +48,15 @@ def abort(transport: asyncio.WriteTransport) -> None:
 class ClientConnection(asyncio.Protocol):
     """A connection after STARTTLS and EHLO; one message at a time.
 
-    `offers`: extensions of the peer.  `shown`: its TLS facts.
+    `offers`: extensions of the peer.  `tls_info`: its TLS facts.
     """
 
     def __init__(
-        self, host: str, transport: asyncio.Transport, offers: PeerExtensions, certificate: TlsInfo
+        self, host: str, transport: asyncio.Transport, offers: PeerExtensions, tls_info: TlsInfo
     ) -> None:
         self.host = host
         self.offers = offers
-        self.shown = certificate
+        self.tls_info = tls_info
         self.messages = 0  # transactions so far
         self.open_transaction = False  # a transaction has begun, without end or reset
         self._transport = transport
@@ -65,7 +65,7 @@ class ClientConnection(asyncio.Protocol):
         self._waiting = 0  # octets in `_out`
         self._reading = True
         self._leaving = False  # the peer sent 421
-        self._lost: LinkFailed | None = None
+        self._failure: ConnectionFailed | None = None
         self._gone = asyncio.Event()
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
@@ -82,14 +82,14 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Note EOF: the peer sends no more; the transport closes."""
-        self._lose(LinkFailed(FailureReason.CONNECTION, "connection closed by the peer"))
+        self._fail(ConnectionFailed(FailureReason.CONNECTION, "connection closed by the peer"))
 
     def connection_lost(self, error: Exception | None) -> None:
         """Note the end of the connection."""
         broken = isinstance(error, ssl.SSLError)
         reason = FailureReason.TLS if broken else FailureReason.CONNECTION
         said = f"connection lost: {shown(str(error))}" if error else "connection lost"
-        self._lose(LinkFailed(reason, said))
+        self._fail(ConnectionFailed(reason, said))
         self._gone.set()
 
     def pause_writing(self) -> None:
@@ -100,8 +100,8 @@ class ClientConnection(asyncio.Protocol):
         """Note that the peer reads again."""
         self._writable.set()
 
-    def _lose(self, why: LinkFailed) -> None:
-        self._lost = self._lost or why
+    def _fail(self, why: ConnectionFailed) -> None:
+        self._failure = self._failure or why
         self._arrived.set()
         self._writable.set()
 
@@ -113,7 +113,7 @@ class ClientConnection(asyncio.Protocol):
     @property
     def usable(self) -> bool:
         """Whether another message may be sent."""
-        return self._lost is None and self.quiet and not self._leaving
+        return self._failure is None and self.quiet and not self._leaving
 
     def write(self, data: bytes | memoryview) -> None:
         """Buffer octets; they are sent with later octets, at the latest before a reply is read."""
@@ -124,24 +124,24 @@ class ClientConnection(asyncio.Protocol):
 
     def flush(self) -> None:
         """Send all buffered octets now."""
-        if self._out and self._lost is None:
+        if self._out and self._failure is None:
             self._transport.write(self._out[0] if len(self._out) == 1 else b"".join(self._out))
         self._out, self._waiting = [], 0
 
     async def drain(self, seconds: float) -> None:
-        """Wait until the peer has taken enough of the octets sent.  Raises LinkFailed."""
+        """Wait until the peer has taken enough of the octets sent.  Raises ConnectionFailed."""
         if not self._writable.is_set():
             try:
                 async with asyncio.timeout(seconds):
                     await self._writable.wait()
             except TimeoutError:
                 detail = f"the peer took nothing for {seconds:g} s"
-                raise LinkFailed(FailureReason.TIMEOUT, detail) from None
-        if self._lost is not None:
-            raise self._lost
+                raise ConnectionFailed(FailureReason.TIMEOUT, detail) from None
+        if self._failure is not None:
+            raise self._failure
 
     async def reply(self, seconds: float) -> PeerReply:
-        """Return the next reply, even if the connection ended after it.  Raises LinkFailed."""
+        """Return the next reply, also after the end of the connection.  Raises ConnectionFailed."""
         self.flush()
         found = self.early_reply()
         if found is None:
@@ -150,22 +150,24 @@ class ClientConnection(asyncio.Protocol):
                     while (found := self.early_reply()) is None:
                         await self._more()
             except TimeoutError:
-                raise LinkFailed(FailureReason.TIMEOUT, f"no reply within {seconds:g} s") from None
+                raise ConnectionFailed(
+                    FailureReason.TIMEOUT, f"no reply within {seconds:g} s"
+                ) from None
         return found
 
     def early_reply(self) -> PeerReply | None:
-        """Return the next reply if already here.  Raises LinkFailed if it is malformed."""
+        """Return the next reply if already here.  Raises ConnectionFailed if it is malformed."""
         try:
             found = self._replies.take()
         except MalformedReply as error:
-            raise LinkFailed(FailureReason.PROTOCOL, str(error)) from error
+            raise ConnectionFailed(FailureReason.PROTOCOL, str(error)) from error
         if found is not None and found.code == 421:
             self._leaving = True
         return found
 
     async def _more(self) -> None:
-        if self._lost is not None:
-            raise self._lost
+        if self._failure is not None:
+            raise self._failure
         if not self._reading:
             self._reading = True
             self._transport.resume_reading()
@@ -174,7 +176,7 @@ class ClientConnection(asyncio.Protocol):
 
     async def quit(self) -> None:
         """Send QUIT, wait for its reply and for the end (RFC 5321 §4.1.1.10)."""
-        with suppress(LinkFailed, TimeoutError):
+        with suppress(ConnectionFailed, TimeoutError):
             async with asyncio.timeout(_FAREWELL_SECONDS):
                 self.write(b"QUIT\r\n")
                 await self.reply(_FAREWELL_SECONDS)
@@ -185,7 +187,7 @@ class ClientConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close the connection at once; buffered octets are dropped."""
         self._out, self._waiting = [], 0
-        self._lose(LinkFailed(FailureReason.CONNECTION, "connection ended by us"))
+        self._fail(ConnectionFailed(FailureReason.CONNECTION, "connection ended by us"))
         abort(self._transport)
 
     async def cut(self) -> None:

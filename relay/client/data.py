@@ -9,7 +9,7 @@ from typing import Final
 
 from foundation.failpoints import failpoint
 from mailstore.errors import StoreUnavailable
-from relay.client.connection import ClientConnection, LinkFailed
+from relay.client.connection import ClientConnection, ConnectionFailed
 from relay.client.replies import PeerReply
 from relay.smtp.envelope import OutgoingMessage
 from relay.smtp.failure_reason import FailureReason
@@ -57,123 +57,125 @@ class _Inspector:
 
 
 async def send(
-    link: ClientConnection, letter: OutgoingMessage, *, block: float, verdict: float
+    connection: ClientConnection, message: OutgoingMessage, *, block: float, verdict: float
 ) -> PeerReply:
     """Send the message, after 354 or by BDAT; return the reply that decides.
 
     `block`: timeout of each block, `verdict`: timeout of the reply, in seconds.
-    Raises LinkFailed if the end was not sent, Unanswered if it was, Unsendable, and errors from
-    reading the message.  After any of them the connection must be closed.
+    Raises ConnectionFailed if the end was not sent, Unanswered if it was, Unsendable, and errors
+    from reading the message.  After any of them the connection must be closed.
     """
-    by = _by_chunks if link.offers.chunking else _by_data
+    by = _by_chunks if connection.offers.chunking else _by_data
     try:
-        return await by(link, letter, block, verdict)
-    except LinkFailed:
+        return await by(connection, message, block, verdict)
+    except ConnectionFailed:
         # A peer that closes, or stops reading in mid-message, may have sent a refusal first.
-        refusal = _refusal(link)
+        refusal = _refusal(connection)
         if refusal is None:
             raise
-        link.abort()
+        connection.abort()
         return refusal
 
 
-def _refusal(link: ClientConnection) -> PeerReply | None:
+def _refusal(connection: ClientConnection) -> PeerReply | None:
     try:
-        while (reply := link.early_reply()) is not None:
+        while (reply := connection.early_reply()) is not None:
             if reply.refusal:
                 return reply
-    except LinkFailed:
+    except ConnectionFailed:
         return None
     return None
 
 
 async def _by_data(
-    link: ClientConnection, letter: OutgoingMessage, block: float, verdict: float
+    connection: ClientConnection, message: OutgoingMessage, block: float, verdict: float
 ) -> PeerReply:
-    inspector, stuffer = _Inspector(letter.size), DotStuffer()
-    async for chunk in letter.octets:
-        link.write(stuffer.feed(inspector.look(chunk)))
-        await link.drain(block)
+    inspector, stuffer = _Inspector(message.size), DotStuffer()
+    async for chunk in message.octets:
+        connection.write(stuffer.feed(inspector.look(chunk)))
+        await connection.drain(block)
     inspector.end()
-    early = link.early_reply()
+    early = connection.early_reply()
     if early is not None:
         # A reply before the end of the message: do not send the end, or the real reply and this
         # reply could be confused.
         if not early.refusal:
-            raise LinkFailed(FailureReason.PROTOCOL, f"amid the message the peer said: {early}")
-        link.abort()
+            raise ConnectionFailed(
+                FailureReason.PROTOCOL, f"amid the message the peer said: {early}"
+            )
+        connection.abort()
         return early
-    link.write(stuffer.finish() + b".\r\n")
-    return await _verdict(link, verdict)
+    connection.write(stuffer.finish() + b".\r\n")
+    return await _verdict(connection, verdict)
 
 
 async def _by_chunks(
-    link: ClientConnection, letter: OutgoingMessage, block: float, verdict: float
+    connection: ClientConnection, message: OutgoingMessage, block: float, verdict: float
 ) -> PeerReply:
-    inspector = _Inspector(letter.size)
-    missing, room, owed = letter.size, 0, 0
+    inspector = _Inspector(message.size)
+    missing, room, owed = message.size, 0, 0
     end = memoryview(b"BDAT 0 LAST\r\n" if not missing else b"")
-    async for chunk in letter.octets:
+    async for chunk in message.octets:
         rest = memoryview(inspector.look(chunk))
         while rest:
             if not room:
-                owed, refused = await _before_chunk(link, owed, verdict)
+                owed, refused = await _before_chunk(connection, owed, verdict)
                 if refused is not None:
                     return refused
                 room = min(CHUNK, missing)
-                link.write(b"BDAT %d%s\r\n" % (room, b" LAST" if room == missing else b""))
+                connection.write(b"BDAT %d%s\r\n" % (room, b" LAST" if room == missing else b""))
                 owed += 1
             part, rest = rest[:room], rest[room:]
             room, missing = room - len(part), missing - len(part)
             if missing:
-                link.write(part)
-                await link.drain(block)
+                connection.write(part)
+                await connection.drain(block)
             else:  # only once the end is certain
                 end = part
     inspector.end()
-    link.write(end)
-    return await _verdict(link, verdict, before=max(owed - 1, 0))
+    connection.write(end)
+    return await _verdict(connection, verdict, before=max(owed - 1, 0))
 
 
 async def _before_chunk(
-    link: ClientConnection, owed: int, verdict: float
+    connection: ClientConnection, owed: int, verdict: float
 ) -> tuple[int, PeerReply | None]:
     """Read replies to earlier chunks; return the number still due, and a refusal if any.
 
     Without PIPELINING the reply to each chunk is awaited (RFC 3030 §4.2).
     """
     while owed:
-        if link.offers.pipelining:
-            reply = link.early_reply()
+        if connection.offers.pipelining:
+            reply = connection.early_reply()
             if reply is None:
                 break
         else:
-            reply = await link.reply(verdict)
+            reply = await connection.reply(verdict)
         owed -= 1
         if reply.refusal:
             for _ in range(owed):
-                await link.reply(verdict)
+                await connection.reply(verdict)
             return 0, reply
         if not reply.positive:
-            raise LinkFailed(FailureReason.PROTOCOL, f"to BDAT the peer said: {reply}")
+            raise ConnectionFailed(FailureReason.PROTOCOL, f"to BDAT the peer said: {reply}")
     return owed, None
 
 
-async def _verdict(link: ClientConnection, seconds: float, before: int = 0) -> PeerReply:
+async def _verdict(connection: ClientConnection, seconds: float, before: int = 0) -> PeerReply:
     """Return the reply to the end of the message; `before` other replies come first.
 
     If a chunk was refused, and with it the end, the first refusal is the reason: later replies are
     about the order of commands.
     """
-    link.flush()
+    connection.flush()
     failpoint("delivery.sent")
     first: PeerReply | None = None
     try:
         for _ in range(before + 1):
-            reply = await link.reply(seconds)
+            reply = await connection.reply(seconds)
             if reply.refusal and first is None:
                 first = reply
-    except LinkFailed as error:
+    except ConnectionFailed as error:
         if first is not None:
             return first
         raise Unanswered(str(error)) from error

@@ -53,11 +53,11 @@ class DnsCache:
         resolver: dns.asyncresolver.Resolver,
         clock: Callable[[], float],
         *,
-        most: int = _MAX_KEPT,
+        max_kept: int = _MAX_KEPT,
     ) -> None:
         self._resolver = resolver
         self._clock = clock
-        self._most = most
+        self._max_kept = max_kept
         self._kept: OrderedDict[_Question, _Kept] = OrderedDict()  # least recently used first
         self._asking: dict[_Question, asyncio.Task[DnsAnswer]] = {}
 
@@ -86,7 +86,7 @@ class DnsCache:
         self._kept.pop(question, None)
         if seconds > 0:
             self._kept[question] = _Kept(answer, self._clock() + seconds)
-            while len(self._kept) > self._most:
+            while len(self._kept) > self._max_kept:
                 self._kept.popitem(last=False)
         return answer
 

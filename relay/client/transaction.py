@@ -5,7 +5,7 @@ from typing import Final
 
 from foundation.failpoints import failpoint
 from relay.client.connect import ClientConfig
-from relay.client.connection import ClientConnection, LinkFailed
+from relay.client.connection import ClientConnection, ConnectionFailed
 from relay.client.data import Unanswered, Unsendable, send
 from relay.client.replies import PeerReply
 from relay.smtp.envelope import OutgoingMessage, commands
@@ -35,7 +35,7 @@ class OutcomeUnknown(AttemptFailed):
         self.outcomes = outcomes
 
 
-def deferred(answers: Mapping[str, Outcome]) -> tuple[str, ...]:
+def over_recipient_limit(answers: Mapping[str, Outcome]) -> tuple[str, ...]:
     """Return the recipients for a further transaction, at once (RFC 5321 §4.5.3.1.10).
 
     None of them if all recipients wait: a further transaction would fail as well.
@@ -46,7 +46,7 @@ def deferred(answers: Mapping[str, Outcome]) -> tuple[str, ...]:
 
 
 async def transact(
-    link: ClientConnection, terms: ClientConfig, letter: OutgoingMessage
+    connection: ClientConnection, config: ClientConfig, message: OutgoingMessage
 ) -> Mapping[str, Outcome]:
     """Send a message on a connection; return the outcome of each recipient.
 
@@ -55,25 +55,26 @@ async def transact(
     RCPT aborts the transaction: no recipient has an outcome.  A later 421 defers the accepted
     recipients, and the others keep their outcomes.
     """
-    wanted = commands(letter.envelope, letter.size, link.offers)
+    wanted = commands(message.envelope, message.size, connection.offers)
     refused = {
-        one: Outcome(State.FAILED, why, link.offers.dsn) for one, why in wanted.refused.items()
+        one: Outcome(State.FAILED, why, connection.offers.dsn)
+        for one, why in wanted.refused.items()
     }
     unasked = {
-        one: Outcome(State.WAITING, why, link.offers.dsn, too_many=True)
+        one: Outcome(State.WAITING, why, connection.offers.dsn, too_many=True)
         for one, why in wanted.deferred.items()
     }
     if not wanted.rcpt:
         return refused
-    transaction = _Transaction(link, terms, wanted.mail, wanted.rcpt)
+    transaction = _Transaction(connection, config, wanted.mail, wanted.rcpt)
     try:
-        answers = await transaction.run(letter)
+        answers = await transaction.run(message)
     except Unanswered as error:
-        detail = f"{link.host}: unknown-outcome: {error}"
+        detail = f"{connection.host}: unknown-outcome: {error}"
         answers = {**refused, **transaction.without_verdict(detail), **unasked}
         raise OutcomeUnknown(detail, answers) from error
-    except LinkFailed as error:
-        raise AttemptFailed(error.reason, f"{link.host}: {error}") from error
+    except ConnectionFailed as error:
+        raise AttemptFailed(error.reason, f"{connection.host}: {error}") from error
     return {**refused, **answers, **unasked}
 
 
@@ -88,18 +89,22 @@ class _Transaction:
     """
 
     def __init__(
-        self, link: ClientConnection, terms: ClientConfig, mail: bytes, rcpt: Mapping[str, bytes]
+        self,
+        connection: ClientConnection,
+        config: ClientConfig,
+        mail: bytes,
+        rcpt: Mapping[str, bytes],
     ) -> None:
-        self._link = link
-        self._terms = terms
+        self._connection = connection
+        self._config = config
         self._mail = mail
         self._rcpt = rcpt
-        self._together = link.offers.pipelining
-        self._data = not link.offers.chunking
+        self._together = connection.offers.pipelining
+        self._data = not connection.offers.chunking
         self._answers: dict[str, Outcome] = {}
         self._taken: list[str] = []
 
-    async def run(self, letter: OutgoingMessage) -> Mapping[str, Outcome]:
+    async def run(self, message: OutgoingMessage) -> Mapping[str, Outcome]:
         refusal = await self._begin()
         if refusal is not None:
             self._answer(self._rcpt, refusal)
@@ -108,59 +113,59 @@ class _Transaction:
         failpoint("delivery.mail")
         for address, command in self._rcpt.items():
             self._hear(address, await self._reply(command))
-            letter.heard()
+            message.on_reply()
         if not self._taken:
             await self._clear_up(0)
             return self._answers
         failpoint("delivery.rcpt")
-        self._answer(self._taken, await self._content(letter))
+        self._answer(self._taken, await self._content(message))
         return self._answers
 
     def without_verdict(self, detail: str) -> Mapping[str, Outcome]:
         """Outcomes if the peer sends no reply to the whole message."""
-        unknown = Outcome(State.WAITING, detail, self._link.offers.dsn, unknown=True)
+        unknown = Outcome(State.WAITING, detail, self._connection.offers.dsn, unknown=True)
         return {**self._answers, **dict.fromkeys(self._taken, unknown)}
 
     async def _begin(self) -> PeerReply | None:
         """Send MAIL; return the refusal, if any.  Raises Stale if the connection had ended."""
-        link = self._link
-        reset = [_RSET] if link.open_transaction else []
-        link.messages += 1
+        connection = self._connection
+        reset = [_RSET] if connection.open_transaction else []
+        connection.messages += 1
         if self._together:
             data = [_DATA] if self._data else []
-            link.write(b"".join([*reset, self._mail, *self._rcpt.values(), *data]))
+            connection.write(b"".join([*reset, self._mail, *self._rcpt.values(), *data]))
         try:
             for command in (*reset, self._mail):
                 reply = await self._reply(command)
                 if reply.code == 421 or (command is _RSET and not reply.positive):
-                    raise Stale(FailureReason.UNAVAILABLE, f"{link.host}: {reply}")
-        except LinkFailed as error:
+                    raise Stale(FailureReason.UNAVAILABLE, f"{connection.host}: {reply}")
+        except ConnectionFailed as error:
             if error.reason in {FailureReason.TIMEOUT, FailureReason.PROTOCOL}:
                 raise
-            raise Stale(error.reason, f"{link.host}: {error}") from error
-        link.open_transaction = reply.positive
+            raise Stale(error.reason, f"{connection.host}: {error}") from error
+        connection.open_transaction = reply.positive
         return None if reply.positive else self._expected(reply)
 
     async def _reply(self, command: bytes) -> PeerReply:
         """Return the reply to a command; send the command now unless pipelined."""
         if not self._together:
-            self._link.write(command)
-        patience = self._terms.start_timeout if command is _DATA else self._terms.timeout
-        return await self._link.reply(patience)
+            self._connection.write(command)
+        patience = self._config.start_timeout if command is _DATA else self._config.timeout
+        return await self._connection.reply(patience)
 
     def _expected(self, reply: PeerReply) -> PeerReply:
         if reply.positive or reply.refusal:
             return reply
-        raise LinkFailed(FailureReason.PROTOCOL, f"the peer said out of turn: {reply}")
+        raise ConnectionFailed(FailureReason.PROTOCOL, f"the peer said out of turn: {reply}")
 
     def _hear(self, address: str, reply: PeerReply) -> None:
         if reply.code == 421:
-            raise LinkFailed(FailureReason.UNAVAILABLE, str(reply))
+            raise ConnectionFailed(FailureReason.UNAVAILABLE, str(reply))
         if self._expected(reply).positive:
             self._taken.append(address)
         elif reply.too_many_recipients and self._taken:
             self._answers[address] = Outcome(
-                State.WAITING, str(reply), self._link.offers.dsn, too_many=True
+                State.WAITING, str(reply), self._connection.offers.dsn, too_many=True
             )
         else:
             self._answer([address], reply)
@@ -170,7 +175,7 @@ class _Transaction:
             state = State.DELIVERED
         else:
             state = State.FAILED if reply.code >= 500 else State.WAITING
-        answer = Outcome(state, str(reply), self._link.offers.dsn)
+        answer = Outcome(state, str(reply), self._connection.offers.dsn)
         self._answers.update(dict.fromkeys(addresses, answer))
 
     async def _clear_up(self, owed: int) -> None:
@@ -180,35 +185,37 @@ class _Transaction:
         """
         if not self._together:
             return
-        link, seconds = self._link, self._terms.timeout
+        connection, seconds = self._connection, self._config.timeout
         try:
             for _ in range(owed):
-                await link.reply(seconds)
-            if self._data and (await link.reply(seconds)).intermediate:
-                link.write(b".\r\n")
-                await link.reply(seconds)
-        except LinkFailed:
-            link.abort()
+                await connection.reply(seconds)
+            if self._data and (await connection.reply(seconds)).intermediate:
+                connection.write(b".\r\n")
+                await connection.reply(seconds)
+        except ConnectionFailed:
+            connection.abort()
 
-    async def _content(self, letter: OutgoingMessage) -> PeerReply:
+    async def _content(self, message: OutgoingMessage) -> PeerReply:
         """Send the message; return the reply that decides."""
-        link, terms = self._link, self._terms
+        connection, config = self._connection, self._config
         if self._data:
             start = await self._reply(_DATA)
             if start.refusal:
                 return start
             if not start.intermediate:
-                raise LinkFailed(FailureReason.PROTOCOL, f"to DATA the peer said: {start}")
-        if not link.quiet:
+                raise ConnectionFailed(FailureReason.PROTOCOL, f"to DATA the peer said: {start}")
+        if not connection.quiet:
             # After a reply too many, a refusal of the message would be read too late.
-            raise LinkFailed(FailureReason.PROTOCOL, "the peer said more than it was asked")
+            raise ConnectionFailed(FailureReason.PROTOCOL, "the peer said more than it was asked")
         failpoint("delivery.data")
         try:
-            end = await send(link, letter, block=terms.block_timeout, verdict=terms.data_timeout)
+            end = await send(
+                connection, message, block=config.block_timeout, verdict=config.data_timeout
+            )
         except Unsendable as error:
             # The peer would have to guess the end of this message (RFC 5321 §4.1.1.4), however it
             # came into the store: its end is not sent, so the message was never sent.
-            link.abort()
+            connection.abort()
             return PeerReply(550, f"5.6.0 not sent: it contains {error}")
-        link.open_transaction = not end.positive
+        connection.open_transaction = not end.positive
         return end

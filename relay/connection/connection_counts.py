@@ -17,7 +17,7 @@ from itertools import chain
 from typing import Final, Protocol, TypeVar
 
 from relay.connection.limits import SessionLimits
-from relay.smtp.errors import Reply
+from relay.smtp.reply import Reply
 from whitelist.pki.distinguished_name import DistinguishedName
 
 _Key = TypeVar("_Key")
@@ -25,7 +25,7 @@ _Key = TypeVar("_Key")
 # A newcomer keeps its place for so long: in a crowd it must get as far as its certificate.
 # From the certificate to the verdict it keeps its place in any case.
 ARRIVAL_SECONDS: Final = 1.0
-_MOST_LEAVING: Final = 100  # strangers that are given time to read the reason
+_MAX_LEAVING: Final = 100  # strangers that are given time to read the reason
 
 _GIVEN_UP: Final = Reply(
     421, "4.3.2", "Too many connections, yours has shown no listed certificate"
@@ -125,7 +125,7 @@ class ConnectionCounts:
         stranger, counted = found
         _less(self._addresses, counted)
         self._leaving.add(stranger)
-        stranger.hang_up(_GIVEN_UP, at_once=len(self._leaving) > _MOST_LEAVING)
+        stranger.hang_up(_GIVEN_UP, at_once=len(self._leaving) > _MAX_LEAVING)
         return True
 
     def add(self, session: OpenSession, address: str) -> None:

@@ -7,7 +7,8 @@ configuration (`[inbound]`), and holds for one worker process.
 from dataclasses import dataclass
 from typing import Final
 
-from relay.smtp.errors import Disconnected, Reply
+from relay.smtp.errors import Disconnected
+from relay.smtp.reply import Reply
 
 LINGER_SECONDS: Final = 5.0  # time for a peer to read the last reply before we abort
 

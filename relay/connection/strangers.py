@@ -14,9 +14,9 @@ from typing import Final
 
 from relay.connection.connection_counts import network
 
-MOST_NETWORKS: Final = 4096  # networks with an allowance of their own; the others share one
-MOST_TOLD: Final = 5  # networks named in a sum
-MOST_TEXT: Final = 300  # characters of one fact of a stranger's event
+MAX_NETWORKS: Final = 4096  # networks with an allowance of their own; the others share one
+MAX_NAMED: Final = 5  # networks named in a sum
+MAX_TEXT: Final = 300  # characters of one fact of a stranger's event
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Strangers:
         """Whether to record an event; if not, it is counted."""
         now, source = self._clock(), network(address)
         bucket = self._networks.get(source)
-        if bucket is None and len(self._networks) < MOST_NETWORKS:
+        if bucket is None and len(self._networks) < MAX_NETWORKS:
             bucket = self._networks[source] = _Bucket(self._of_one, self._of_one.burst, now)
         buckets = [self._all] if bucket is None else [bucket, self._all]
         if all(one.refill(now) >= 1 for one in buckets):
@@ -95,7 +95,7 @@ class Strangers:
                 "more": counted.total(),
                 "text": f"and {counted.total():,} more like it".replace(",", " "),
                 "networks": len(counted),
-                "most_from": [f"{one} ({n})" for one, n in counted.most_common(MOST_TOLD)],
+                "most_from": [f"{one} ({n})" for one, n in counted.most_common(MAX_NAMED)],
             }
             for (event, rule), counted in more.items()
         ]
@@ -104,8 +104,6 @@ class Strangers:
 def shortened(facts: Mapping[str, object]) -> dict[str, object]:
     """The facts of a stranger's event, with long texts cut."""
     return {
-        name: f"{fact[:MOST_TEXT]}…[cut]"
-        if isinstance(fact, str) and len(fact) > MOST_TEXT
-        else fact
+        name: f"{fact[:MAX_TEXT]}…[cut]" if isinstance(fact, str) and len(fact) > MAX_TEXT else fact
         for name, fact in facts.items()
     }

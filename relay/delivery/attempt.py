@@ -22,6 +22,7 @@ from relay.delivery.in_flight import ANSWER, Progress
 from relay.machines.certainty import ListCertainty
 from relay.policy.server_admission import examine_server
 from relay.policy.trust_state import TrustState
+from relay.queue.list_wakeup import NO_LIST, NOT_CERTAIN, refused_by
 from relay.queue.model import Claim
 from relay.smtp.envelope import Envelope, OutgoingMessage
 from relay.smtp.errors import AttemptFailed
@@ -30,14 +31,6 @@ from relay.smtp.outcome import Outcome
 
 CHUNK: Final = 256 * 1024
 READERS: Final = 8  # threads that read bodies, apart from the database's threads: a store may hang
-
-NO_LIST: Final = "there is no usable white list now"
-NOT_CERTAIN: Final = "not certain by the white list at hand, which may be older than the message: "
-
-
-def refused_by(rule: str) -> str:
-    """Start of the error text of an attempt whose server was refused by a rule."""
-    return f"server refused by rule {rule}: "
 
 
 async def judge_server(
@@ -72,47 +65,45 @@ class SmtpDelivery:
         self._router = router
         self._clock = clock
         self._certainty = ListCertainty(store.database, trust_state)
-        self._peers = ConnectionPool(
-            ClientConfig(hostname, tls, partial(judge_server, trust_state))
-        )
+        self._pool = ConnectionPool(ClientConfig(hostname, tls, partial(judge_server, trust_state)))
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="body")
 
-    async def deliver(self, taken: Claim, progress: Progress) -> Mapping[str, Outcome]:
+    async def deliver(self, claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
         """Return the outcome of each recipient, as far as it is known.
 
         Raises AttemptFailed, NoRoute, StoreUnavailable.
         """
-        await self._check_listed(taken)
-        targets = await self._targets(taken)
+        await self._check_listed(claim)
+        targets = await self._targets(claim)
         progress.step("conversation")
         envelope = Envelope(
-            taken.sender,
-            taken.waiting,
-            taken.smtputf8,
-            taken.envid,
-            taken.ret,
+            claim.sender,
+            claim.waiting,
+            claim.smtputf8,
+            claim.envid,
+            claim.ret,
         )
-        trace = taken.trace.encode("ascii")
+        trace = claim.trace.encode("ascii")
 
-        def heard() -> None:
+        def note_progress() -> None:
             progress.step("conversation")
 
-        def letter() -> OutgoingMessage:
-            heard()
-            octets = self._octets(taken, trace, progress)
-            return OutgoingMessage(envelope, octets, len(trace) + taken.size, heard)
+        def make_message() -> OutgoingMessage:
+            note_progress()
+            octets = self._octets(claim, trace, progress)
+            return OutgoingMessage(envelope, octets, len(trace) + claim.size, note_progress)
 
         try:
-            return await self._peers.hand_over(taken.domain, targets, letter)
+            return await self._pool.hand_over(claim.domain, targets, make_message)
         except OutcomeUnknown as unknown:
             return unknown.outcomes
 
     async def close(self) -> None:
         """End all connections with QUIT; no attempt may be in flight."""
-        await self._peers.close()
+        await self._pool.close()
         self._readers.shutdown(wait=False)
 
-    async def _check_listed(self, taken: Claim) -> None:
+    async def _check_listed(self, claim: Claim) -> None:
         """Refuse a domain that is not on the white list (DOMAIN §3.3).
 
         Mail for a domain that left the list fails, with a DSN.  It waits if there is no list, or if
@@ -121,50 +112,50 @@ class SmtpDelivery:
         white_list = self._trust_state.snapshot.white_list
         if white_list is None:
             raise AttemptFailed(FailureReason.NOT_LISTED, NO_LIST)
-        if white_list.names_of(taken.domain):
+        if white_list.names_of(claim.domain):
             return
-        if await self._certainty.of_mail(white_list, taken.created_at, self._clock):
-            detail = f"{taken.domain} is not on the white list"
+        if await self._certainty.of_mail(white_list, claim.created_at, self._clock):
+            detail = f"{claim.domain} is not on the white list"
             raise AttemptFailed(FailureReason.NOT_LISTED, detail, permanent=True)
-        detail = f"{NOT_CERTAIN}{taken.domain} is not on it"
+        detail = f"{NOT_CERTAIN}{claim.domain} is not on it"
         raise AttemptFailed(FailureReason.NOT_LISTED, detail, ours=True)
 
-    async def _targets(self, taken: Claim) -> Sequence[Target]:
+    async def _targets(self, claim: Claim) -> Sequence[Target]:
         """Return the hosts to try.
 
         That there is no host for ever is certain only if the list is certain, or was not needed.
         """
         try:
-            return await self._router.targets(taken.domain)
+            return await self._router.targets(claim.domain)
         except NoRoute as failure:
             white_list = self._trust_state.snapshot.white_list
             if not failure.permanent or not self._router.follows_list or white_list is None:
                 raise
-            if await self._certainty.of_mail(white_list, taken.created_at, self._clock):
+            if await self._certainty.of_mail(white_list, claim.created_at, self._clock):
                 raise
             detail = f"{NOT_CERTAIN}{failure}"
             raise AttemptFailed(FailureReason.NO_ROUTE, detail, ours=True) from failure
 
     async def _octets(
-        self, taken: Claim, trace: bytes, progress: Progress
+        self, claim: Claim, trace: bytes, progress: Progress
     ) -> AsyncGenerator[bytes, None]:
         progress.step("message")
         yield trace
         if progress.sealed is not None:
-            with self._store.blobs.unseal(taken.blob, progress.sealed) as body:
+            with self._store.blobs.unseal(claim.blob, progress.sealed) as body:
                 yield body.read()
         else:
-            async for chunk in self._stored(taken):
+            async for chunk in self._stored(claim):
                 progress.step("message")
                 yield chunk
                 failpoint("delivery.half")
         progress.step(ANSWER)
 
-    async def _stored(self, taken: Claim) -> AsyncGenerator[bytes, None]:
+    async def _stored(self, claim: Claim) -> AsyncGenerator[bytes, None]:
         """Read the body from the store; a small body costs one call of a thread."""
 
         def begin() -> tuple[BinaryIO | None, bytes]:
-            body = self._store.blobs.open(taken.blob, taken.size)
+            body = self._store.blobs.open(claim.blob, claim.size)
             with ExitStack() as opened:
                 opened.enter_context(body)
                 piece = body.read(CHUNK)

@@ -38,7 +38,7 @@ class ConcurrencyLimits:
         again.
         """
         were_dead = {domain for domain, one in self._windows.items() if one.dead}
-        before = self._deferred(were_dead)
+        before = self._paused_or_dead(were_dead)
         self._all_paused = known.all_paused
         self._paused = frozenset(d for d, row in known.by_domain.items() if row.paused)
         dead = {d: row for d, row in known.by_domain.items() if row.dead_until is not None}
@@ -46,7 +46,7 @@ class ConcurrencyLimits:
             if domain not in self.changes:
                 row = dead.get(domain, _ALIVE)
                 self._window_of(domain).adopt(row.failures, row.dead_until)
-        return before - self._deferred(filter(self.is_dead, before | dead.keys()))
+        return before - self._paused_or_dead(filter(self.is_dead, before | dead.keys()))
 
     def is_dead(self, domain: str) -> bool:
         """Whether the destination is dead, so that a delivery to it is a probe."""
@@ -63,7 +63,9 @@ class ConcurrencyLimits:
         if self.barred(domain, now):
             return 0
         one = self._windows.get(domain)
-        allowance = min(self.policy.first, self.policy.most) if one is None else one.allowance(now)
+        allowance = (
+            min(self.policy.first, self.policy.largest) if one is None else one.allowance(now)
+        )
         return allowance - (traffic is Traffic.BULK and allowance > 1)
 
     def free_slots(
@@ -78,35 +80,35 @@ class ConcurrencyLimits:
             window *= 2
         return max(window - self.in_flight.to(domain), 0)
 
-    def took(self, domain: str, seconds: float) -> None:
+    def note_duration(self, domain: str, seconds: float) -> None:
         """Note how long an attempt took."""
         if seconds <= QUICK:
             self._quick.add(domain)
         else:
             self._quick.discard(domain)
 
-    def succeeded(self, domain: str) -> None:
+    def note_reachable(self, domain: str) -> None:
         """Note that the destination was reachable."""
-        if self._window_of(domain).succeeded():
+        if self._window_of(domain).note_reachable():
             self.changes[domain] = DestinationRow()
 
-    def failed(self, domain: str, error: str, now: datetime) -> bool:
+    def note_unreachable(self, domain: str, error: str, now: datetime) -> bool:
         """Note that no host of the destination was reachable; True if it is dead."""
         one = self._window_of(domain)
-        dead = one.failed(now, self.randomness.random())
+        dead = one.note_unreachable(now, self.randomness.random())
         if dead:
             self.changes[domain] = DestinationRow(
                 failures=one.failures, dead_until=one.dead_until, last_error=error
             )
         return dead
 
-    def written(self, changes: Mapping[str, DestinationRow]) -> None:
+    def note_written(self, changes: Mapping[str, DestinationRow]) -> None:
         """Note that these changes are in the database."""
         for domain, row in changes.items():
             if self.changes.get(domain) is row:
                 del self.changes[domain]
 
-    def _deferred(self, dead: Iterable[str]) -> frozenset[str]:
+    def _paused_or_dead(self, dead: Iterable[str]) -> frozenset[str]:
         return self._paused.union(dead, [ALL] if self._all_paused else ())
 
     def _window_of(self, domain: str) -> DestinationWindow:

@@ -23,7 +23,7 @@ from relay.delivery.events import DeliveryEvents
 from relay.delivery.iteration_commit import IterationCommitter
 from relay.queue.attempt_result import AttemptResult, attempt_result
 from relay.queue.destinations import read_destinations
-from relay.queue.due import overdue
+from relay.queue.due import find_late_or_expired
 from relay.queue.model import DestinationRow
 from relay.queue.retry import RetryPolicy
 from relay.smtp.failure_reason import FailureReason
@@ -31,7 +31,7 @@ from relay.smtp.failure_reason import FailureReason
 _log = structlog.get_logger(__name__)
 
 SLICE: Final = 5000  # deliveries read per step
-MOST: Final = 50  # deliveries settled per step: other writers wait for the transaction
+MAX_SETTLED: Final = 50  # deliveries settled per step: other writers wait for the transaction
 REST: Final = 19.0  # rest after a step, in durations of that step
 REST_TELLING: Final = 0.25  # the same after a step that settled deliveries
 
@@ -93,20 +93,20 @@ class ExpirySweeper:
         return True
 
     def _find(self) -> list[AttemptResult]:
-        now, aged = self.clock(), self.steady()
+        now, steady_now = self.clock(), self.steady()
         with self.database.read() as connection:
-            found = overdue(
+            found = find_late_or_expired(
                 connection,
                 self.policy,
                 now,
-                aged=aged,
+                steady_now=steady_now,
                 longest=self.longest,
                 after=self._after,
-                limit=SLICE,
-                most=MOST,
+                slice_size=SLICE,
+                limit=MAX_SETTLED,
             )
             known = read_destinations(connection).by_domain if found.keys else {}
-        claims = self.committer.expire(found.keys) if found.keys else ()
+        claims = self.committer.lease_without_attempt(found.keys) if found.keys else ()
         self._after = found.last or 0
         return [
             attempt_result(
@@ -116,7 +116,7 @@ class ExpirySweeper:
                 reason=FailureReason.OVERDUE,
                 now=now,
                 policy=self.policy,
-                aged=aged,
+                steady_now=steady_now,
             )
             for claim in claims
         ]

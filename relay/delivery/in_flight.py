@@ -41,7 +41,7 @@ class Progress:
 
 @dataclass(slots=True, eq=False)
 class DeliveryAttempt:
-    """An attempt; `cancel()` cancels its task; `broken`: why the watchdog aborted it.
+    """An attempt; `cancel()` cancels its task; `abort_reason`: why the watchdog aborted it.
 
     `leased_until`: in seconds of the monotonic clock; the lease begins with the attempt.
     """
@@ -49,7 +49,7 @@ class DeliveryAttempt:
     claim: Claim
     progress: Progress
     cancel: Callable[[], object] = lambda: None
-    broken: FailureReason | None = None
+    abort_reason: FailureReason | None = None
     leased_until: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class DeliveryAttempt:
     @property
     def reason(self) -> FailureReason | None:
         """Reason of an aborted attempt; after the whole message was sent, the peer may have it."""
-        return FailureReason.UNKNOWN_OUTCOME if self.progress.phase == ANSWER else self.broken
+        return FailureReason.UNKNOWN_OUTCOME if self.progress.phase == ANSWER else self.abort_reason
 
     def problem(self, now: float, stuck: float) -> FailureReason | None:
         """Return the reason to abort the attempt at monotonic time `now`; None to let it go on.
@@ -126,7 +126,7 @@ class InFlight:
         half = now + LEASE.total_seconds() / 2
         return [one.claim.lease for one in self._attempts if one.leased_until < half]
 
-    def renewed(self, leases: Collection[Lease], now: float) -> None:
+    def note_renewed(self, leases: Collection[Lease], now: float) -> None:
         """Note that these leases were renewed.
 
         An attempt whose lease is not among them has lost it: its `leased_until` stays, and the

@@ -20,10 +20,10 @@ from relay.delivery.iteration_transaction import (
     record_health,
     record_results,
 )
-from relay.dsn.bouncer import Bouncer, Report
+from relay.dsn.writer import DsnWriter, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.lapses import Lapses
-from relay.queue.leases import lease_expired, release_unattempted, renew, unleased
+from relay.queue.leases import lease_without_attempt, release_unattempted, renew, without_lease
 from relay.queue.model import LEASE, Claim, DestinationRow, Lease
 from relay.queue.retry import RetryPolicy
 
@@ -79,7 +79,7 @@ class IterationCommitter:
     """
 
     store: Store
-    bouncer: Bouncer
+    dsn_writer: DsnWriter
     owner: str
     retry: RetryPolicy
     randomness: random.Random
@@ -116,13 +116,13 @@ class IterationCommitter:
         """Commit results only."""
         return self._commit(results, lambda _connection, _now: None)[0]
 
-    def expire(self, keys: Sequence[int]) -> Sequence[Claim]:
+    def lease_without_attempt(self, keys: Sequence[int]) -> Sequence[Claim]:
         """Lease late or expired deliveries, to settle them without an attempt; skip leased ones."""
         now = self.clock()
         with self.store.database.write() as connection:
             if not self.lapses.may_be_taken:
-                keys = sorted(unleased(connection, keys))
-            return lease_expired(connection, keys, owner=self.owner, now=now, lease=LEASE)
+                keys = sorted(without_lease(connection, keys))
+            return lease_without_attempt(connection, keys, owner=self.owner, now=now, lease=LEASE)
 
     def _commit(
         self,
@@ -131,7 +131,7 @@ class IterationCommitter:
     ) -> tuple[Sequence[Recorded], _Rest]:
         """Record results with their DSNs, then the rest, in one transaction."""
         database, now = self.store.database, self.clock()
-        reports = self.bouncer.compose(results, now)
+        reports = self.dsn_writer.compose(results, now)
         try:
             with database.write() as connection:
                 failpoint("delivery.settling")
@@ -170,7 +170,7 @@ class IterationCommitter:
         now: datetime,
     ) -> list[Recorded]:
         return record_results(
-            connection, results, reports, owner=self.owner, bouncer=self.bouncer, now=now
+            connection, results, reports, owner=self.owner, dsn_writer=self.dsn_writer, now=now
         )
 
     def _bodies(self, claims: Sequence[Claim]) -> Mapping[str, bytes]:

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from foundation.failpoints import failpoint
-from relay.dsn.bouncer import Bouncer, Report
+from relay.dsn.writer import DsnWriter, Report
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.destinations import begin_probe, write_health
-from relay.queue.leases import claim, release_unattempted, unleased
+from relay.queue.leases import claim, release_unattempted, without_lease
 from relay.queue.model import LEASE, PROBE, Claim, DestinationRow, Lease
 from relay.queue.settlement import settle, settle_delivered
 from relay.smtp.outcome import State
@@ -37,7 +37,7 @@ def record_results(
     reports: Mapping[Lease, Report],
     *,
     owner: str,
-    bouncer: Bouncer,
+    dsn_writer: DsnWriter,
     now: datetime,
 ) -> list[Recorded]:
     """Record results with their DSNs (`reports`, by lease)."""
@@ -45,7 +45,7 @@ def record_results(
     return [
         Recorded(one, State.DELIVERED, None)
         if one.claim.lease in gone
-        else _record(connection, one, reports.get(one.claim.lease), bouncer, now)
+        else _record(connection, one, reports.get(one.claim.lease), dsn_writer, now)
         for one in results
     ]
 
@@ -69,14 +69,14 @@ def _record(
     connection: Connection,
     result: AttemptResult,
     report: Report | None,
-    bouncer: Bouncer,
+    dsn_writer: DsnWriter,
     now: datetime,
 ) -> Recorded:
     state = settle(connection, result)
     if state is None:  # the lease was lost: no DSN
         return Recorded(result, None, None)
     if report is not None:
-        bouncer.insert(connection, [report], now)
+        dsn_writer.insert(connection, [report], now)
         failpoint("delivery.reported")
     return Recorded(result, state, report)
 
@@ -109,7 +109,7 @@ def claim_selected(
     taken.  `wait(n)`: time from attempt n to the next.
     """
     if wanted and not lapsed:
-        free = unleased(connection, [one.id for one in wanted])
+        free = without_lease(connection, [one.id for one in wanted])
         wanted = [one for one in wanted if one.id in free]
     if not wanted:
         return []

@@ -33,12 +33,12 @@ from relay.delivery.events import DeliveryEvents
 from relay.delivery.expiry import ExpirySweeper
 from relay.delivery.in_flight import DeliveryAttempt, InFlight, Progress
 from relay.delivery.iteration_commit import Committed, IterationCommitter, PendingWrites
-from relay.delivery.operator_labels import OTHER
 from relay.delivery.selection import NOTHING, NeedsRead, Selected, Selection
 from relay.delivery.slots import DestinationSlots
 from relay.delivery.watchdog import Watchdog
 from relay.delivery.window import WindowPolicy
-from relay.dsn.bouncer import Bouncer
+from relay.dsn.writer import DsnWriter
+from relay.operator_labels import OTHER
 from relay.policy.trust_state import TrustState
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.due import read_queue
@@ -127,7 +127,7 @@ class DeliveryManager:
         )
         self._watchdog = Watchdog(config.stuck, self._in_flight, monotonic)
         self._events = DeliveryEvents(services.journal, services.operator_of)
-        bouncer = Bouncer(
+        dsn_writer = DsnWriter(
             store,
             config.hostname,
             config.postmaster,
@@ -136,7 +136,7 @@ class DeliveryManager:
             services.journal.record,
         )
         self._committer = IterationCommitter(
-            store, bouncer, config.owner, config.retry, services.randomness, clock
+            store, dsn_writer, config.owner, config.retry, services.randomness, clock
         )
         self._sweeper = ExpirySweeper(
             store.database,
@@ -147,7 +147,7 @@ class DeliveryManager:
             steady,
             config.poll,
             self._takes_work,
-            max(config.windows.probing.most, PROBE),
+            max(config.windows.probing.max_wait, PROBE),
             monotonic,
         )
 
@@ -169,7 +169,7 @@ class DeliveryManager:
                 except StoreUnavailable as error:
                     # Results are kept until they are committed: a peer may have accepted the
                     # message.
-                    self._committer.lapses.away()
+                    self._committer.lapses.note_outage()
                     waiting = len(self._results)
                     _log.error("queue.unavailable", unsettled=waiting, detail=str(error))
                     healthy = False
@@ -195,7 +195,11 @@ class DeliveryManager:
     def _read(self, needs: NeedsRead, now: datetime) -> QueueSnapshot:
         with self._services.store.database.read() as connection:
             return read_queue(
-                connection, now, needs.visits, round_due=needs.round_due, around=needs.around
+                connection,
+                now,
+                needs.visits,
+                round_due=needs.round_due,
+                with_newest=needs.with_newest,
             )
 
     def _pending(self, selected: Selected) -> PendingWrites:
@@ -220,8 +224,8 @@ class DeliveryManager:
         """Process a commit: drop the writes that are done, begin the attempts."""
         del self._results[: len(writes.results)]
         del self._unattempted[: len(writes.unattempted)]
-        self._limits.written(writes.health)
-        self._in_flight.renewed(committed.renewed, self._services.monotonic())
+        self._limits.note_written(writes.health)
+        self._in_flight.note_renewed(committed.renewed, self._services.monotonic())
         if committed.queued:
             self._new_mail()
         for recorded in committed.recorded:
@@ -248,7 +252,7 @@ class DeliveryManager:
 
     def _ended(self, attempt: DeliveryAttempt, _task: asyncio.Task[None]) -> None:
         self._in_flight.end(attempt)
-        self._selection.completed(attempt.claim.domain)
+        self._selection.note_end(attempt.claim.domain)
         self._wake.set()
 
     async def _wait(self, *, more: bool, healthy: bool) -> None:
@@ -287,7 +291,7 @@ class DeliveryManager:
         self._wake.set()
 
     def _new_mail(self) -> None:
-        self._selection.new_mail()
+        self._selection.note_new_mail()
         self._wake.set()
 
     def _takes_work(self) -> bool:

@@ -14,11 +14,11 @@ from typing import Final
 from relay.queue.model import Due, Traffic
 
 BULK_EVERY: Final = 5
-MOST: Final = 1000
+MAX_CACHED: Final = 1000
 
 
 @dataclass(slots=True)
-class _Lane:
+class _SenderQueue:
     """Cached deliveries of one sender in one class."""
 
     fresh: deque[Due] = field(default_factory=deque)
@@ -43,10 +43,12 @@ class _Lane:
 class ReadyQueue:
     """Bounded cache of due deliveries, and the choice among them."""
 
-    def __init__(self, *, bulk_every: int = BULK_EVERY, most: int = MOST) -> None:
+    def __init__(self, *, bulk_every: int = BULK_EVERY, max_cached: int = MAX_CACHED) -> None:
         self._bulk_every = bulk_every
-        self._most = most
-        self._lanes: dict[Traffic, OrderedDict[str, _Lane]] = {t: OrderedDict() for t in Traffic}
+        self._max_cached = max_cached
+        self._by_sender: dict[Traffic, OrderedDict[str, _SenderQueue]] = {
+            t: OrderedDict() for t in Traffic
+        }
         self._known: dict[int, Due] = {}
         self._count = dict.fromkeys(Traffic, 0)
         self._stock: Counter[tuple[Traffic, str]] = Counter()
@@ -74,12 +76,12 @@ class ReadyQueue:
                 if (known.domain, known.sender) == (due.domain, due.sender):
                     continue
                 self._forget(known)  # after a fail-over the number belongs to another delivery
-            if self._count[due.traffic] >= self._most and not (
+            if self._count[due.traffic] >= self._max_cached and not (
                 due.fresh and self._forget_one(due.traffic)
             ):
                 continue
-            lane = self._lanes[due.traffic].setdefault(due.sender, _Lane())
-            (lane.fresh if due.fresh else lane.old).append(due)
+            sender_queue = self._by_sender[due.traffic].setdefault(due.sender, _SenderQueue())
+            (sender_queue.fresh if due.fresh else sender_queue.old).append(due)
             self._known[due.id] = due
             self._count[due.traffic] += 1
             self._stock[due.traffic, due.domain] += 1
@@ -95,13 +97,15 @@ class ReadyQueue:
         picked: list[Due] = []
         used: Counter[str] = Counter()
         # Senders whose turn is to come; a sender without an allowed delivery drops out.
-        turns = {traffic: deque(lanes) for traffic, lanes in self._lanes.items()}
+        turns = {traffic: deque(senders) for traffic, senders in self._by_sender.items()}
         while len(picked) < room:
             traffic = self._next_class(turns, bulk_room)
             if traffic is None:
                 break
             sender = turns[traffic].popleft()
-            due = self._lanes[traffic][sender].take(lambda one: used[one.domain] < free_slots(one))
+            due = self._by_sender[traffic][sender].take(
+                lambda one: used[one.domain] < free_slots(one)
+            )
             if due is None:
                 continue
             picked.append(due)
@@ -111,9 +115,9 @@ class ReadyQueue:
                 self._since_bulk = 0
             else:
                 self._since_bulk += 1
-            self._lanes[traffic].move_to_end(sender)
+            self._by_sender[traffic].move_to_end(sender)
             self._gone(due)
-            if sender in self._lanes[traffic]:
+            if sender in self._by_sender[traffic]:
                 turns[traffic].append(sender)
         return picked
 
@@ -134,19 +138,19 @@ class ReadyQueue:
         self._stock[due.traffic, due.domain] -= 1
         if not self._stock[due.traffic, due.domain]:
             del self._stock[due.traffic, due.domain]
-        lanes = self._lanes[due.traffic]
-        if not lanes[due.sender]:
-            del lanes[due.sender]
+        senders = self._by_sender[due.traffic]
+        if not senders[due.sender]:
+            del senders[due.sender]
 
     def _forget(self, due: Due) -> None:
-        lane = self._lanes[due.traffic][due.sender]
-        (lane.fresh if due in lane.fresh else lane.old).remove(due)
+        sender_queue = self._by_sender[due.traffic][due.sender]
+        (sender_queue.fresh if due in sender_queue.fresh else sender_queue.old).remove(due)
         self._gone(due)
 
     def _forget_one(self, traffic: Traffic) -> bool:
         for due in self._known.values():
             if due.fresh and due.traffic is traffic:
-                self._lanes[traffic][due.sender].fresh.remove(due)
+                self._by_sender[traffic][due.sender].fresh.remove(due)
                 self._gone(due)
                 return True
         return False

@@ -51,25 +51,27 @@ class DestinationRounds:
                 self._skipped.add((traffic, domain))
         return found
 
-    def freed(self, domain: str) -> None:
+    def requeue(self, domain: str) -> None:
         """Re-queue a skipped destination: one of its attempts has ended."""
         for traffic in Traffic:
             if (traffic, domain) in self._skipped:
                 self._skipped.remove((traffic, domain))
                 self._round.append((traffic, domain))
 
-    def visited(self, visit: Visit, last: str | None) -> None:
+    def note_visit(self, visit: Visit, last: str | None) -> None:
         """Note the last sender read; None if there are no more senders."""
         if last is None:
             self._left_at.pop((visit.traffic, visit.domain), None)
         else:
             self._left_at[visit.traffic, visit.domain] = last
 
-    def learned(self, lanes: Mapping[Traffic, Sequence[str]] | None, news: int) -> None:
+    def note_read(self, destinations: Mapping[Traffic, Sequence[str]] | None, news: int) -> None:
         """Note the destinations of a new round, if any, and how many deliveries were new."""
         self._news += news
-        if lanes is not None:
-            columns = [[(traffic, domain) for domain in names] for traffic, names in lanes.items()]
+        if destinations is not None:
+            columns = [
+                [(traffic, domain) for domain in names] for traffic, names in destinations.items()
+            ]
             self._round = deque(one for row in zip_longest(*columns) for one in row if one)
             self._skipped.clear()
             known = set(self._round)

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 
 from relay.delivery.concurrency import ConcurrencyLimits
-from relay.delivery.ready_queue import MOST, ReadyQueue
+from relay.delivery.ready_queue import MAX_CACHED, ReadyQueue
 from relay.delivery.rounds import DestinationRounds
 from relay.queue.model import Due, Newest, QueueSnapshot, Traffic, Visit
 
@@ -37,20 +37,20 @@ NOTHING: Final = Selected()
 class NeedsRead:
     """A read of the queue (`relay.queue.due.read_queue`), needed to find enough deliveries.
 
-    `around`: read the rows of destinations and the newest mail.  `round_due`: read the destinations
-    of a new round.  `taken`: deliveries already selected.
+    `with_newest`: read the rows of destinations and the newest mail.  `round_due`: read the
+    destinations of a new round.  `taken`: deliveries already selected.
     """
 
     visits: Sequence[Visit]
     round_due: bool
-    around: bool
+    with_newest: bool
     taken: Sequence[Due]
 
 
 class Selection:
     """Selects deliveries for a process with at most `concurrency` attempts in flight.
 
-    The queue is read after `new_mail()`, and every `poll` seconds of `monotonic`.
+    The queue is read after `note_new_mail()`, and every `poll` seconds of `monotonic`.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Selection:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limits = limits
-        self._most_bulk = max(concurrency * 3 // 4, 1)
+        self._max_bulk = max(concurrency * 3 // 4, 1)
         self._poll = poll
         self._clock = clock
         self._monotonic = monotonic
@@ -72,27 +72,27 @@ class Selection:
         self._has_new_mail = False
         self._polled = float("-inf")
 
-    def new_mail(self) -> None:
+    def note_new_mail(self) -> None:
         """Note a wake-up: the next selection reads the newest mail."""
         self._has_new_mail = True
 
-    def completed(self, domain: str) -> None:
+    def note_end(self, domain: str) -> None:
         """Note the end of an attempt: its destination may be visited again."""
-        self._rounds.freed(domain)
+        self._rounds.requeue(domain)
 
     def next(self, room: int) -> Selected | NeedsRead:
         """Return up to `room` deliveries to try now, or the read needed first."""
         now = self._monotonic()
-        around = self._has_new_mail
+        with_newest = self._has_new_mail
         if now - self._polled >= self._poll:
             self._polled = now
             self._rounds.begin()
-            around = True
-        taken: Sequence[Due] = () if around else self._take((), room)
-        if not around and (len(taken) >= room or self._rounds.rests):
+            with_newest = True
+        taken: Sequence[Due] = () if with_newest else self._take((), room)
+        if not with_newest and (len(taken) >= room or self._rounds.rests):
             return self._selected(taken, room, more=False)
         self._has_new_mail = False
-        return NeedsRead(self._visits(), self._rounds.due, around, taken)
+        return NeedsRead(self._visits(), self._rounds.due, with_newest, taken)
 
     def resume(self, needs: NeedsRead, snapshot: QueueSnapshot, room: int) -> Selected:
         """Return up to `room` deliveries, after the read that `next` asked for."""
@@ -114,7 +114,7 @@ class Selection:
             free = self._limits.free_slots(due.domain, due.traffic, now, ahead=ahead)
             return free - used[due.domain]
 
-        return [*taken, *self._ready.take(room - len(taken), self._most_bulk - bulk, free_slots)]
+        return [*taken, *self._ready.take(room - len(taken), self._max_bulk - bulk, free_slots)]
 
     def _visits(self) -> list[Visit]:
         """Next destinations with more free slots than cached deliveries."""
@@ -138,7 +138,7 @@ class Selection:
         def is_new(due: Due) -> bool:
             return due.id not in taken
 
-        if len(self._ready) > MOST // 2:
+        if len(self._ready) > MAX_CACHED // 2:
             self._ready.forget(lambda due: not is_open(due))
         found = list(filter(is_open, snapshot.found))
         # Rows read again because their lease is not committed yet hide the rows behind them: they
@@ -151,8 +151,8 @@ class Selection:
             if not self._limits.barred(due.domain, now)
         )
         for visit, last in snapshot.visited.items():
-            self._rounds.visited(visit, last)
-        self._rounds.learned(snapshot.lanes, news)
+            self._rounds.note_visit(visit, last)
+        self._rounds.note_read(snapshot.destinations, news)
 
     def _look_again(self, newest: Newest, released: frozenset[str]) -> None:
         """Begin a round if the newest mail is not all: older mail must not wait for a poll."""
@@ -160,6 +160,6 @@ class Selection:
         missed = newest.full and not newest.numbers & self._newest
         self._newest = newest.numbers
         for domain in released:
-            self._rounds.freed(domain)
+            self._rounds.requeue(domain)
         if released or missed:
             self._rounds.begin()

@@ -36,9 +36,9 @@ class Watchdog:
         """Abort the attempts that must not go on; log the phase of each."""
         now = self.monotonic()
         for one in self.in_flight:
-            why = None if one.broken else one.problem(now, self.stuck)
+            why = None if one.abort_reason else one.problem(now, self.stuck)
             if why:
-                one.broken = why
+                one.abort_reason = why
                 _log.error(
                     "delivery.broken_off",
                     reason=why,

@@ -23,7 +23,7 @@ class WindowPolicy:
     """First and largest window; failed cohorts until death; waits between probes."""
 
     first: int = 5
-    most: int = 20
+    largest: int = 20
     cohorts: float = 1.0
     probing: RetryPolicy = field(default_factory=lambda: RetryPolicy(longest=timedelta(minutes=10)))
 
@@ -40,8 +40,8 @@ class DestinationWindow:
     failures: int = 0
     dead_until: datetime | None = None
     # Fractions of cohorts: successful and failed since the window changed; failed since a success.
-    _well: float = 0.0
-    _badly: float = 0.0
+    _reached_cohorts: float = 0.0
+    _unreached_cohorts: float = 0.0
     _failed_cohorts: float = 0.0
 
     def __post_init__(self) -> None:
@@ -62,28 +62,28 @@ class DestinationWindow:
             return self.window
         return int(self.dead_until <= now)
 
-    def succeeded(self) -> bool:
+    def note_reachable(self) -> bool:
         """Note that the destination was reachable; True if it was dead before."""
         self._failed_cohorts = 0.0
         if self.dead:
             self.adopt(0, None)
             return True
-        self._well += 1 / self.window
-        if self._well >= 1 - _ROUNDING:
-            self._well = self._badly = 0.0
-            self.window = min(self.window + 1, self.policy.most)
+        self._reached_cohorts += 1 / self.window
+        if self._reached_cohorts >= 1 - _ROUNDING:
+            self._reached_cohorts = self._unreached_cohorts = 0.0
+            self.window = min(self.window + 1, self.policy.largest)
         return False
 
-    def failed(self, now: datetime, jitter: float) -> bool:
+    def note_unreachable(self, now: datetime, jitter: float) -> bool:
         """Note that no host was reachable; True if the destination is dead (now or still).
 
         `jitter` in [0, 1) lengthens the wait for the next probe.
         """
         if not self.dead:
             self._failed_cohorts += 1 / self.window
-            self._badly += 1 / self.window
-            if self._badly >= 1 - _ROUNDING:
-                self._well = self._badly = 0.0
+            self._unreached_cohorts += 1 / self.window
+            if self._unreached_cohorts >= 1 - _ROUNDING:
+                self._reached_cohorts = self._unreached_cohorts = 0.0
                 self.window = max(self.window - 1, 1)
             if self._failed_cohorts < self.policy.cohorts - _ROUNDING:
                 return False
@@ -98,5 +98,5 @@ class DestinationWindow:
         self.failures, self.dead_until = failures, dead_until
 
     def _restart(self) -> None:
-        self.window = min(self.policy.first, self.policy.most)
-        self._well = self._badly = self._failed_cohorts = 0.0
+        self.window = min(self.policy.first, self.policy.largest)
+        self._reached_cohorts = self._unreached_cohorts = self._failed_cohorts = 0.0

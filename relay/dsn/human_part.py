@@ -83,22 +83,24 @@ def _groups(
     groups: dict[tuple[Action, *tuple[str, ...]], list[str]] = {}
     order = {action: number for number, action in enumerate(Action)}
     for recipient in sorted(facts.recipients, key=lambda one: order[one.action]):
-        said = _advice(recipient, language, heard=not facts.notice_of)
+        said = _advice(recipient, language, to_sender=not facts.notice_of)
         groups.setdefault((recipient.action, *said), []).append(f"  {recipient.address}")
     return groups
 
 
-def _advice(recipient: ReportedRecipient, language: Language, *, heard: bool) -> tuple[str, ...]:
+def _advice(
+    recipient: ReportedRecipient, language: Language, *, to_sender: bool
+) -> tuple[str, ...]:
     """Return cause and remedy for a recipient.
 
-    `heard`: the reader is the sender; the postmaster gets the cause alone.
+    `to_sender`: the reader is the sender; the postmaster gets the cause alone.
     """
     if recipient.action in _SUCCESSES:
         return ()
     what, remedy = language.causes[recipient.cause]
     # If our own store has lost the body, waiting does not help: never advise to wait.
     if recipient.action is Action.FAILED or recipient.cause is Cause.UNREADABLE:
-        return (what, remedy) if heard else (what,)
+        return (what, remedy) if to_sender else (what,)
     if recipient.retry_until is None:
         return (what,)
     return (what, language.no_action.format(language.date(recipient.retry_until)))

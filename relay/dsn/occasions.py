@@ -20,12 +20,12 @@ from relay.smtp.parameters import DsnNotify
 class ReportOccasion:
     """A delivery and its recipients with a new outcome.
 
-    `lost`: our postmaster gets a notice if no sender can be notified.
+    `notify_postmaster`: our postmaster gets a notice if no sender can be notified.
     """
 
     claim: Claim
     recipients: tuple[RecipientResult, ...]
-    lost: bool
+    notify_postmaster: bool
 
 
 def occasion_of(result: AttemptResult, life: timedelta) -> ReportOccasion:
@@ -55,17 +55,17 @@ def occasion_of(result: AttemptResult, life: timedelta) -> ReportOccasion:
         *(told(one) for one in result.expired),
         *(told(one, end) for one in result.late),
     )
-    return ReportOccasion(result.claim, recipients, lost=True)
+    return ReportOccasion(result.claim, recipients, notify_postmaster=True)
 
 
 def occasion_of_drop(claim: Claim) -> ReportOccasion:
     """Return the occasion for a drop: each waiting recipient fails.
 
     The operator's reason for the drop is not in the DSN: it is internal.  No notice to the
-    postmaster (`lost`): the operator who drops a report knows it.
+    postmaster (`notify_postmaster`): the operator who drops a report knows it.
     """
     dropped = Outcome(State.FAILED, "")
     recipients = tuple(
         RecipientResult(one, dropped, reason=FailureReason.DROPPED) for one in claim.waiting
     )
-    return ReportOccasion(claim, recipients, lost=False)
+    return ReportOccasion(claim, recipients, notify_postmaster=False)

@@ -184,12 +184,12 @@ def notice_of(
     """
     if not original.is_report:
         return None
-    lost = tuple(
+    failed = tuple(
         _masked(_reported(one, Action.FAILED))
         for one in results
         if _fate(one) is Action.FAILED and one.address != str(postmaster)
     )
-    if not lost:
+    if not failed:
         return None
     return ReportFacts(
         hostname=hostname,
@@ -199,7 +199,7 @@ def notice_of(
         at=now,
         arrival=original.arrival,
         envid=None,
-        recipients=lost,
+        recipients=failed,
         headers=b"",
         notice_of=original.message_id,
     )

@@ -30,13 +30,13 @@ class ClockDifference:
 
 @dataclass(slots=True)
 class ClockComparison:
-    """Compares again and again; `most` is the difference that is tolerated.
+    """Compares again and again; `max_difference` is the difference that is tolerated.
 
     `apart` is None until a comparison has decided.  May be used by several threads.
     """
 
     database: Database
-    most: timedelta
+    max_difference: timedelta
     clock: Callable[[], datetime]
     running: Callable[[], float] = since_boot
     last: ClockDifference | None = field(default=None, init=False)
@@ -63,10 +63,10 @@ class ClockComparison:
 
     def _learn(self, found: ClockDifference) -> None:
         self.last = found
-        if abs(found.by) - found.doubt > self.most:
+        if abs(found.by) - found.doubt > self.max_difference:
             self.apart = True
-        elif abs(found.by) + found.doubt <= self.most or (
-            self.apart is None and found.doubt <= self.most
+        elif abs(found.by) + found.doubt <= self.max_difference or (
+            self.apart is None and found.doubt <= self.max_difference
         ):
             self.apart = False
 
@@ -76,8 +76,8 @@ class ClockComparison:
         if not self.apart or self.last is None:
             return ""
         return (
-            f"this machine's clock is {self.last.way} the database's, by more than the "
-            f"{self.most.total_seconds():g} seconds of storage.max_clock_difference_seconds: mail "
-            "is taken in, but this machine sends, gives up and deletes none until they agree; look "
-            "at NTP on both"
+            f"this machine's clock is {self.last.way} the database's clock by more than "
+            f"{self.max_difference.total_seconds():g} seconds "
+            "(storage.max_clock_difference_seconds): this machine accepts mail, but does not send, "
+            "give up or delete any; check NTP on both machines"
         )

@@ -37,7 +37,7 @@ class MachinePresence:
     randomness: random.Random
     running: Callable[[], float] = since_boot
     _row: Machine | None = field(default=None, init=False)  # our last known write
-    _unheard: set[int] = field(default_factory=set, init=False)  # counts that may be committed
+    _unconfirmed: set[int] = field(default_factory=set, init=False)  # counts that may be committed
     _counted_at: float = field(default=float("-inf"), init=False)
 
     @property
@@ -57,7 +57,7 @@ class MachinePresence:
             mine = self._next(connection, seen.beat if seen is not None else 0)
             if not _put(connection, seen, mine):
                 return False
-        self._heard(mine, began)
+        self._note_count(mine, began)
         return True
 
     def count_beat(self) -> bool:
@@ -69,7 +69,7 @@ class MachinePresence:
         began = self.running()
         with self.database.write() as connection:
             mine = self._next(connection, known.beat)
-            self._unheard.add(mine.beat)
+            self._unconfirmed.add(mine.beat)
             seen: Machine | None = known
             for _ in range(_TRIES):
                 if _put(connection, seen, mine):
@@ -79,16 +79,16 @@ class MachinePresence:
                     return False
                 if seen is not None:
                     mine = replace(mine, beat=max(known.beat, seen.beat) + self._step())
-                    self._unheard.add(mine.beat)
+                    self._unconfirmed.add(mine.beat)
             else:
                 return True  # undecided; the next count decides
-        self._heard(mine, began)
+        self._note_count(mine, began)
         return True
 
     def _is_ours(self, seen: Machine, known: Machine) -> bool:
         """Whether a row that differs from the known one is our own write, or an older state."""
         older = seen.beat < known.beat
-        return seen.proof == self.proof and (older or seen.beat in self._unheard)
+        return seen.proof == self.proof and (older or seen.beat in self._unconfirmed)
 
     def _next(self, connection: Connection, beat: int) -> Machine:
         now = server_clock(connection) or self.clock()
@@ -97,9 +97,9 @@ class MachinePresence:
     def _step(self) -> int:
         return self.randomness.randint(1, STEP)
 
-    def _heard(self, mine: Machine, began: float) -> None:
+    def _note_count(self, mine: Machine, began: float) -> None:
         self._row, self._counted_at = mine, began
-        self._unheard.clear()
+        self._unconfirmed.clear()
 
 
 def _put(connection: Connection, seen: Machine | None, mine: Machine) -> bool:

@@ -1,7 +1,7 @@
 """The newest white list that any machine has adopted, in the database that all machines share.
 
 The database is not trusted: each reader verifies the list as if it came from anywhere
-(`mssante_operator.lists.list_sharing`).  A newer list is never replaced by an older one; damaged
+(`relay.machines.list_sharing`).  A newer list is never replaced by an older one; damaged
 data, which is no list for any machine, is.
 """
 

@@ -28,7 +28,8 @@ from relay.policy.facts import (
     ok,
 )
 from relay.policy.recipient import Recipient, RecipientStatus
-from relay.smtp.errors import Refused, Reply
+from relay.smtp.errors import Refused
+from relay.smtp.reply import Reply
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.trust_store import ChainStatus
 
@@ -146,10 +147,10 @@ def _size(a: AdmissionFacts) -> AdmissionFinding | None:
     limit = sizes.limit_of(a.policy.max_message_bytes, report=report)
     if a.size > limit:
         return no("size", sizes.over(limit), f"{a.size} octets", f"{a.size} octets")
-    counts, most = a.policy.patient_max_counts, a.policy.patient_max_bytes
+    counts, limit = a.policy.patient_max_counts, a.policy.patient_max_bytes
     found = a.content if counts is patients.Counted.CONTENT and a.content is not None else a.size
-    if a.to_patients and found > most:
-        return no("size", patients.over(most, counts), f"{found} octets", f"{found} octets")
+    if a.to_patients and found > limit:
+        return no("size", patients.over(limit, counts), f"{found} octets", f"{found} octets")
     return ok("size", lambda: f"{a.size} of {limit} octets")
 
 
@@ -157,9 +158,16 @@ _RECIPIENT_REFUSALS: Final = {
     RecipientStatus.UNKNOWN: Reply(550, "5.1.1", "No such mailbox here"),
     RecipientStatus.CLOSED: Reply(550, "5.2.1", "Mailbox closed"),
     RecipientStatus.SUSPENDED: Reply(450, "4.2.1", "Mailbox suspended, try again later"),
+    RecipientStatus.REFUSED: Reply(550, "5.2.1", "Mailbox suspended"),
     RecipientStatus.FULL: Reply(452, "4.2.2", "Mailbox full, try again later"),
 }
 
+
+# States in which a mailbox for reports alone answers ordinary mail for good (DOMAIN §9.40).
+_WOULD_TAKE: Final = frozenset({RecipientStatus.ACTIVE, RecipientStatus.FULL})
+_NO_REPLY: Final = Reply(
+    550, "5.7.1", "Nobody reads this mailbox: it sends only, and takes reports alone"
+)
 
 _ACTIVE_HERE: Final = AdmissionFinding("recipient", "active mailbox of this operator")
 
@@ -167,7 +175,8 @@ _ACTIVE_HERE: Final = AdmissionFinding("recipient", "active mailbox of this oper
 def _recipient(a: AdmissionFacts) -> AdmissionFinding | None:
     if a.recipient is None:
         return None
-    return _of_recipient(a.recipient, a.origin, a.white_list, final=a.list_final)
+    report = a.report or (a.sender_stated and a.sender is None)
+    return _of_recipient(a.recipient, a.origin, a.white_list, report=report, final=a.list_final)
 
 
 def _of_recipient(
@@ -175,9 +184,12 @@ def _of_recipient(
     origin: Peer | LocalUser,
     white_list: WhiteList | None,
     *,
+    report: bool,
     final: bool = True,
 ) -> AdmissionFinding | None:
     state, address = recipient.state, recipient.address
+    if recipient.reports_only and not report and state in _WOULD_TAKE:
+        return no("recipient", _NO_REPLY, "mailbox without replies", address.masked)
     if state.open_to_all:
         return _ACTIVE_HERE
     if state is not RecipientStatus.FOREIGN:
@@ -198,7 +210,7 @@ def _of_recipient(
 def _patient(a: AdmissionFacts) -> AdmissionFinding | None:
     if not isinstance(a.origin, LocalUser) or a.recipient is None:
         return None
-    address, state = a.recipient
+    address, state = a.recipient.address, a.recipient.state
     if address.domain != PATIENT_DOMAIN or state is not RecipientStatus.FOREIGN:
         return None
     reply = patients.refusal(address, check_key=a.policy.patient_ins_key)
@@ -268,9 +280,14 @@ def admit(facts: AdmissionFacts, stages: Stage) -> None:
         _hold(rule(facts))
 
 
-def admit_recipient(recipient: Recipient, origin: Peer, white_list: WhiteList | None) -> None:
-    """`admit` at RECIPIENT, cheaper: a peer's message may have hundreds of recipients."""
-    _hold(_of_recipient(recipient, origin, white_list))
+def admit_recipient(
+    recipient: Recipient, origin: Peer, white_list: WhiteList | None, *, report: bool
+) -> None:
+    """`admit` at RECIPIENT, cheaper: a peer's message may have hundreds of recipients.
+
+    `report`: the sender is the null reverse-path.
+    """
+    _hold(_of_recipient(recipient, origin, white_list, report=report))
 
 
 def _hold(finding: AdmissionFinding | None) -> None:

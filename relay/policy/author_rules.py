@@ -15,10 +15,10 @@ from relay.policy.facts import (
     ok,
 )
 from relay.smtp.author_domains import UNREADABLE
-from relay.smtp.errors import Reply
+from relay.smtp.reply import Reply
 from whitelist.pki.name_folding import fold
 
-_MOST_SHOWN = 5  # domains in a reply: a hostile header can name tens of thousands
+_MAX_SHOWN = 5  # domains in a reply: a hostile header can name tens of thousands
 
 
 def foreign_authors(a: AdmissionFacts) -> tuple[str, ...]:
@@ -47,7 +47,7 @@ def noted_authors(a: AdmissionFacts) -> tuple[str, ...]:
     own = a.own_authors if a.policy.own_header_from is not HeaderFromPolicy.OFF else ()
     foreign = foreign_authors(a) if a.policy.header_from is not HeaderFromPolicy.OFF else ()
     return tuple(dict.fromkeys((*own, *(d for d in foreign if d not in a.own_authors))))[
-        :_MOST_SHOWN
+        :_MAX_SHOWN
     ]
 
 
@@ -60,7 +60,7 @@ def own_header_from(a: AdmissionFacts) -> AdmissionFinding | None:
         return None
     if not a.own_authors:
         return ok("own-header-from", "no author's domain is one of ours")
-    evidence = f"author domains served here: {', '.join(a.own_authors[:_MOST_SHOWN])}"
+    evidence = f"author domains served here: {', '.join(a.own_authors[:_MAX_SHOWN])}"
     if policy is HeaderFromPolicy.TAG:
         return ok("own-header-from", f'{evidence} (tolerated by own_header_from = "tag")')
     name = a.origin.certificate.subject if a.origin.certificate else None
@@ -69,7 +69,7 @@ def own_header_from(a: AdmissionFacts) -> AdmissionFinding | None:
     reply = Reply(
         550, "5.7.1", f"Author domain {a.own_authors[0]} is ours, not listed with your certificate"
     )
-    presented = ", ".join([*a.own_authors[:_MOST_SHOWN], *filter(None, [name_of(a)])])
+    presented = ", ".join([*a.own_authors[:_MAX_SHOWN], *filter(None, [name_of(a)])])
     return not_listed("own-header-from", reply, evidence, presented, final=a.list_final)
 
 
@@ -82,13 +82,13 @@ def header_from(a: AdmissionFacts) -> AdmissionFinding | None:
     strangers = tuple(d for d in foreign_authors(a) if d not in a.own_authors)
     if not strangers:
         return ok("header-from", "every author's domain belongs to the sender")
-    evidence = f"author domains of others: {', '.join(strangers[:_MOST_SHOWN])}"
+    evidence = f"author domains of others: {', '.join(strangers[:_MAX_SHOWN])}"
     if a.policy.header_from is HeaderFromPolicy.TAG:
         return ok("header-from", f'{evidence} (tolerated by header_from = "tag")')
     local = isinstance(a.origin, LocalUser)
     fault = "not that of your address" if local else "not listed with your certificate"
     reply = Reply(550, "5.7.1", f"Author domain {strangers[0]} is {fault}")
-    presented = ", ".join([*strangers[:_MOST_SHOWN], *filter(None, [name_of(a)])])
+    presented = ", ".join([*strangers[:_MAX_SHOWN], *filter(None, [name_of(a)])])
     # No list says which address our own user has, and no list covers an unreadable author.
     final = local or a.list_final or UNREADABLE in strangers
     return not_listed("header-from", reply, evidence, presented, final=final)

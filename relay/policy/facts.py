@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 from relay.policy import patients
 from relay.policy.recipient import Recipient, RecipientStatus
 from relay.smtp.address import SmtpAddress
-from relay.smtp.errors import Reply
 from relay.smtp.headers import MAX_HEADER, HeaderFacts
+from relay.smtp.reply import Reply
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.trust_store import CertificateFacts, ChainVerdict
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from foundation.ins import PATIENT_DOMAIN, is_ins
 from relay.smtp.address import SmtpAddress
-from relay.smtp.errors import Reply
+from relay.smtp.reply import Reply
 
 MAX_BYTES: Final = 26_214_400  # 25 MB of content, DOMAIN §7.4, §7.5
 

@@ -11,6 +11,7 @@ class RecipientStatus(StrEnum):
 
     ACTIVE = "active"
     SUSPENDED = "suspended"
+    REFUSED = "suspended, its mail refused"
     CLOSED = "closed"
     FULL = "full"
     UNKNOWN = "unknown"
@@ -23,7 +24,11 @@ class RecipientStatus(StrEnum):
 
 
 class Recipient(NamedTuple):  # faster than a dataclass: a message may have hundreds
-    """A recipient and its state in the mailstore."""
+    """A recipient and its state in the mailstore.
+
+    `reports_only`: its mailbox takes DSN and MDN, and no other mail (DOMAIN §9.40).
+    """
 
     address: SmtpAddress
     state: RecipientStatus
+    reports_only: bool = False

@@ -8,7 +8,7 @@ from email.parser import BytesHeaderParser
 from typing import Final
 
 from relay.smtp.author_domains import decoded
-from relay.smtp.errors import Reply
+from relay.smtp.reply import Reply
 
 _REPORT_TENTHS: Final = 14  # of the limit for ordinary mail, DOMAIN U5
 _INTEGRATION_ERROR: Final = "[ko int"  # [KO Intégration système !], however it is encoded

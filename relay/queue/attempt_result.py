@@ -26,7 +26,7 @@ class AttemptResult:
     `late`: recipients that still wait; their sender gets a delay report.
     `unknown_until`: time of the next attempt if the peer may already have the message.
     `held`: reason why the delivery is held from now on; empty if it is not held.
-    `at`: wall clock, stored.  `aged`: steady clock (without forward jumps), used only for age.
+    `at`: wall clock, stored.  `steady_at`: steady clock (without forward jumps), used only for age.
     """
 
     claim: Claim
@@ -34,7 +34,7 @@ class AttemptResult:
     error: str
     reason: FailureReason | None
     at: datetime
-    aged: datetime
+    steady_at: datetime
     state: State
     delivered: tuple[EnvelopeRecipient, ...]
     failed: tuple[EnvelopeRecipient, ...]
@@ -63,22 +63,21 @@ def attempt_result(
     now: datetime,
     policy: RetryPolicy,
     jitter: float = 0.0,
-    aged: datetime | None = None,
+    steady_now: datetime | None = None,
 ) -> AttemptResult:
     """Return the result for a claim; recipients without an outcome wait.
 
-    After `policy.unknown_most` unknown outcomes the recipients concerned fail: each further attempt
-    may deliver a duplicate, and the sender can ask the recipient.
-    `aged`: steady clock (`foundation.clock_watch`) for the age of mail; `now` by default.
-    `jitter`, in [0, 1), serves unknown outcomes only: the next attempt after other results is
-    already scheduled.
+    After `policy.unknown_max_tries` unknown outcomes the recipients concerned fail: each further
+    attempt may deliver a duplicate, and the sender can ask the recipient. `steady_now`: steady
+    clock (`foundation.clock_watch`) for the age of mail; `now` by default. `jitter`, in [0, 1),
+    serves unknown outcomes only: the next attempt after other results is already scheduled.
     """
-    aged = now if aged is None else aged
+    steady_now = now if steady_now is None else steady_now
     unknown_until = None
     if reason is FailureReason.UNKNOWN_OUTCOME:
         tries = claim.unknown_outcomes + 1
         unknown_until = now + policy.unknown_wait(tries, jitter)
-        if tries >= policy.unknown_most:
+        if tries >= policy.unknown_max_tries:
             outcomes = {**outcomes, **_given_up(claim, outcomes, error)}
 
     def in_state(state: State) -> tuple[EnvelopeRecipient, ...]:
@@ -89,19 +88,21 @@ def attempt_result(
         )
 
     waiting, failed = in_state(State.WAITING), in_state(State.FAILED)
-    expired = waiting if policy.is_over(claim.created_at, aged) else ()
+    expired = waiting if policy.is_over(claim.created_at, steady_now) else ()
     return AttemptResult(
         claim=claim,
         outcomes=outcomes,
         error=error,
         reason=reason,
         at=now,
-        aged=aged,
+        steady_at=steady_now,
         state=_state(waits=waiting != expired, failed=bool(failed or expired)),
         delivered=in_state(State.DELIVERED),
         failed=failed,
         expired=expired,
-        late=waiting if not claim.delay_told and policy.is_late(claim.created_at, aged) else (),
+        late=waiting
+        if not claim.delay_told and policy.is_late(claim.created_at, steady_now)
+        else (),
         unknown_until=unknown_until,
         held=mask_of(error, claim.recipients) if reason is not None and reason.body else "",
     )

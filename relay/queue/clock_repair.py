@@ -38,7 +38,7 @@ class Waits:
         cls, retry: RetryPolicy, probing: RetryPolicy, probe: timedelta, lease: timedelta
     ) -> "Waits":
         """The waits of these policies; `probe`: time limit of a probe."""
-        return cls(max(retry.most, retry.unknown_most_wait), max(probing.most, probe), lease)
+        return cls(max(retry.max_wait, retry.max_unknown_wait), max(probing.max_wait, probe), lease)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ _log = structlog.get_logger(__name__)
 LOOK_SECONDS: Final = 30.0  # between two looks at the indexes
 WHOLE_SECONDS: Final = 3600.0  # between two reads of the whole queue
 SLICE: Final = 5000  # deliveries per read: some milliseconds
-MOST: Final = 500  # deliveries changed per transaction: other writers wait for it
+BATCH: Final = 500  # deliveries changed per transaction: other writers wait for it
 
 
 @dataclass(slots=True)
@@ -100,8 +100,8 @@ class ClockRepairer:
         while whole and after is not None:
             with self.database.read() as connection:
                 found = deliveries_ahead(connection, reading, self.waits, after=after, limit=SLICE)
-            for first in range(0, len(found.keys), MOST):
-                keys = found.keys[first : first + MOST]
+            for first in range(0, len(found.keys), BATCH):
+                keys = found.keys[first : first + BATCH]
                 with self.database.write() as connection:
                     mended = repair_deliveries(connection, keys, reading, self.waits)
                 self._tell(mended, now)

@@ -2,8 +2,8 @@
 
 No full table scan.  `destinations_with_mail` and `due_by_sender` jump through the index of waiting
 mail, from one destination or sender to the next.  `newest` reads the end of the index of due mail.
-`overdue` reads a slice of rows by number.  Each result is only a hint: `relay.queue.leases.claim`
-decides.
+`find_late_or_expired` reads a slice of rows by number.  Each result is only a hint:
+`relay.queue.leases.claim` decides.
 """
 
 from collections.abc import Iterable, Sequence
@@ -46,9 +46,9 @@ def _steps(
     column: ColumnElement[str],
     where: ColumnElement[bool],
     after: ColumnElement[str] | None = None,
-    most: ColumnElement[int] | None = None,
+    limit: ColumnElement[int] | None = None,
 ) -> Select[Any]:
-    """Distinct values of `column` in order, from the first or after `after`, at most `most`.
+    """Distinct values of `column` in order, from the first or after `after`, at most `limit`.
 
     Each value costs one jump in the index.
     """
@@ -63,8 +63,8 @@ def _steps(
         "walk", recursive=True
     )
     more: ColumnElement[bool] = walk.c.value.is_not(None)
-    if most is not None:
-        more = and_(more, walk.c.number < most)
+    if limit is not None:
+        more = and_(more, walk.c.number < limit)
     walk = walk.union_all(
         select(following(walk.c.value), walk.c.number + 1).where(more).select_from(walk)
     )
@@ -73,14 +73,14 @@ def _steps(
 
 # Built once: a courier runs these all the time.
 _OF_CLASS: Final = and_(_WAITS, _D.traffic == bindparam("traffic"))
-_LANE: Final = and_(_OF_CLASS, _D.domain == bindparam("domain"))
-_MOST: Final = bindparam("most", type_=Integer())
-_LANES: Final = _steps(_D.domain, _OF_CLASS)
-_SENDERS: Final = _steps(_D.sender, _LANE, most=_MOST)
-_SENDERS_AFTER: Final = _steps(_D.sender, _LANE, bindparam("after", type_=Text()), _MOST)
+_OF_DESTINATION: Final = and_(_OF_CLASS, _D.domain == bindparam("domain"))
+_LIMIT: Final = bindparam("limit", type_=Integer())
+_DESTINATIONS: Final = _steps(_D.domain, _OF_CLASS)
+_SENDERS: Final = _steps(_D.sender, _OF_DESTINATION, limit=_LIMIT)
+_SENDERS_AFTER: Final = _steps(_D.sender, _OF_DESTINATION, bindparam("after", type_=Text()), _LIMIT)
 _HEAD: Final = (
     select(_D.id, _D.traffic, _D.domain, _D.sender, _D.attempts)
-    .where(_LANE, _D.sender == bindparam("sender"), _D.due <= bindparam("now"))
+    .where(_OF_DESTINATION, _D.sender == bindparam("sender"), _D.due <= bindparam("now"))
     .order_by(_D.due, _D.id)
     .limit(bindparam("each"))
 )
@@ -94,7 +94,7 @@ _NEWEST: Final = (
 
 def destinations_with_mail(connection: Connection, traffic: Traffic) -> list[str]:
     """Return the destinations with waiting mail of a class, due or not, in order of name."""
-    return list(connection.scalars(_LANES, {"traffic": traffic}))
+    return list(connection.scalars(_DESTINATIONS, {"traffic": traffic}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +113,21 @@ def due_by_sender(
     after: str | None,
     now: datetime,
     senders: int,
-    most: int,
+    limit: int,
 ) -> DueBySender:
     """Read the first due deliveries of each of the next `senders` of a destination.
 
     Senders come in order of name, from the first or after `after`, whether their mail is due or
-    not.  They share `most` rows evenly.
+    not.  They share `limit` rows evenly.
     """
-    lane = {"traffic": traffic, "domain": domain}
-    more = {"most": senders} if after is None else {"most": senders, "after": after}
+    destination = {"traffic": traffic, "domain": domain}
+    more = {"limit": senders} if after is None else {"limit": senders, "after": after}
     walk = _SENDERS if after is None else _SENDERS_AFTER
-    names = list(connection.scalars(walk, lane | more))
-    each = -(-most // max(len(names), 1))
+    names = list(connection.scalars(walk, destination | more))
+    each = -(-limit // max(len(names), 1))
     found = []
     for name in names:
-        head = lane | {"sender": name, "now": now, "each": each}
+        head = destination | {"sender": name, "now": now, "each": each}
         found += _due(connection.execute(_HEAD, head))
     return DueBySender(found, names[-1] if len(names) == senders else None)
 
@@ -145,12 +145,12 @@ def read_queue(
     visits: Sequence[Visit],
     *,
     round_due: bool,
-    around: bool,
+    with_newest: bool,
 ) -> QueueSnapshot:
     """Read due deliveries of these destinations, as many as one iteration can use.
 
-    `around`: also read the rows of destinations and the newest mail.  `round_due`: also read the
-    list of destinations with waiting mail.
+    `with_newest`: also read the rows of destinations and the newest mail.  `round_due`: also read
+    the list of destinations with waiting mail.
     """
     visited: dict[Visit, str | None] = {}
     found: list[Due] = []
@@ -165,39 +165,41 @@ def read_queue(
             after=visit.after,
             now=now,
             senders=SENDERS,
-            most=VISITED,
+            limit=VISITED,
         )
         visited[visit] = turn.last
         found += turn.found
     return QueueSnapshot(
-        known=read_destinations(connection) if around else None,
-        newest=newest(connection, now, NEWEST) if around else Newest(),
+        known=read_destinations(connection) if with_newest else None,
+        newest=newest(connection, now, NEWEST) if with_newest else Newest(),
         visited=visited,
         found=found,
-        lanes={t: destinations_with_mail(connection, t) for t in Traffic} if round_due else None,
+        destinations={t: destinations_with_mail(connection, t) for t in Traffic}
+        if round_due
+        else None,
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Overdue:
+class LateOrExpired:
     """Late or expired deliveries, and the number to read on from: None at the end of the queue."""
 
     keys: list[int]
     last: int | None
 
 
-def overdue(
+def find_late_or_expired(
     connection: Connection,
     policy: RetryPolicy,
     now: datetime,
     *,
-    aged: datetime | None = None,
+    steady_now: datetime | None = None,
     longest: timedelta,
     after: int,
+    slice_size: int,
     limit: int,
-    most: int,
-) -> Overdue:
-    """Scan the next `limit` deliveries by number; return up to `most` late or expired ones.
+) -> LateOrExpired:
+    """Scan the next `slice_size` deliveries by number; return up to `limit` late or expired ones.
 
     Returned are waiting deliveries, not leased, not held by a person or rule, that are:
     (a) late, at any destination, and their sender has no delay report yet;
@@ -207,7 +209,7 @@ def overdue(
     A destination counts as dead only until its next probe: mail must not expire for an old error.
     A death dated further ahead than `longest`, the longest wait for a probe, is ignored: the clock
     that wrote it was wrong.
-    `aged`: steady clock (`foundation.clock_watch`) for the age of mail; `now` by default.
+    `steady_now`: steady clock (`foundation.clock_watch`) for the age of mail; `now` by default.
     """
     part = (
         select(
@@ -216,20 +218,22 @@ def overdue(
         )
         .where(_D.id > after)
         .order_by(_D.id)
-        .limit(limit)
+        .limit(slice_size)
         .subquery()
     ).c  # fmt: skip
     at = destinations.c
     dead = at.dead_until > now, at.dead_until <= now + longest + SLACK
-    lost = select(at.domain).where(*dead, at.paused.is_(None))
+    dead_domains = select(at.domain).where(*dead, at.paused.is_(None))
     all_paused = select(at.domain).where(at.domain == ALL, at.paused.is_not(None))
-    aged = now if aged is None else aged
-    end = aged - policy.life
+    steady_now = now if steady_now is None else steady_now
+    end = steady_now - policy.life
     late = and_(
-        ~part.delay_told, part.created_at <= aged - policy.delay_warning, part.created_at > end
+        ~part.delay_told,
+        part.created_at <= steady_now - policy.delay_warning,
+        part.created_at > end,
     )
     paused = select(at.domain).where(at.paused.is_not(None))
-    given_up = or_(part.domain.in_(lost), and_(part.unreadable, part.domain.not_in(paused)))
+    given_up = or_(part.domain.in_(dead_domains), and_(part.unreadable, part.domain.not_in(paused)))
     over = and_(part.created_at <= end, given_up, ~all_paused.exists())
     query = (
         select(part.id)
@@ -238,13 +242,13 @@ def overdue(
         )
         .where(or_(part.lease_until.is_(None), part.lease_until <= store_now(now)))
         .order_by(part.id)
-        .limit(most)
+        .limit(limit)
     )
     keys = list(connection.scalars(query))
-    if len(keys) == most:
-        return Overdue(keys, keys[-1])
+    if len(keys) == limit:
+        return LateOrExpired(keys, keys[-1])
     by_number = select(_D.id).where(_D.id > after).order_by(_D.id)
-    return Overdue(keys, connection.scalar(by_number.offset(limit - 1).limit(1)))
+    return LateOrExpired(keys, connection.scalar(by_number.offset(slice_size - 1).limit(1)))
 
 
 def _due(rows: Iterable[Any]) -> list[Due]:

@@ -24,9 +24,9 @@ class Lapses:
 
     def __post_init__(self) -> None:
         """Start the grace period."""
-        self.away()
+        self.note_outage()
 
-    def away(self) -> None:
+    def note_outage(self) -> None:
         """Note an outage of the database at this moment: the grace period starts again."""
         self._until = self.running() + GRACE_SECONDS
 

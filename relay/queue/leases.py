@@ -177,13 +177,13 @@ def release(connection: Connection, node: str, now: datetime) -> int:
     return connection.execute(statement).rowcount
 
 
-def unleased(connection: Connection, keys: Sequence[int]) -> set[int]:
+def without_lease(connection: Connection, keys: Sequence[int]) -> set[int]:
     """Return those of these deliveries that have no lease, not even a lapsed lease."""
     d = deliveries.c
     return set(connection.scalars(select(d.id).where(d.id.in_(keys), d.lease_until.is_(None))))
 
 
-def lease_expired(
+def lease_without_attempt(
     connection: Connection, keys: Sequence[int], *, owner: str, now: datetime, lease: timedelta
 ) -> list[Claim]:
     """Lease expired or late deliveries, to settle them without an attempt.

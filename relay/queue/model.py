@@ -170,11 +170,11 @@ class QueueSnapshot:
 
     `known`: rows of the destinations; None if not asked for, and `newest` is empty then.
     `visited`: the last sender read at each visit; None if there are no more senders.
-    `lanes`: destinations with waiting mail, by class; None if not asked for.
+    `destinations`: destinations with waiting mail, by class; None if not asked for.
     """
 
     known: DestinationTable | None
     newest: Newest
     visited: Mapping[Visit, str | None]
     found: Sequence[Due]
-    lanes: Mapping[Traffic, Sequence[str]] | None
+    destinations: Mapping[Traffic, Sequence[str]] | None

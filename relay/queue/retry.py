@@ -13,7 +13,7 @@ class RetryPolicy:
 
     The wait doubles from `first` to `longest`.  The `unknown_` values are for unknown outcomes
     (message sent to its end without a usable reply): each attempt may deliver a duplicate, so the
-    wait grows fourfold, and after `unknown_most` attempts the recipient fails.
+    wait grows fourfold, and after `unknown_max_tries` attempts the recipient fails.
     """
 
     first: timedelta = timedelta(minutes=1)
@@ -22,7 +22,7 @@ class RetryPolicy:
     delay_warning: timedelta = timedelta(hours=4)
     unknown_first: timedelta = timedelta(minutes=15)
     unknown_longest: timedelta = timedelta(hours=4)
-    unknown_most: int = 4
+    unknown_max_tries: int = 4
 
     def wait(self, attempts: int, jitter: float) -> timedelta:
         """Return the wait from the lease for attempt `attempts` (from 1) to the next attempt.
@@ -35,12 +35,12 @@ class RetryPolicy:
         return min(doubled, self.longest) * (1 + jitter / 5)
 
     @property
-    def most(self) -> timedelta:
+    def max_wait(self) -> timedelta:
         """Upper bound of `wait`."""
         return self.longest * 1.2
 
     @property
-    def unknown_most_wait(self) -> timedelta:
+    def max_unknown_wait(self) -> timedelta:
         """Upper bound of `unknown_wait`."""
         return self.unknown_longest * 1.2
 

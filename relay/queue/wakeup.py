@@ -86,10 +86,10 @@ async def _read_fifo(fifo: int, woken: Callable[[], None]) -> None:
 
 async def _hear_notifications(url: URL, woken: Callable[[], None]) -> None:
     # Imported here: it would cost time in every process that uses SQLite.
-    from psycopg import AsyncConnection, Error  # noqa: PLC0415 - see above
-    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - as above
+    from psycopg import AsyncConnection, Error  # noqa: PLC0415 - start-up time
+    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - start-up time
 
-    from mailstore.db.postgresql import connect_parameters, first_line  # noqa: PLC0415 - as above
+    from mailstore.db.postgresql import connect_parameters, first_line  # noqa: PLC0415 - start-up time
 
     parameters = make_conninfo("", **connect_parameters(url))
     wait = _FIRST_WAIT

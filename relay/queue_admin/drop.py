@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from sqlalchemy import Connection, delete, select
 
 from mailstore.db.database import Database
-from relay.dsn.bouncer import Bouncer, Report
+from relay.dsn.writer import DsnWriter, Report
 from relay.queue.leases import load_claims
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
@@ -32,7 +32,7 @@ class DropReports:
 
 @dataclass(frozen=True, slots=True)
 class DropAction(QueueAction[DropReports]):
-    """Delete deliveries; with a `teller`, in the same transaction that stores the sender's DSN.
+    """Delete deliveries; with a `dsn_writer`, in the same transaction that stores the sender's DSN.
 
     The DSN leaves out recipients that got the message and recipients that a DSN has already
     reported: so a failed delivery gets none.  A delivery that changed since its DSN was written is
@@ -42,24 +42,24 @@ class DropAction(QueueAction[DropReports]):
     event: ClassVar[str] = "queue.dropped"
     tells: ClassVar[bool] = True
 
-    teller: Bouncer | None = None
+    dsn_writer: DsnWriter | None = None
 
     @property
     def batch(self) -> int:
         """Fewer deliveries if each may bring a DSN."""
-        return super(DropAction, self).batch if self.teller is None else REPORTS
+        return super(DropAction, self).batch if self.dsn_writer is None else REPORTS
 
     def prepare(self, database: Database, ids: Sequence[int], now: datetime) -> DropReports:
         """Write the DSNs.  Raises StoreUnavailable."""
-        if self.teller is None:
+        if self.dsn_writer is None:
             return DropReports()
         with database.read() as connection:
             seen = _untold(connection, ids)
-        return DropReports(seen, self.teller.compose_dropped(list(seen.values()), now))
+        return DropReports(seen, self.dsn_writer.compose_dropped(list(seen.values()), now))
 
     def apply(self, work: ActionBatch[DropReports]) -> Sequence[ChangedDelivery]:
         """Store the DSNs and delete the deliveries."""
-        touched = work.changed if self.teller is None else _tell(self.teller, work)
+        touched = work.changed if self.dsn_writer is None else _tell(self.dsn_writer, work)
         ids = [one.id for one in touched]
         r = delivery_recipients.c
         work.connection.execute(delete(delivery_recipients).where(r.delivery_id.in_(ids)))
@@ -67,7 +67,7 @@ class DropAction(QueueAction[DropReports]):
         return touched
 
 
-def _tell(teller: Bouncer, work: ActionBatch[DropReports]) -> Sequence[ChangedDelivery]:
+def _tell(dsn_writer: DsnWriter, work: ActionBatch[DropReports]) -> Sequence[ChangedDelivery]:
     """Store the DSNs; returns the deliveries to be deleted."""
     prepared, there = work.prepared, _untold(work.connection, work.ids)
     gone: list[ChangedDelivery] = []
@@ -81,7 +81,7 @@ def _tell(teller: Bouncer, work: ActionBatch[DropReports]) -> Sequence[ChangedDe
             kept.append(report)
         gone.append(one if report is None else replace(one, report=report[0].id))
     if kept:
-        teller.insert(work.connection, kept, work.now)
+        dsn_writer.insert(work.connection, kept, work.now)
     return gone
 
 

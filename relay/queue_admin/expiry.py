@@ -29,7 +29,7 @@ def delete_failed(
 ) -> Iterator[Sequence[DeletedDelivery]]:
     """Delete deliveries that failed before a time; yields once per transaction.
 
-    Their senders got a DSN in the transaction that made them fail (`relay.dsn.bouncer`).  Messages
+    Their senders got a DSN in the transaction that made them fail (`relay.dsn.writer`).  Messages
     without any other reference are then freed with their bodies (`mailstore.blobs.gc`).  Several
     may run at once.  Raises StoreUnavailable; earlier transactions stay done.
     """

@@ -18,7 +18,8 @@ from prometheus_client import Counter
 
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
-from relay.smtp.errors import Refused, Reply, StoreDeferred
+from relay.smtp.errors import Refused, StoreDeferred
+from relay.smtp.reply import Reply
 
 _log = structlog.get_logger(__name__)
 

@@ -13,10 +13,11 @@ from mailstore.sealed.draft import Draft
 from relay.connection.limits import Pace
 from relay.connection.streams import InboundBuffer
 from relay.policy.sizes import is_report, limit_of, over
-from relay.smtp.errors import Disconnected, Reply, SmtpError, StoreDeferred
+from relay.smtp.errors import Disconnected, SmtpError, StoreDeferred
 from relay.smtp.framing import ChunkChecker, DataDecoder
 from relay.smtp.headers import HeaderCollector
 from relay.smtp.line_checker import Violation
+from relay.smtp.reply import Reply
 
 OVERRUN: Final = 10  # times the limit: more is not read of a message refused for its size
 

@@ -9,8 +9,8 @@ from relay.connection.limits import LINGER_SECONDS
 from relay.connection.tls_buffer import TlsReadBuffer
 from relay.server.session import Handler, Session
 from relay.server.session_policy import Handshake
-from relay.smtp.errors import Reply, SyntaxRefused
-from relay.smtp.reply import Goodbye
+from relay.smtp.errors import SyntaxRefused
+from relay.smtp.reply import Goodbye, Reply
 
 _OK: Final = Reply(250, "2.0.0", "OK")
 _BEGIN_TLS: Final = Reply(220, "2.0.0", "Ready to start TLS")

@@ -19,7 +19,7 @@ from relay.connection.worker_load import WorkerLoad
 from relay.server.context import SessionContext
 from relay.server.listen_socket import BACKLOG
 from relay.server.session import Session
-from relay.smtp.errors import Reply
+from relay.smtp.reply import Reply
 
 SessionFactory = Callable[[SessionContext], Session]
 

@@ -26,9 +26,9 @@ from relay.server.session import Handler, Session
 from relay.server.states import BDAT_LAST
 from relay.server.transaction import SessionFacts, Transaction
 from relay.smtp.address import SmtpAddress, parse_path
-from relay.smtp.errors import Disconnected, Reply, SmtpError, StoreDeferred, SyntaxRefused
+from relay.smtp.errors import Disconnected, SmtpError, StoreDeferred, SyntaxRefused
 from relay.smtp.parameters import MailParameters, parse_bdat, parse_mail_parameters
-from relay.smtp.reply import Acknowledged, reply_lines
+from relay.smtp.reply import Acknowledged, Reply, reply_lines
 
 _PROGRESS: Final = 1024  # octets: a chunk of this size does not count as a command
 
@@ -70,12 +70,12 @@ async def rcpt(session: Session, argument: str) -> Reply:
         raise SyntaxRefused("A recipient needs an address", code=553, enhanced="5.1.3")
     if address.needs_smtputf8 and not transaction.parameters.smtputf8:
         raise SyntaxRefused("Non-ASCII address without SMTPUTF8", code=553, enhanced="5.6.7")
-    if transaction.recipients >= policy.most_recipients:
+    if transaction.recipients >= policy.max_recipients:
         raise SmtpError(Reply(452, "4.5.3", "Too many recipients, send the rest separately"))
     policy.admit_receipt(parameters)
     size = transaction.parameters.size
     found = await session.pipeline.find(address, size, session.tally.commands)
-    policy.admit_recipient(Recipient(address, found.state))
+    policy.admit_recipient(Recipient(address, found.state, found.reports_only))
     if found.mailbox_id is not None:
         transaction.add(LocalRecipient(found.mailbox_id, address, parameters))
     if policy.accepts_ahead and not session.journal.transcribed:
@@ -85,7 +85,7 @@ async def rcpt(session: Session, argument: str) -> Reply:
 
 def _accept_ahead(session: Session, transaction: Transaction) -> None:
     """Accept pipelined recipients after this one, up to the first that needs a check."""
-    room = min(session.policy.most_recipients - transaction.recipients, session.tally.left)
+    room = min(session.policy.max_recipients - transaction.recipients, session.tally.left)
     if session.outbound.blocked or room <= 0:
         return
     recipients = session.pipeline.take_known(room)

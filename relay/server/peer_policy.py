@@ -21,9 +21,10 @@ from relay.server.context import SessionContext
 from relay.server.journal import SessionJournal
 from relay.server.session_policy import Handshake
 from relay.smtp.address import SmtpAddress
-from relay.smtp.errors import Refused, Reply, SmtpError
+from relay.smtp.errors import Refused, SmtpError
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.parameters import DsnNotify, RcptParameters
+from relay.smtp.reply import Reply
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.distinguished_name import DistinguishedName
 
@@ -54,6 +55,7 @@ class PeerPolicy:
         # Sender domain and peer admitted at the last MAIL, and the list that admitted them.
         self._admitted: tuple[WhiteList | None, Peer | None, str | None] = (None, None, None)
         self._room: Quota = NO_LIMIT  # the quota left at the last MAIL
+        self._report = False  # the sender of the last MAIL is the null reverse-path
 
     # The connection.
 
@@ -147,6 +149,7 @@ class PeerPolicy:
         await self._judge_again()
         at_mail = self._at_mail = self._context.trust_state.snapshot
         facts = self._facts(at_mail, sender_stated=True, sender=sender, size=size)
+        self._report = sender is None
         domain = sender.domain if sender else None
         white_list, peer, before = self._admitted
         # These rules depend on nothing else: what passed once passes again with the same list, peer
@@ -190,10 +193,10 @@ class PeerPolicy:
         self._room = room
 
     @property
-    def most_recipients(self) -> int:
+    def max_recipients(self) -> int:
         """The recipient limit of a message, or the rest of the quota."""
-        most, left = self._context.limits.max_recipients, self._room.recipients
-        return most if left is None else min(most, left)
+        limit, left = self._context.limits.max_recipients, self._room.recipients
+        return limit if left is None else min(limit, left)
 
     @property
     def accepts_ahead(self) -> bool:
@@ -208,7 +211,7 @@ class PeerPolicy:
     def admit_recipient(self, recipient: Recipient) -> None:
         """Return if the recipient is an open mailbox of ours.  Raises Refused."""
         white_list = self._at_mail.white_list if self._at_mail is not None else None
-        admit_recipient(recipient, self.peer, white_list)
+        admit_recipient(recipient, self.peer, white_list, report=self._report)
 
     async def admit_message(
         self, sender: SmtpAddress | None, size: int, header: HeaderFacts, *, report: bool

@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Final
 
 from relay.acceptance.message import LocalRecipient
-from relay.acceptance.recipient_lookup import MOST, FoundRecipient, RecipientLookup
+from relay.acceptance.recipient_lookup import MAX_CACHED, FoundRecipient, RecipientLookup
 from relay.connection.streams import MAX_COMMAND_LINE, InboundBuffer
 from relay.smtp.address import SmtpAddress, parse_path
 from relay.smtp.errors import SyntaxRefused
@@ -44,11 +44,11 @@ def parse_rcpt_line(line: bytes) -> tuple[SmtpAddress, RcptParameters] | None:
 class RcptLines:
     """Cache of recipients by command line, for all sessions of a process.
 
-    Entries live as long as the directory's cache of their mailboxes.
+    Entries live as long as the lookup's cache of their mailboxes.
     """
 
-    def __init__(self, directory: RecipientLookup) -> None:
-        self.directory = directory
+    def __init__(self, lookup: RecipientLookup) -> None:
+        self.lookup = lookup
         self._mailboxes: Mapping[SmtpAddress, FoundRecipient] = {}  # of the cached recipients
         self._recipients: dict[bytes, LocalRecipient] = {}
 
@@ -57,7 +57,7 @@ class RcptLines:
 
         No check is needed for a plain RCPT whose mailbox is cached as open to all.
         """
-        mailboxes = self.directory.open_mailboxes()
+        mailboxes = self.lookup.open_mailboxes()
         if not mailboxes:
             return
         if mailboxes is not self._mailboxes:
@@ -69,7 +69,7 @@ class RcptLines:
                 recipient = _named(line, mailboxes)
                 if recipient is None:
                     return
-                if len(line) <= _SHORT and len(recipients) < MOST:
+                if len(line) <= _SHORT and len(recipients) < MAX_CACHED:
                     recipients[line] = recipient
             yield recipient
 
@@ -77,7 +77,9 @@ class RcptLines:
 def _named(line: bytes, mailboxes: Mapping[SmtpAddress, FoundRecipient]) -> LocalRecipient | None:
     parsed = parse_rcpt_line(line)
     found = mailboxes.get(parsed[0]) if parsed is not None else None
-    if parsed is None or found is None or found.mailbox_id is None or not found.state.open_to_all:
+    if parsed is None or found is None or found.mailbox_id is None:
+        return None
+    if found.reports_only or not found.state.open_to_all:
         return None
     return LocalRecipient(found.mailbox_id, *parsed)
 
@@ -99,9 +101,9 @@ class RcptPipeline:
 
         `command` is the number of this command in the session.  Raises StoreDeferred.
         """
-        directory = self._lines.directory
-        found = directory.cached(address)
-        return found or await directory.lookup(address, size, self._addresses_ahead(command))
+        lookup = self._lines.lookup
+        found = lookup.cached(address)
+        return found or await lookup.lookup(address, size, self._addresses_ahead(command))
 
     def _addresses_ahead(self, command: int) -> list[SmtpAddress]:
         if command < self._looked_up_to:
@@ -111,12 +113,12 @@ class RcptPipeline:
         recipients = takewhile(lambda line: line[:8].upper() == b"RCPT TO:", ahead)
         return [parsed[0] for parsed in map(parse_rcpt_line, recipients) if parsed]
 
-    def take_known(self, most: int) -> list[LocalRecipient]:
-        """Take up to `most` waiting commands out of the buffer, as far as no check is needed.
+    def take_known(self, limit: int) -> list[LocalRecipient]:
+        """Take up to `limit` waiting commands out of the buffer, as far as no check is needed.
 
         Hundreds of recipients are so spared the full path of a command.
         """
-        lines = self._inbound.peek_lines(min(most, LOOK_AHEAD))
+        lines = self._inbound.peek_lines(min(limit, LOOK_AHEAD))
         recipients = list(self._lines.known(lines))
         if recipients:
             self._inbound.take(sum(len(line) + 1 for line in lines[: len(recipients)]))

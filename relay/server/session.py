@@ -31,8 +31,8 @@ from relay.server.rcpt_pipeline import RcptPipeline
 from relay.server.session_policy import Handshake, SessionPolicy
 from relay.server.states import ARGUMENT_FIRST, BARE, OutOfOrder, SessionState, Table
 from relay.server.transaction import Transaction
-from relay.smtp.errors import Disconnected, Refused, Reply, SmtpError, StoreDeferred, SyntaxRefused
-from relay.smtp.reply import Acknowledged, Goodbye, refusal_line, reply_lines
+from relay.smtp.errors import Disconnected, Refused, SmtpError, StoreDeferred, SyntaxRefused
+from relay.smtp.reply import Acknowledged, Goodbye, Reply, refusal_line, reply_lines
 
 _QUIET_SECONDS: Final = 0.2  # of silence: the peer has sent all that was under way
 

@@ -15,9 +15,9 @@ from relay.policy.admission import Peer
 from relay.policy.recipient import Recipient
 from relay.server.journal import SessionJournal
 from relay.smtp.address import SmtpAddress
-from relay.smtp.errors import Reply
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.parameters import RcptParameters
+from relay.smtp.reply import Reply
 from whitelist.pki.distinguished_name import DistinguishedName
 
 
@@ -61,7 +61,7 @@ class SessionPolicy(Protocol):
         """Return if the quota leaves room for a message."""
 
     @property
-    def most_recipients(self) -> int:
+    def max_recipients(self) -> int:
         """The recipient limit of this message."""
 
     @property

@@ -14,7 +14,8 @@ from typing import Final
 
 from relay.policy.admission import CLEAR_TEXT, TLS_REQUIRED
 from relay.policy.facts import AdmissionFinding
-from relay.smtp.errors import Refused, Reply, SmtpError, SyntaxRefused
+from relay.smtp.errors import Refused, SmtpError, SyntaxRefused
+from relay.smtp.reply import Reply
 
 
 class SessionState(StrEnum):  # looked up for each command: hashed like a string

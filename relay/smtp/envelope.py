@@ -59,14 +59,14 @@ class Envelope:
 class OutgoingMessage:
     """A message to hand over: `octets` yields it with CRLF line ends, `size` octets in all.
 
-    `heard()` is called for each recipient's reply, as a sign of progress: a peer may take minutes
-    for each.
+    `on_reply()` is called for each recipient's reply, as a sign of progress: a peer may take
+    minutes for each.
     """
 
     envelope: Envelope
     octets: AsyncIterator[bytes]
     size: int
-    heard: Callable[[], None] = lambda: None
+    on_reply: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,32 +5,8 @@ one place.  So code, enhanced code (RFC 3463) and public text always agree, and 
 stays in the log.
 """
 
-from dataclasses import dataclass
-
 from relay.smtp.failure_reason import FailureReason
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """An SMTP reply: three-digit code, enhanced status code (RFC 3463) and one line of text.
-
-    Replies to EHLO, DATA and a new connection have no enhanced code.  The reply to EHLO has a line
-    of text for each extension.
-    """
-
-    code: int
-    enhanced: str
-    text: str
-
-    def __str__(self) -> str:
-        if not self.enhanced:
-            return f"{self.code} {self.text}"
-        return f"{self.code} {self.enhanced} {self.text}"
-
-    @property
-    def permanent(self) -> bool:
-        """Whether the peer must not try again (RFC 5321 §4.2.1)."""
-        return self.code >= 500
+from relay.smtp.reply import Reply
 
 
 class SmtpError(Exception):

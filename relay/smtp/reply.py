@@ -4,11 +4,33 @@ RFC 5321 §4.5.3.1.5 limits the line, RFC 6531 §3.7.4 keeps it ASCII.  A refusa
 value that the peer presented, and the session, under which `mssante trace` finds the rest.
 """
 
+from dataclasses import dataclass
 from typing import Final
 
-from relay.smtp.errors import Reply
-
 _MAX_LINE: Final = 512  # octets with CRLF, RFC 5321 §4.5.3.1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An SMTP reply: three-digit code, enhanced status code (RFC 3463) and one line of text.
+
+    Replies to EHLO, DATA and a new connection have no enhanced code.  The reply to EHLO has a line
+    of text for each extension.
+    """
+
+    code: int
+    enhanced: str
+    text: str
+
+    def __str__(self) -> str:
+        if not self.enhanced:
+            return f"{self.code} {self.text}"
+        return f"{self.code} {self.enhanced} {self.text}"
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the peer must not try again (RFC 5321 §4.2.1)."""
+        return self.code >= 500
 
 
 class Acknowledged(Reply):

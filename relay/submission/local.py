@@ -4,7 +4,7 @@ The message is read once; line ends become CRLF, the only change made to it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -14,19 +14,22 @@ from mailstore.blobs.store import Store
 from mailstore.sealed.draft import Draft
 from relay.acceptance.group_commit import Record, commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient
-from relay.acceptance.recipient_lookup import RecipientLookup
+from relay.acceptance.recipient_lookup import FoundRecipient, RecipientLookup
 from relay.dsn.receipt import receipt_of
 from relay.machines.certainty import ListCertainty
 from relay.policy.admission import AdmissionFacts, AdmissionPolicy, LocalUser, Stage, admit
 from relay.policy.recipient import Recipient, RecipientStatus
+from relay.policy.sending_limits import NO_LIMIT, SendingLimits
 from relay.policy.sizes import is_report, limit_of, over
 from relay.policy.trust_state import TrustState
 from relay.smtp.address import SmtpAddress
 from relay.smtp.content_size import ContentSize
-from relay.smtp.errors import Reply, SmtpError
+from relay.smtp.errors import SmtpError
 from relay.smtp.headers import HeaderCollector, TraceFacts, received_field
 from relay.smtp.line_checker import LineChecker
 from relay.smtp.parameters import MailParameters, RcptParameters
+from relay.smtp.reply import Reply
+from relay.submission.sending_quota import OverLimit, SendingQuota
 
 _CHUNK: Final = 256 * 1024
 
@@ -45,18 +48,20 @@ _NOTHING: Final = RcptParameters()
 class LocalSubmitter:
     """Submits messages for local mailboxes; blocks.
 
-    `record` notes submitted messages, for `who`, and deliveries that a hold rule keeps.
+    `record` notes submitted messages, for `who`, those over a limit, and deliveries that a hold
+    rule keeps.  `limits`: of messages and recipients an hour, by the sender's type.
     """
 
     hostname: str
     policy: AdmissionPolicy
     store: Store
-    directory: RecipientLookup
+    lookup: RecipientLookup
     trust_state: TrustState
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     record: Record
     who: str = ""
+    limits: SendingLimits = field(default_factory=dict)
 
     def submit(
         self,
@@ -72,7 +77,7 @@ class LocalSubmitter:
         `parameters` and, by recipient, `asked` are the parameters of MAIL and RCPT (RFC 3461 §4).
         """
         snapshot = self.trust_state.snapshot
-        own = self.directory.find_sender(sender)
+        own = self.lookup.find_sender(sender)
         attempt = AdmissionFacts(
             LocalUser(own.state),
             self.policy,
@@ -84,18 +89,24 @@ class LocalSubmitter:
         admit(attempt, Stage.PEER | Stage.SENDER)
         asked = asked or {}
         local: dict[int, LocalRecipient] = {}
+        reports_only: list[SmtpAddress] = []
         remote: dict[str, tuple[SmtpAddress, ...]] = {}
         for address in dict.fromkeys(recipients):
-            found = self.directory.find(address)
+            found = self.lookup.find(address)
             self._admit_recipient(attempt, Recipient(address, found.state))
+            if found.reports_only:
+                reports_only.append(address)
             if found.state is RecipientStatus.FOREIGN:
                 remote[address.domain] = (*remote.get(address.domain, ()), address)
             elif found.mailbox_id is not None:
                 one = LocalRecipient(found.mailbox_id, address, asked.get(address, _NOTHING))
                 local.setdefault(found.mailbox_id, one)
         attempt = replace(attempt, to_patients=PATIENT_DOMAIN in remote)
+        quota = self._quota(own, len(local) + sum(map(len, remote.values())))
         draft, receipt = self.store.blobs.draft(), None
         try:
+            if quota is not None:
+                quota.check()
             taken = _MessageIntake(draft, self.policy, to_patients=attempt.to_patients)
             taken.read(body)
             header = taken.header
@@ -104,9 +115,10 @@ class LocalSubmitter:
                 size=draft.size,
                 content=taken.content.octets,
                 header=header.facts(),
-                report=taken.report,
+                report=taken.report or (bool(reports_only) and is_report(header.section)),
             )
             admit(attempt, Stage.MESSAGE)
+            self._admit_reports_only(attempt, reports_only)
             message = replace(
                 self._message(sender, draft, parameters, tuple(local.values()), remote),
                 mailbox_type=own.type,
@@ -121,7 +133,17 @@ class LocalSubmitter:
                 self.store.blobs.draft,
                 own.mailbox_id,
             )
-            (failure,) = commit(self.store, [(message, receipt)], self.clock(), self.record)
+            (failure,) = commit(
+                self.store,
+                [(message, receipt)],
+                self.clock(),
+                self.record,
+                *(() if quota is None else (quota.take,)),
+            )
+        except OverLimit as error:
+            if quota is not None:
+                quota.refused(error, sender, self.who, self.record)
+            raise
         finally:
             draft.discard()
             if receipt is not None:
@@ -132,6 +154,15 @@ class LocalSubmitter:
             self._tell(message, receipt)
         return message
 
+    def _quota(self, own: FoundRecipient, recipients: int) -> SendingQuota | None:
+        """Quota of the sending mailbox; None without limits."""
+        if not self.limits or own.mailbox_id is None or own.type is None:
+            return None
+        limit = self.limits.get(own.type, NO_LIMIT)
+        return SendingQuota(
+            self.store.database, own.mailbox_id, own.type, limit, recipients, self.clock
+        )
+
     def _admit_recipient(self, attempt: AdmissionFacts, recipient: Recipient) -> None:
         """Admit a recipient.  Raises Refused; for good only by the newest list."""
         attempt, white_list = replace(attempt, recipient=recipient), attempt.white_list
@@ -140,6 +171,14 @@ class LocalSubmitter:
             final = ListCertainty(self.store.database, self.trust_state).of_question()
             attempt = replace(attempt, list_final=final)
         admit(attempt, Stage.RECIPIENT)
+
+    def _admit_reports_only(
+        self, attempt: AdmissionFacts, recipients: Sequence[SmtpAddress]
+    ) -> None:
+        """Admit recipients that take reports alone; only the header tells.  Raises Refused."""
+        for address in recipients:
+            recipient = Recipient(address, RecipientStatus.ACTIVE, reports_only=True)
+            admit(replace(attempt, recipient=recipient), Stage.RECIPIENT)
 
     def _tell(self, message: AcceptedMessage, receipt: AcceptedMessage | None) -> None:
         to = [one.address for one in message.local]

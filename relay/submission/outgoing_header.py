@@ -14,8 +14,9 @@ from typing import BinaryIO, Final
 
 from mailstore.mailboxes.address import address_key
 from relay.smtp.address import SmtpAddress
-from relay.smtp.errors import Reply, SmtpError
+from relay.smtp.errors import SmtpError
 from relay.smtp.headers import MAX_HEADER
+from relay.smtp.reply import Reply
 
 _HIDDEN: Final = frozenset({b"bcc", b"resent-bcc"})
 # Exceptions of the standard library's parser for fields that it does not foresee.

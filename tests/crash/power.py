@@ -184,6 +184,6 @@ def _judge(restarted: Daemon, known: Sequence[Sending]) -> Verdict:
     if whole != "ok":
         verdict.problems.append(f"the database: {whole}")
     told = restarted.run("store", "check") if not verdict.problems else ""
-    if not verdict.problems and "everything is as it was stored" not in told:
+    if not verdict.problems and "all bodies are intact" not in told:
         verdict.problems.append(told)
     return verdict

@@ -132,7 +132,7 @@ class Site:
         drafts = self.daemon.folder / "data" / "blobs" / "tmp"
         problems += [f"{one}: left by the sweep" for one in drafts.iterdir()]
         told = self.daemon.run("store", "check")
-        if "everything is as it was stored" not in told:
+        if "all bodies are intact" not in told:
             problems.append(told)
         return problems
 

@@ -53,16 +53,16 @@ class Message:
 class _Transaction:
     recipients: set[str] = field(default_factory=set)
     chunks: bytearray | None = None
-    most: int = LIMIT  # octet limit: with the null reverse-path it is a report
+    max_octets: int = LIMIT  # octet limit: with the null reverse-path it is a report
     lost: bool = False  # a chunk was refused: only RSET is allowed (RFC 3030 §2)
 
 
-def faults(body: bytes, most: int = LIMIT) -> Codes:
+def faults(body: bytes, max_octets: int = LIMIT) -> Codes:
     """Codes with which a whole message must be refused; empty if it must be accepted."""
     found = set[int]()
     if _STRAY.search(body) or any(len(one) > 998 for one in body.split(b"\r\n")):
         found.add(550)
-    if len(body) > most:
+    if len(body) > max_octets:
         found.add(552)
     header = (b"\r\n" + body).partition(b"\r\n\r\n")[0]
     if not found and header.lower().count(b"\r\nreceived:") > 100:
@@ -181,8 +181,8 @@ class Auditor:
             if end < 0:
                 return self._cut_off("DATA")
             body = unstuffed(bytes(self._sent[:end]))
-            most = self._transaction.most if self._transaction is not None else LIMIT
-            outcome = _outcome(body, most)
+            max_octets = self._transaction.max_octets if self._transaction is not None else LIMIT
+            outcome = _outcome(body, max_octets)
             return self._answered(outcome, lambda c, t: self._on_data(end, body, c, t))
         end = self._sent.find(b"\n") + 1
         if not end:
@@ -251,7 +251,7 @@ class Auditor:
     def _on_message(self, body: bytes, code: int, text: bytes) -> None:
         transaction, self._transaction = self._transaction, None
         assert transaction is not None
-        due = faults(body, transaction.most) or {250}
+        due = faults(body, transaction.max_octets) or {250}
         assert code in due, f"{code} {text!r} to {body[:200]!r}, one of {sorted(due)} is due"
         if code != 250:
             return
@@ -270,8 +270,8 @@ class Auditor:
             return frozenset({503, 530, 554, 552 if len(octets) > LIMIT else 503}), b""
         body = bytes(transaction.chunks or b"") + octets
         if last:
-            return faults(body, transaction.most) or frozenset({250}), body
-        found = faults(body.removesuffix(b"\r"), transaction.most)
+            return faults(body, transaction.max_octets) or frozenset({250}), body
+        found = faults(body.removesuffix(b"\r"), transaction.max_octets)
         return (found - {554}) or frozenset({250}), body
 
     def _on_chunk(self, end: int, due: Codes, body: bytes, said: _Said, *, last: bool) -> None:
@@ -307,7 +307,7 @@ class Auditor:
                 self._transaction = None
             case b"MAIL":
                 null = b"<>" in line
-                self._transaction = _Transaction(most=LIMIT * 14 // 10 if null else LIMIT)
+                self._transaction = _Transaction(max_octets=LIMIT * 14 // 10 if null else LIMIT)
             case b"RCPT" if self._transaction is not None:
                 path = _PATH.search(line)
                 assert path, line
@@ -385,7 +385,7 @@ def _is_utf8(octets: bytes) -> bool:
     return True
 
 
-def _outcome(body: bytes, most: int) -> _Said:
+def _outcome(body: bytes, max_octets: int) -> _Said:
     """The reply that a whole message should get."""
-    due = faults(body, most)
+    due = faults(body, max_octets)
     return (min(due), b"") if due else (250, b"2.0.0 Accepted as unheard")

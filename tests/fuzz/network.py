@@ -24,7 +24,6 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-import tests.support.rules.profiles  # noqa: F401  # the timeouts of hypothesis
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, list_entries
 from relay.connection.limits import SessionLimits
@@ -34,6 +33,7 @@ from tests.fuzz.grammar import LIMIT, SECOND, garbage, plain_moves, secure_moves
 from tests.fuzz.talk import BrokenHandshake, Conversation, Ending, Talk
 from tests.fuzz.wire import Damage, Wire
 from tests.support.machines.operators import ACTIVE, CLOSED, HOST, SUSPENDED, Inbound, inbound
+from tests.support.rules import profiles
 from tests.support.storage.blobs import folder
 from tests.support.storage.cutting import sizes
 from tests.support.waiting import until
@@ -78,7 +78,7 @@ def broken_handshakes() -> st.SearchStrategy[Conversation]:
     return conversations(_BROKEN)
 
 
-class World:
+class FuzzedServer:
     """A listening operator A on its own loop, with its state, and checks of it.
 
     `totals` counts the parts of all sessions so far.
@@ -208,14 +208,14 @@ class World:
 
 
 @contextmanager
-def world(folder: Path, loop: str) -> Iterator[World]:
+def fuzzed_server(folder: Path, loop: str) -> Iterator[FuzzedServer]:
     """Listen as operator A in a folder, on a loop of this kind."""
     limits = SessionLimits(handshake_seconds=3)
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
         listening = inbound(folder, limits=limits, policy=AdmissionPolicy(LIMIT))
         server = runner.run(listening.__aenter__())
         try:
-            yield World(server, runner)
+            yield FuzzedServer(server, runner)
         finally:
             runner.run(listening.__aexit__(None, None, None))
 
@@ -227,10 +227,11 @@ def main() -> None:
     parser.add_argument("--loop", choices=LOOPS, default="uvloop")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     given_ = parser.parse_args()
+    profiles.load(unit_alone=False)  # the timeouts of hypothesis
     begun, rounds = time.monotonic(), 0
     with (
         tempfile.TemporaryDirectory(prefix="mssante-fuzz-") as folder,
-        world(Path(folder), given_.loop) as listening,
+        fuzzed_server(Path(folder), given_.loop) as listening,
     ):
         while time.monotonic() - begun < given_.seconds:
             number = given_.seed + rounds
@@ -245,7 +246,9 @@ def main() -> None:
             print(f"{count:>9} {what}")
 
 
-def _search(listening: World, strategy: st.SearchStrategy[Conversation], number: int) -> None:
+def _search(
+    listening: FuzzedServer, strategy: st.SearchStrategy[Conversation], number: int
+) -> None:
     @seed(number)
     @settings(max_examples=500, database=None)
     @given(strategy)

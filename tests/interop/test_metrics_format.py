@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from relay.delivery.metrics import WATCHED
+from relay.delivery.events import WATCHED
 from tests.support.machines.daemon import client, free_endpoint, get, lay_out, served
 from tests.support.rules import needs
 from tests.support.rules.metrics_page import RULES, documented

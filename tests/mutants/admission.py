@@ -76,7 +76,7 @@ MUTANTS = (
     ),
     Mutant(
         "admission: mail to patients has a largest size",
-        "if a.to_patients and found > most:",
+        "if a.to_patients and found > limit:",
         "if False:",
         ("test_to_a_patient_over_the_limit",),
     ),
@@ -148,7 +148,7 @@ MUTANTS = (
     ),
     Mutant(
         "admission: a recipient is asked for",
-        "    policy.admit_recipient(Recipient(address, found.state))\n",
+        "    policy.admit_recipient(Recipient(address, found.state, found.reports_only))\n",
         "",
         ("test_dialogue[recipients-",),
     ),
@@ -214,7 +214,7 @@ MUTANTS = (
     ),
     Mutant(
         "admission: a message has a most of recipients",
-        "    if transaction.recipients >= policy.most_recipients:\n",
+        "    if transaction.recipients >= policy.max_recipients:\n",
         "    if False:\n",
         ("test_dialogue[too_many_recipients-",),
     ),

@@ -98,7 +98,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: mail is given up at the end of its life",
-        "    expired = waiting if policy.is_over(claim.created_at, aged) else ()\n",
+        "    expired = waiting if policy.is_over(claim.created_at, steady_now) else ()\n",
         "    expired = ()\n",
         ("test_the_end_of_life_fails_but_never_drops",),
     ),
@@ -140,7 +140,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: after unknown outcomes it is given up",
-        "        if tries >= policy.unknown_most:\n",
+        "        if tries >= policy.unknown_max_tries:\n",
         "        if False:\n",
         ("test_it_waits_longer_each_time_and_then_its_sender_is_told",),
     ),
@@ -164,8 +164,8 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: a failure is told in the transaction that records it",
-        "    if report is not None:\n        bouncer.insert",
-        "    if False:\n        bouncer.insert",
+        "    if report is not None:\n        dsn_writer.insert",
+        "    if False:\n        dsn_writer.insert",
         ("test_what_the_sender_hears",),
     ),
     Mutant(
@@ -219,7 +219,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: a server is judged before MAIL",
-        "        await terms.judge(domain, found.certificate, found.tls_version, found.cipher)\n",
+        "        await config.judge(domain, found.certificate, found.tls_version, found.cipher)\n",
         "",
         ("test_a_server_that_may_not_have_it_hears_nothing",),
     ),
@@ -246,7 +246,7 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: by a list that may be old nothing fails for good",
-        "        if await self._certainty.of_mail(white_list, taken.created_at, self._clock):\n"
+        "        if await self._certainty.of_mail(white_list, claim.created_at, self._clock):\n"
         "            detail",
         "        if True:\n            detail",
         ("test_nothing_fails_by_a_list_that_may_be_older_than_the_message",),
@@ -289,8 +289,8 @@ MUTANTS = (
     ),
     Mutant(
         "selection: bulk leaves a quarter to interactive mail",
-        "        self._most_bulk = max(concurrency * 3 // 4, 1)\n",
-        "        self._most_bulk = concurrency\n",
+        "        self._max_bulk = max(concurrency * 3 // 4, 1)\n",
+        "        self._max_bulk = concurrency\n",
         ("test_bulk_leaves_a_quarter_of_the_process_to_interactive_mail",),
     ),
     Mutant(

@@ -169,7 +169,7 @@ MUTANTS = (
     ),
     Mutant(
         "framing: with a reply too many no message is sent",
-        "        if not link.quiet:\n            # After a reply too many",
+        "        if not connection.quiet:\n            # After a reply too many",
         "        if False:\n            # After a reply too many",
         ("test_nothing_is_decided_by_a_fault",),
     ),

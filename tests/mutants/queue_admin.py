@@ -165,7 +165,7 @@ MUTANTS = (
     ),
     Mutant(
         "queue: reports make transactions smaller",
-        "        return super(DropAction, self).batch if self.teller is None else REPORTS\n",
+        "        return super(DropAction, self).batch if self.dsn_writer is None else REPORTS\n",
         "        return super(DropAction, self).batch\n",
         ("test_transactions_are_small_where_there_are_reports",),
     ),

@@ -105,14 +105,14 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: recipients that are pipelined count in the limit of a message",
-        "min(session.policy.most_recipients - transaction.recipients, session.tally.left)",
+        "min(session.policy.max_recipients - transaction.recipients, session.tally.left)",
         "session.tally.left",
         ("test_recipients_that_are_pipelined_count_in_the_limit",),
     ),
     Mutant(
         "sessions: recipients that are pipelined count as commands",
-        "min(session.policy.most_recipients - transaction.recipients, session.tally.left)",
-        "session.policy.most_recipients - transaction.recipients",
+        "min(session.policy.max_recipients - transaction.recipients, session.tally.left)",
+        "session.policy.max_recipients - transaction.recipients",
         ("test_recipients_that_are_pipelined_are_commands_too",),
     ),
     Mutant(
@@ -196,14 +196,14 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: the cache of lines is bounded in number",
-        "                if len(line) <= _SHORT and len(recipients) < MOST:\n",
+        "                if len(line) <= _SHORT and len(recipients) < MAX_CACHED:\n",
         "                if len(line) <= _SHORT:\n",
         ("test_memory_is_bounded",),
     ),
     Mutant(
         "sessions: the cache of lines is bounded in length",
-        "                if len(line) <= _SHORT and len(recipients) < MOST:\n",
-        "                if len(recipients) < MOST:\n",
+        "                if len(line) <= _SHORT and len(recipients) < MAX_CACHED:\n",
+        "                if len(recipients) < MAX_CACHED:\n",
         ("test_memory_is_bounded",),
     ),
     Mutant(

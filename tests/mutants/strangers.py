@@ -85,8 +85,8 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: recipients have a quota",
-        "        return most if left is None else min(most, left)\n",
-        "        return most\n",
+        "        return limit if left is None else min(limit, left)\n",
+        "        return limit\n",
         ("test_recipients_beyond_the_share_are_left_for_later",),
     ),
     Mutant(

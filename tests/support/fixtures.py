@@ -1,4 +1,4 @@
-"""Fixtures of the relay and of commands: peers for conversations, an office, an operator's queue.
+"""Fixtures of relay and commands: peers for conversations, a delivery store, an operator's queue.
 
 Keys are made once for a module.
 """
@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mailstore.db.database import Database
+from tests.support.delivery.delivery_store import DeliveryStore
 from tests.support.delivery.handing import Handing, context_of, handing
-from tests.support.delivery.office import Office
-from tests.support.delivery.queue_desk import journal_files
+from tests.support.delivery.queue_commands import journal_files
 from tests.support.machines.daemon import Daemon, lay_out
 from tests.support.sessions.scripted import ScriptedPeer
 
@@ -36,9 +36,9 @@ def scripted(server_context: ssl.SSLContext) -> ScriptedPeer:
 
 
 @pytest.fixture
-def office(tmp_path: Path, database: Database) -> Iterator[Office]:
+def delivery_store(tmp_path: Path, database: Database) -> Iterator[DeliveryStore]:
     """A store with a sender and a postmaster, on both databases."""
-    made = Office(tmp_path, database)
+    made = DeliveryStore(tmp_path, database)
     yield made
     made.store.blobs.close()
 

@@ -66,19 +66,19 @@ def decide_adoption(
         raise _held_up(ListReason.SHRUNK, "it lists no domain at all")
     if active is None:
         return
-    lost = len(found.removed) if found else active.domains - candidate.domains
+    vanished = len(found.removed) if found else active.domains - candidate.domains
     # Computed from the decimal text: 0.29 * 100 in floating point is less than 29.
-    most = Fraction(str(max_shrink)) * active.domains
-    if lost > most:
+    limit = Fraction(str(max_shrink)) * active.domains
+    if vanished > limit:
         raise _held_up(
             ListReason.SHRUNK,
-            f"it lists {candidate.domains} domains and lacks {lost} of the {active.domains} "
+            f"it lists {candidate.domains} domains and lacks {vanished} of the {active.domains} "
             f"of the list in force, and at most {max_shrink * 100:g}% may vanish at once",
         )
-    if found and lost + len(found.recertified) > most:
+    if found and vanished + len(found.recertified) > limit:
         raise _held_up(
             ListReason.RECERTIFIED,
-            f"of the {active.domains} domains of the list in force {lost} vanish and "
+            f"of the {active.domains} domains of the list in force {vanished} vanish and "
             f"{len(found.recertified)} have other certificate names, and at most "
             f"{max_shrink * 100:g}% may change at once: {summary(found)}",
         )

@@ -48,8 +48,8 @@ def compare_lists(old: WhiteList, new: WhiteList) -> ListDifference:
     )
 
 
-def summary(found: ListDifference, most: int = 3) -> str:
-    """Describe the `most` common changes of names, for a person.
+def summary(found: ListDifference, limit: int = 3) -> str:
+    """Describe the `limit` common changes of names, for a person.
 
     Domains with the same change of names count as a single change, shown with their number and an
     example.
@@ -60,11 +60,11 @@ def summary(found: ListDifference, most: int = 3) -> str:
     ranked = sorted(changes.items(), key=lambda change: (-len(change[1]), change[1]))
     told = [
         f"{len(domains)} domains such as {domains[0]} {_change(*names)}"
-        for names, domains in ranked[:most]
+        for names, domains in ranked[:limit]
     ]
-    if len(ranked) > most:
-        rest = sum(len(domains) for _, domains in ranked[most:])
-        told.append(f"{rest} domains change in {len(ranked) - most} other ways")
+    if len(ranked) > limit:
+        rest = sum(len(domains) for _, domains in ranked[limit:])
+        told.append(f"{rest} domains change in {len(ranked) - limit} other ways")
     return "; ".join(told)
 
 

@@ -14,8 +14,8 @@ from mailstore.accounts.export import Section, export_account
 
 from ...services.acts import open_act
 from ...settings.model import load
+from ..options.private_file import PrivateFile
 from ..output import masked
-from ..private_file import PrivateFile
 
 
 @click.command("export")

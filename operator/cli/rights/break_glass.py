@@ -17,7 +17,8 @@ from mailstore.rights.model import Action
 
 from ...assembly.clock import utc_now
 from ...assembly.storage import open_store
-from ...services.acts import Act, ActTransaction
+from ...services.acts import ActTransaction
+from ...services.content import asker
 from ...settings.model import load
 from ..acting import Acting, acting
 from ..output import show_rows
@@ -62,7 +63,7 @@ def open_(
         access = accesses.ask(
             change.connection,
             facts.id,
-            _asker(act),
+            asker(act),
             reason,
             now,
             now + timedelta(hours=hours or longest),
@@ -98,7 +99,7 @@ def agree(given: Path | None, number: int, who: Acting) -> None:
     """Agree to the access NUMBER, as another person than the one who asked."""
     with who.open(load(given)) as act, act.write() as change:
         _require(change, number, Action.AGREE_CONTENT)
-        access = accesses.agree(change.connection, number, _asker(act), act.clock())
+        access = accesses.agree(change.connection, number, asker(act), act.clock())
         change.audit(
             "break_glass.agreed", mailbox=access.mailbox, access=number, asked_by=access.who
         )
@@ -142,10 +143,6 @@ def list_(given: Path | None, /, after: int, *, everything: bool, as_json: bool)
 def _require(change: ActTransaction, number: int, action: Action) -> None:
     mailbox = accesses.get_access(change.connection, number).mailbox
     change.require(action, load_mailbox(change.connection, mailbox), mailbox)
-
-
-def _asker(act: Act) -> accesses.Asker:
-    return accesses.Asker(act.account_id, act.actor.account, act.actor.unix_user or "")
 
 
 def _record(access: accesses.Access, state: str) -> dict[str, Any]:

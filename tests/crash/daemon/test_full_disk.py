@@ -49,7 +49,7 @@ def on_small_disk(folder: Path, floor: int) -> Iterator[Peer]:
         set_floor(daemon, floor)
         with served(daemon):
             yield Peer(daemon)
-        assert "everything is as it was stored" in daemon.run("store", "check")
+        assert "all bodies are intact" in daemon.run("store", "check")
 
 
 def set_floor(daemon: Daemon, octets: int) -> None:

@@ -154,13 +154,13 @@ def die_amid(site: Site, name: str, how: str) -> None:
 def test_a_database_that_freezes_under_it(running: Site) -> None:
     seen = running.a.processes()
     running.database.freeze()
-    until_now(lambda: running.says("store: ", "has not answered for"))
+    until_now(lambda: running.says("store: ", "no answer from"))
     assert get(running.a, "/metrics")[0] == 200
     # A reload that cannot reach the store changes nothing.
     running.a.hang_up()
     until_now(lambda: len(running.a.events("reload.refused")) == 1)
     (refused,) = running.a.events("reload.refused")
-    assert "the daemon goes on by the configuration before" in refused["why"]
+    assert "old configuration still in force" in refused["why"]
     assert running.a.processes() == seen
     running.mend()
     running.is_well()

@@ -44,7 +44,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faulty]:
             here.start()
         yield Faulty(here, control)
         here.daemon.kill()
-        assert "everything is as it was stored" in here.daemon.run("store", "check")
+        assert "all bodies are intact" in here.daemon.run("store", "check")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import given
 
 from tests.fuzz.audit import Auditor, Message
 from tests.fuzz.grammar import GREETING, LIMIT, RECIPIENTS, SENDERS, SMUGGLING, line
-from tests.fuzz.network import LOOPS, World, broken_handshakes, conversations, world
+from tests.fuzz.network import LOOPS, FuzzedServer, broken_handshakes, conversations, fuzzed_server
 from tests.fuzz.talk import Conversation, Ending
 from tests.fuzz.wire import Damage
 from tests.support.machines.operators import ACTIVE
@@ -25,8 +25,8 @@ BY_CHUNKS = MAIL + RCPT + b"BDAT 5\r\nSubje" + b"BDAT %d LAST\r\n" % (len(BODY) 
 @pytest.fixture(scope="module", params=LOOPS)
 def listening(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("fuzz"), request.param) as found:
+) -> Iterator[FuzzedServer]:
+    with fuzzed_server(tmp_path_factory.mktemp("fuzz"), request.param) as found:
         yield found
 
 
@@ -56,7 +56,7 @@ def conversation(
 @pytest.mark.fuzz
 @given(conversations())
 def test_any_conversation_ends_in_replies_or_a_closed_connection(
-    listening: World, conversation: Conversation
+    listening: FuzzedServer, conversation: Conversation
 ) -> None:
     # RFC 5321 §4.2, RFC 2920 §3.2, RFC 3030 §2, RFC 3207 §4.2
     listening.hold(conversation)
@@ -65,7 +65,7 @@ def test_any_conversation_ends_in_replies_or_a_closed_connection(
 @pytest.mark.fuzz
 @given(broken_handshakes())
 def test_any_handshake_ends_in_tls_or_a_closed_connection(
-    listening: World, conversation: Conversation
+    listening: FuzzedServer, conversation: Conversation
 ) -> None:
     listening.hold(conversation)
 
@@ -73,7 +73,7 @@ def test_any_handshake_ends_in_tls_or_a_closed_connection(
 @pytest.mark.parametrize("moves", [BY_DATA, BY_CHUNKS], ids=["data", "bdat"])
 @pytest.mark.parametrize("cuts", [(), (1,) * 400, (27, 1, 30, 2)], ids=["whole", "octets", "cut"])
 def test_what_is_complete_is_accepted_however_it_is_cut(
-    listening: World, moves: bytes, cuts: tuple[int, ...]
+    listening: FuzzedServer, moves: bytes, cuts: tuple[int, ...]
 ) -> None:
     before = listening.totals["messages accepted"]
     listening.hold(conversation(GREETING, moves, moves, cuts=cuts))
@@ -81,14 +81,14 @@ def test_what_is_complete_is_accepted_however_it_is_cut(
 
 
 @pytest.mark.parametrize("peer", [None, "intruder", "revoked", "foreign_b"])
-def test_nothing_is_accepted_from_others(listening: World, peer: str | None) -> None:
+def test_nothing_is_accepted_from_others(listening: FuzzedServer, peer: str | None) -> None:
     before = listening.totals["messages accepted"]
     listening.hold(conversation(GREETING, BY_DATA, BY_CHUNKS, peer=peer))
     assert listening.totals["messages accepted"] == before
 
 
 @pytest.mark.parametrize("sequence", SMUGGLING, ids=repr)
-def test_no_sequence_smuggles_a_message(listening: World, sequence: bytes) -> None:
+def test_no_sequence_smuggles_a_message(listening: FuzzedServer, sequence: bytes) -> None:
     # Smuggling: CVE-2023-51764, -51765, -51766
     before = listening.totals["messages accepted"]
     smuggled = MAIL + RCPT + b"DATA\r\nsmuggled\r\n.\r\n"
@@ -98,14 +98,16 @@ def test_no_sequence_smuggles_a_message(listening: World, sequence: bytes) -> No
 
 @pytest.mark.parametrize("ending", [e for e in Ending if e is not Ending.QUIT])
 @pytest.mark.parametrize("tail", [BY_DATA[:-3], BY_CHUNKS[:-1]], ids=["data", "bdat"])
-def test_what_is_broken_off_is_not_accepted(listening: World, ending: Ending, tail: bytes) -> None:
+def test_what_is_broken_off_is_not_accepted(
+    listening: FuzzedServer, ending: Ending, tail: bytes
+) -> None:
     before = listening.totals["messages accepted"]
     damage = Damage(at=100, change=1)
     listening.hold(conversation(GREETING, ending=ending, tail=tail, damage=damage))
     assert listening.totals["messages accepted"] == before
 
 
-def test_tls_broken_right_after_the_handshake_is_no_error_of_ours(listening: World) -> None:
+def test_tls_broken_right_after_the_handshake_is_no_error_of_ours(listening: FuzzedServer) -> None:
     # The peer's certificate is gone by the time that the session asks for it.
     broken = conversation(ending=Ending.DAMAGED, damage=Damage(at=20, change=3))
     listening.hold(broken)

@@ -36,7 +36,7 @@ from tests.support.storage.object_server import ObjectServer, object_server_runn
 from tests.support.waiting import until_now
 
 OURS = (MARTIN, "cardiologie@a.mssante.fr")
-SOUND = "everything is as it was stored\n"
+SOUND = "all bodies are intact\n"
 DAY = timedelta(days=1)
 
 

@@ -11,14 +11,14 @@ import pytest
 from mailstore.s3.bucket import BucketPlace
 from mssante_operator.services.local_submission import open_submitter
 from mssante_operator.settings.model import load
-from relay.delivery.attempt import NOT_CERTAIN
+from relay.queue.list_wakeup import NOT_CERTAIN
 from relay.queue_admin.views import DeliverySummary
 from relay.smtp.address import parse_address
 from tests.support.db.databases import PostgresServer
 from tests.support.delivery.listed import listing
 from tests.support.lists.list_files import FULL, put, signed
 from tests.support.machines.cluster import lay_out_machines
-from tests.support.machines.daemon import Daemon, client, get, lay_out, served
+from tests.support.machines.daemon import RESPONSIBLE, Daemon, client, get, lay_out, served
 from tests.support.machines.list_machines import refresher_of
 from tests.support.storage.object_server import ObjectServer
 from tests.support.waiting import until_now
@@ -29,7 +29,7 @@ MANY = 20
 
 
 @dataclass(frozen=True)
-class Office:
+class TwoMachines:
     """Operator A on two machines; operator B, which serves the new domain."""
 
     one: Daemon
@@ -42,26 +42,26 @@ class Office:
 
 
 @pytest.fixture
-def office(
+def machines(
     tmp_path: Path,
     object_server: ObjectServer,
     postgres_server: PostgresServer,
     postgres_template: str,
-) -> Iterator[Office]:
+) -> Iterator[TwoMachines]:
     place: BucketPlace = object_server.place(prefix="mail/list")
     name = postgres_server.create(postgres_template)
     b = lay_out(tmp_path / "b", "b")
     b.run("domain", "add", "d.mssante.fr")
-    b.run("mailbox", "add", ACCUEIL, "--type", "ORG", "--finess", "750000002")
+    b.run("mailbox", "add", ACCUEIL, "--type", "ORG", "--finess", "750000002", *RESPONSIBLE)
     routes = {"d.mssante.fr": b.endpoint}
     one, two = lay_out_machines(tmp_path, place, postgres_server.url(name), routes=routes)
-    yield Office(one, two, b)
+    yield TwoMachines(one, two, b)
     postgres_server.drop(name)
 
 
-def test_mail_for_a_domain_that_was_just_added_is_not_returned(office: Office) -> None:
+def test_mail_for_a_domain_that_was_just_added_is_not_returned(machines: TwoMachines) -> None:
     # The fault: 17 of 20 messages failed for good on the machine with the older list.
-    one, two, b = office.one, office.two, office.b
+    one, two, b = machines.one, machines.two, machines.b
     with served(b), served(two):
         until_now(lambda: get(two, "/readyz")[0] == 200)
         # Machine one has just adopted it and not shared it yet.
@@ -72,14 +72,14 @@ def test_mail_for_a_domain_that_was_just_added_is_not_returned(office: Office) -
             for _ in range(MANY):
                 submitter.submit(BytesIO(text), parse_address(MARTIN), [parse_address(ACCUEIL)])
         # The courier of machine two tries all messages and returns none.
-        until_now(lambda: all(row.attempts and not row.in_flight for row in office.queue()))
-        rows = office.queue()
+        until_now(lambda: all(row.attempts and not row.in_flight for row in machines.queue()))
+        rows = machines.queue()
         assert [row.state for row in rows] == ["waiting"] * MANY
         assert all(row.last_error.startswith(NOT_CERTAIN) for row in rows)
         # Once it is shared, machine two adopts it by itself, and the waiting mail leaves.
         one.run("whitelist", "refresh")
         until_now(lambda: len(b.entries(ACCUEIL)) == MANY)
-        until_now(lambda: office.queue() == [])
+        until_now(lambda: machines.queue() == [])
         assert two.entries(MARTIN) == []  # no DSN to any sender
         adopted = json.loads(two.run("whitelist", "history", "--json"))[-1]
         status = json.loads(one.run("whitelist", "status", "--json"))
@@ -87,9 +87,9 @@ def test_mail_for_a_domain_that_was_just_added_is_not_returned(office: Office) -
         assert "mssante_whitelist_behind 0.0" in get(two, "/metrics")[1]
 
 
-def test_while_a_list_is_refused_nobody_is_turned_away_for_good(office: Office) -> None:
+def test_while_a_list_is_refused_nobody_is_turned_away_for_good(machines: TwoMachines) -> None:
     # Too many domains vanish for machine two; machine one has no such limit.
-    one, two = office.one, office.two
+    one, two = machines.one, machines.two
     text = one.config.read_text()
     one.config.write_text(text.replace("[whitelist]\n", "[whitelist]\nmax_shrink = 1.0\n"))
     with served(two):

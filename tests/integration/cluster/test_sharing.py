@@ -270,16 +270,15 @@ import os, signal, sys
 from pathlib import Path
 from mailstore.db.database import Database
 from mssante_operator.assembly.clock import utc_now
-from mssante_operator.assembly.trust import open_archive, open_crls, open_trust
-from mssante_operator.lists import list_sharing
-from mssante_operator.lists.list_refresh import ListRefresher
+from mssante_operator.assembly.trust import open_crls, open_list_refresher, open_trust
+from relay.machines import list_sharing
 from mssante_operator.settings.model import load
 
 when, config, url = sys.argv[1:]
 settings = load(Path(config))
 trust = open_trust(settings)
 at_hand = trust.with_crls(open_crls(settings, trust).current())
-refresher = ListRefresher(settings, open_archive(settings), at_hand)
+refresher = open_list_refresher(settings, at_hand)
 refresher.check()
 publish = list_sharing.publish
 
@@ -317,7 +316,7 @@ def test_a_store_that_is_away_ends_nothing(
     machines: Sequence[Machine], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = machines
-    monkeypatch.setattr("mssante_operator.lists.list_sharing.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("relay.machines.list_sharing.LOOK_SECONDS", 0.01)
     one.adopt(signed(1, **NEWER))
     one.sharing.exchange()
     faults: list[Exception] = [StoreUnavailable("away"), StoreUnavailable("away"), MemoryError()]
@@ -358,4 +357,4 @@ def test_the_command_shares_at_once(machines: Sequence[Machine], database: Datab
     away = url.replace("/test_", "/no_such_")
     one.daemon.config.write_text(one.daemon.config.read_text().replace(url, away))
     said = one.daemon.run("whitelist", "refresh")
-    assert "not shared with the other machines yet" in said
+    assert "not yet shared with the other machines" in said

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from mssante_operator.services.acts import login_name
-from tests.support.delivery.queue_desk import journal_files
-from tests.support.machines.daemon import MSSANTE, Daemon, lay_out
+from tests.support.delivery.queue_commands import journal_files
+from tests.support.machines.daemon import MSSANTE, REASON, Daemon, lay_out
 
 MARTIN = "claire.martin@a.mssante.fr"
 NEW = "nouveau@chu.mssante.fr"
@@ -45,13 +45,21 @@ def test_each_act_leaves_its_event(operator_a: Daemon) -> None:
     run("domain", "add", "chu.mssante.fr")
     run("mailbox", "add", NEW, "--type", "PER", "--rpps", "10000001916", "--quota", "1M")
     run("mailbox", "quota", NEW, "none")
-    run("mailbox", "suspend", NEW)
+    run("mailbox", "suspend", NEW, *REASON)
     run("mailbox", "resume", NEW)
-    run("mailbox", "close", NEW, "--yes")
+    run("mailbox", "close", NEW, *REASON, "--yes")
     message = send(operator_a, "cardiologie@a.mssante.fr", "dr@b.mssante.fr")
     run("message", "show", message)  # metadata is not content
-    assert "SIDA" in run("message", "show", message, "--content")
-    run("message", "export", MARTIN, "--output", str(operator_a.folder / "martin.mbox"))
+    assert "SIDA" in run("message", "show", message, "--content", "--reason", "test")
+    run(
+        "message",
+        "export",
+        "--reason",
+        "test",
+        MARTIN,
+        "--output",
+        str(operator_a.folder / "martin.mbox"),
+    )
     run("keys", "rotate", "--rewrite")
     run("store", "rewrite")
     run("store", "gc")
@@ -60,8 +68,9 @@ def test_each_act_leaves_its_event(operator_a: Daemon) -> None:
     names = [event["event"] for event in found]
     assert names == [
         *("domain.added", "mailbox.added", "mailbox.quota", "mailbox.suspended"),
-        *("mailbox.resumed", "mailbox.closed", "submitted", "message.read"),
-        *("mailbox.exported", "keys.rotated", "store.rewritten", "store.rewritten", "store.freed"),
+        *("mailbox.resumed", "mailbox.closed", "submitted"),
+        *("break_glass.asked", "message.read", "break_glass.asked", "mailbox.exported"),
+        *("keys.rotated", "store.rewritten", "store.rewritten", "store.freed"),
     ]
     of = {event["event"]: event for event in found}
     assert of["domain.added"]["domain"] == "chu.mssante.fr"
@@ -92,14 +101,14 @@ def test_keys_that_are_made_leave_an_event(operator_a: Daemon) -> None:
 
 def test_an_act_that_was_refused_leaves_none(operator_a: Daemon) -> None:
     operator_a.run("domain", "add", "a.mssante.fr", code=1)
-    operator_a.run("mailbox", "suspend", "nobody@a.mssante.fr", code=1)
-    operator_a.run("message", "show", "0" * 32, "--content", code=1)
+    operator_a.run("mailbox", "suspend", "nobody@a.mssante.fr", *REASON, code=1)
+    operator_a.run("message", "show", "0" * 32, "--content", "--reason", "test", code=1)
     assert events(operator_a) == []
 
 
 def test_a_journal_that_cannot_be_written_stops_no_act(operator_a: Daemon) -> None:
     (operator_a.folder / "data" / "trace").write_bytes(b"in the way")
-    said = operator_a.run("mailbox", "suspend", MARTIN)
+    said = operator_a.run("mailbox", "suspend", MARTIN, *REASON)
     assert f"{MARTIN} is suspended" in said
     assert "journal.unwritable" in said
 
@@ -110,8 +119,8 @@ def test_root_leaves_no_files_in_the_store_of_another(operator_a: Daemon) -> Non
     os.chown(data, 12345, 12345)
     for words in (
         ("domain", "add", "chu.mssante.fr"),
-        ("mailbox", "suspend", MARTIN),
-        ("message", "export", MARTIN),
+        ("mailbox", "suspend", MARTIN, *REASON),
+        ("message", "export", "--reason", "test", MARTIN),
         ("keys", "rotate"),
         ("store", "gc"),
         ("db", "upgrade"),
@@ -143,7 +152,7 @@ def test_an_output_that_nobody_reads_ends_no_work(operator_a: Daemon) -> None:
         assert mssante(operator_a, "mailbox", "list", out=gone) == (1, "")
         code, said = mssante(operator_a, "mailbox", "list", out=full)
         assert (code, said.count("\n")) == (1, 1)
-        assert said.startswith("mssante: the output cannot be written: No space left")
+        assert said.startswith("mssante: output cannot be written: No space left")
     finally:
         os.close(full)
         os.close(gone)

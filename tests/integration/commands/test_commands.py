@@ -12,7 +12,15 @@ import pytest
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.setup.testbed.certificate_profile import Lifetime
 from tests.support.lists.real import REAL_INTERMEDIATE, REAL_LIST, REAL_ROOT, needs_real_data
-from tests.support.machines.daemon import MSSANTE, Daemon, command, federation, lay_out
+from tests.support.machines.daemon import (
+    MSSANTE,
+    REASON,
+    RESPONSIBLE,
+    Daemon,
+    command,
+    federation,
+    lay_out,
+)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +59,7 @@ class TestInit:
     def test_refuses_to_overwrite(self, operator_a: Daemon, tmp_path: Path) -> None:
         code, _, err = mssante("init", str(operator_a.folder), cwd=tmp_path)
         assert code == 1
-        assert "exists already; choose another folder" in one_line(err)
+        assert "already exists; choose another folder" in one_line(err)
 
     def test_refuses_a_bad_endpoint(self, tmp_path: Path) -> None:
         code, _, err = mssante("init", "here", "--listen", "25", cwd=tmp_path)
@@ -229,14 +237,15 @@ class TestMailstore:
         operator_a.run("domain", "add", "chu.mssante.fr")
         assert "chu.mssante.fr" in operator_a.run("domain", "list")
         operator_a.run(
-            "mailbox", "add", "urgences@chu.mssante.fr", "--type", "ORG", "--finess", "750000002"
+            *("mailbox", "add", "urgences@chu.mssante.fr", "--type", "ORG"),
+            *("--finess", "750000002", *RESPONSIBLE),
         )
         shown = json.loads(operator_a.run("mailbox", "show", "urgences@chu.mssante.fr", "--json"))
         assert (shown["type"], shown["identifier"]) == ("ORG", "FINESS 750000002")
         box = "urgences@chu.mssante.fr"
         for verb, state in (("suspend", "suspended"), ("resume", "active")):
-            assert state in operator_a.run("mailbox", verb, box)
-        assert operator_a.run("mailbox", "close", box, "--yes") == f"{box} is closed\n"
+            assert state in operator_a.run("mailbox", verb, box, *REASON)
+        assert operator_a.run("mailbox", "close", box, *REASON, "--yes") == f"{box} is closed\n"
 
     @pytest.mark.parametrize(
         ("words", "says"),
@@ -268,14 +277,14 @@ class TestMailstore:
         key = said.split()[2].rstrip(":")
         (row,) = json.loads(operator_a.run("message", "list", box, "--json"))
         assert (row["id"], row["sender"]) == (key, "claire.martin@a.mssante.fr")
-        content = operator_a.run("message", "show", key, "--content")
+        content = operator_a.run("message", "show", key, "--content", "--reason", "test")
         assert content.startswith("Received: from smtp.a.mssante.fr ([127.0.0.1])")
         date, key, body = content.partition("Subject: [FIN]\r\n")[2].split("\r\n", 2)
         assert date.startswith("Date: ")
         assert re.fullmatch(r"Message-ID: <[0-9a-f]{32}@smtp\.a\.mssante\.fr>", key)
         assert body == "\r\nFrom me\r\n"
         out = tmp_path / "box.mbox"
-        operator_a.run("message", "export", box, "--output", str(out))
+        operator_a.run("message", "export", "--reason", "test", box, "--output", str(out))
         exported = out.read_text()
         assert exported.startswith("From claire.martin@a.mssante.fr ")
         assert "\n>From me\n" in exported
@@ -290,7 +299,7 @@ class TestMailstore:
         operator_a.run("message", "send", str(letter), *to, *asks)
         report, *old = json.loads(operator_a.run("message", "list", claire, "--json"))
         assert (len(old), report["sender"]) == (before, "")
-        content = operator_a.run("message", "show", report["id"], "--content")
+        content = operator_a.run("message", "show", report["id"], "--content", "--reason", "test")
         assert "\r\nOriginal-Envelope-Id: dossier 4711\r\n" in content
         assert "\r\nAction: delivered\r\n" in content
 
@@ -299,7 +308,7 @@ class TestMailstore:
         [
             ("--notify", "sometimes", "NOTIFY is NEVER, or a list of SUCCESS, FAILURE, DELAY"),
             ("--notify", "never,delay", "NOTIFY is NEVER"),
-            ("--notify", "delay ORCPT=rfc822;x", "separated by commas alone"),
+            ("--notify", "delay ORCPT=rfc822;x", "separate keywords by commas"),
             ("--notify", "", "Malformed RCPT parameter"),
             ("--ret", "half", "'half' is not one of"),
             ("--envid", "é", "Not printable US-ASCII"),

@@ -375,4 +375,4 @@ def test_on_sqlite_there_is_no_machine_to_retire(original: Site) -> None:
     for words in (("list",), ("retire", "x")):
         code, _, said = command("--config", str(original.settings.origin), "machine", *words)
         assert (code, said.count("\n")) == (1, 1)
-        assert "there is no other one" in said
+        assert "this store has only one machine" in said

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.services.subjects import subject_of
-from tests.support.machines.daemon import MSSANTE, Daemon, command, lay_out
+from tests.support.machines.daemon import MSSANTE, REASON, Daemon, command, lay_out
 
 CLAIRE = "claire.martin@a.mssante.fr"
 BOX = "cabinet.durand@a.mssante.fr"
@@ -77,7 +77,9 @@ def test_the_newest_first_and_how_many_more(tmp_path: Path) -> None:
     )
     shown = daemon.run("message", "list", BOX)
     assert "SUBJECT" not in shown
-    with_subjects = daemon.run("message", "list", BOX, "--subjects").splitlines()
+    with_subjects = daemon.run(
+        "message", "list", BOX, "--subjects", "--reason", "test"
+    ).splitlines()
     assert with_subjects[0].endswith("SUBJECT")
     assert [line[-3:] for line in with_subjects[1:]] == [
         f"° {number}" for number in (4, 3, 2, 1, 0)
@@ -113,9 +115,13 @@ def test_a_damaged_body_leaves_the_listing_and_the_export_whole(tmp_path: Path) 
         assert store.blobs.exists(bad.blob)
     path.chmod(0o600)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    rows = json.loads(daemon.run("message", "list", BOX, "--subjects", "--json"))
+    rows = json.loads(
+        daemon.run("message", "list", BOX, "--subjects", "--reason", "test", "--json")
+    )
     assert [row["subject"] for row in rows] == ["three", "(body cannot be read)", "one"]
-    code, out, err = command("--config", str(daemon.config), "message", "export", BOX)
+    code, out, err = command(
+        "--config", str(daemon.config), "message", "export", "--reason", "test", BOX
+    )
     assert code == 1
     assert [line for line in out.splitlines() if line in {"one", "two", "three"}] == [
         "one",
@@ -131,7 +137,15 @@ class TestClose:
         return str(json.loads(daemon.run("mailbox", "show", self.BOX, "--json"))["state"])
 
     def test_a_script_must_say_yes(self, operator_a: Daemon) -> None:
-        words = (*MSSANTE, "--config", str(operator_a.config), "mailbox", "close", self.BOX)
+        words = (
+            *MSSANTE,
+            "--config",
+            str(operator_a.config),
+            "mailbox",
+            "close",
+            self.BOX,
+            *REASON,
+        )
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         assert done.returncode == 2
         assert b"say so with --yes" in done.stderr
@@ -139,7 +153,15 @@ class TestClose:
 
     @pytest.mark.parametrize(("answer", "state"), [(b"n\n", "active"), (b"y\n", "closed")])
     def test_a_person_is_asked(self, operator_a: Daemon, answer: bytes, state: str) -> None:
-        words = (*MSSANTE, "--config", str(operator_a.config), "mailbox", "close", self.BOX)
+        words = (
+            *MSSANTE,
+            "--config",
+            str(operator_a.config),
+            "mailbox",
+            "close",
+            self.BOX,
+            *REASON,
+        )
         ours, theirs = pty.openpty()
         os.write(ours, answer)
         done = subprocess.run(words, stdin=theirs, capture_output=True, check=False)

@@ -21,7 +21,7 @@ from mailstore.db.audit_schema import audit_rows
 from mssante_operator.assembly.storage import open_store
 from mssante_operator.cli.people import credential
 from mssante_operator.settings.model import load
-from tests.support.delivery.queue_desk import journal_files
+from tests.support.delivery.queue_commands import journal_files
 from tests.support.machines.daemon import MSSANTE, Daemon, lay_out
 
 RPPS, OTHER_RPPS = "10000001916", "10000005479"

@@ -10,8 +10,8 @@ from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.messages import list_entries
 from mssante_operator.services.actor import account_name
 from tests.support.clock import NOW
-from tests.support.delivery.office import CLAIRE, RPPS
-from tests.support.delivery.queue_desk import (
+from tests.support.delivery.delivery_store import CLAIRE, RPPS
+from tests.support.delivery.queue_commands import (
     ACTS,
     HOUR,
     WHY,

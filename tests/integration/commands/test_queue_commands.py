@@ -14,7 +14,7 @@ import pytest
 
 from mailstore.db.database import Database
 from mssante_operator.assembly.clock import utc_now
-from tests.support.delivery.queue_desk import ACTS, HOUR, WHY, events, messages, queue
+from tests.support.delivery.queue_commands import ACTS, HOUR, WHY, events, messages, queue
 from tests.support.delivery.queued import PATIENT, Letter, destination, know, rows
 from tests.support.machines.daemon import MSSANTE, Daemon, command, lay_out
 from tests.support.rules import needs
@@ -89,7 +89,7 @@ class TestActs:
         )  # standard input of a script: no question is asked
         said = operator_q.run("queue", "drop", "--all", *WHY, code=1)
         assert said == (
-            "mssante: 2 deliveries would be dropped: look at them with queue list, then say --yes\n"
+            "mssante: 2 deliveries to drop: check them with queue list, then add --yes\n"
         )
         assert len(rows(database)) == 2
         said = operator_q.run("queue", "drop", "--all", "--yes", "--no-report", *WHY)
@@ -122,24 +122,27 @@ class TestActs:
         flying = Letter(held=letter.held, lease=HOUR)
         (key,) = queue(flying, database=database)
         said = operator_q.run("queue", verb, "--all", *words, code=1)
-        assert "1 delivery in flight left alone: being sent just now, try again\n" in said
+        assert "1 delivery in flight not changed; try again later\n" in said
         assert rows(database)[key].lease_owner == "node:1"
         queue(letter, database=database)
         yes = ("--yes",) if verb == "drop" else ()
         said = operator_q.run("queue", verb, "--all", *words, *yes)
         assert said.startswith("1 delivery ")
-        assert said.endswith("; 1 delivery in flight left alone: being sent just now, try again\n")
+        assert said.endswith("; 1 delivery in flight not changed; try again later\n")
 
     def test_nothing_matches(self, operator_q: Daemon, database: Database) -> None:
         queue(Letter(held="why"), Letter(state="failed"), database=database)
         for words, said in (
-            (("retry", "--domain", "z*"), "nothing due now: nothing matches"),
+            (("retry", "--domain", "z*"), "nothing due now: no match"),
             (
                 ("retry", "--all"),
-                "nothing due now: it is not for what matches: 1 held, 1 failed",
+                "nothing due now: wrong state of matching deliveries: 1 held, 1 failed",
             ),
-            (("hold", "--id", "1", *WHY), "nothing held: it is not for what matches: 1 held"),
-            (("drop", "--sender", "nobody*", *WHY), "nothing dropped: nothing matches"),
+            (
+                ("hold", "--id", "1", *WHY),
+                "nothing held: wrong state of matching deliveries: 1 held",
+            ),
+            (("drop", "--sender", "nobody*", *WHY), "nothing dropped: no match"),
         ):
             assert operator_q.run("queue", *words, code=1) == f"mssante: {said}\n"
         assert len(rows(database)) == 2
@@ -227,27 +230,27 @@ class TestUsage:
     @pytest.mark.parametrize(
         ("words", "says"),
         [
-            (("retry",), "say which: give a filter such as --domain, or --all"),
-            (("release",), "say which"),
-            (("hold", *WHY), "say which"),
-            (("drop", "--yes", *WHY), "say which"),
-            (("rules", "add", *WHY), "say which"),
-            (("drop", "--all", "--id", "1", *WHY), "contradict"),
-            (("rules", "add", "--all", "--domain", "x", *WHY), "contradict"),
+            (("retry",), "selection missing; add a filter such as --domain, or --all"),
+            (("release",), "selection missing"),
+            (("hold", *WHY), "selection missing"),
+            (("drop", "--yes", *WHY), "selection missing"),
+            (("rules", "add", *WHY), "selection missing"),
+            (("drop", "--all", "--id", "1", *WHY), "--all with a filter"),
+            (("rules", "add", "--all", "--domain", "x", *WHY), "--all with a filter"),
             (("hold", "--all"), "Missing option '--reason'"),
             (("drop", "--all"), "Missing option '--reason'"),
             (("pause", "--all"), "Missing option '--reason'"),
             (("rules", "add", "--all"), "Missing option '--reason'"),
-            (("hold", "--all", "--reason", " "), "it says nothing"),
-            (("retry", "--sender", ""), "it is empty"),
+            (("hold", "--all", "--reason", " "), "empty value"),
+            (("retry", "--sender", ""), "empty value"),
             (("retry", "--older", "2"), "is not an age"),
-            (("retry", "--id", "x"), "neither a delivery's number nor a message's ID"),
+            (("retry", "--id", "x"), "is not a delivery number and not a message ID"),
             (("retry", "--type", "MED"), "'MED' is not one of"),
             (("retry", "--state", "dead"), "'dead' is not one of"),
-            (("pause", *WHY), "one destination domain, or --all"),
-            (("pause", "b.fr", "--all", *WHY), "one destination domain, or --all"),
+            (("pause", *WHY), "destination missing; add a domain, or --all"),
+            (("pause", "b.fr", "--all", *WHY), "destination missing; add a domain, or --all"),
             (("resume", "not a domain"), "is not a domain"),
-            (("show", "x"), "neither"),
+            (("show", "x"), "is not a delivery number"),
         ],
         ids=lambda one: " ".join(one) if isinstance(one, tuple) else "",
     )
@@ -263,7 +266,7 @@ class TestUsage:
         sending = ("message", "send", os.devnull, "--from", "x@a.mssante.fr", "--to", "x@b.fr")
         for words in (("queue", "retry", "--all"), sending):
             said = daemon.run(*words, code=1)
-            assert "run it as the daemon's user: sudo -u '#12345' mssante" in said
+            assert "run the command as the daemon's user: sudo -u '#12345' mssante" in said
 
 
 class TestDestinations:
@@ -302,7 +305,7 @@ class TestRules:
         assert first["covers"] == ["sender=labo*", "type=APP"]
         assert second["covers"] == ["recipient=***@patient.mssante.fr"]
         assert "sender=labo*, type=APP" in operator_q.run("queue", "rules", "list")
-        assert "rule 1 is removed" in operator_q.run("queue", "rules", "remove", "1")
+        assert "rule 1 removed" in operator_q.run("queue", "rules", "remove", "1")
         assert "there is no rule 1" in operator_q.run("queue", "rules", "remove", "1", code=1)
         assert [one["event"] for one in events(operator_q)] == [
             "queue.rule_added",

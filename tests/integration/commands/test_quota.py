@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.machines.daemon import RESPONSIBLE, Daemon, lay_out
 
 BOX = "urgences@a.mssante.fr"
-ADD = ("mailbox", "add", BOX, "--type", "ORG", "--finess", "750000002")
+ADD = ("mailbox", "add", BOX, "--type", "ORG", "--finess", "750000002", *RESPONSIBLE)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_what_a_mailbox_holds_counts(operator_a: Daemon, tmp_path: Path) -> None
 def test_what_is_no_size(operator_a: Daemon, size: str) -> None:
     for words in ((*ADD, "--quota", size), ("mailbox", "quota", "--", BOX, size)):
         said = operator_a.run(*words, code=2)
-        assert "is not a size: octets, or 500M, 2G" in said
+        assert "is not a size; write octets, 500M or 2G" in said
 
 
 def test_a_quota_for_nobody(operator_a: Daemon) -> None:

@@ -48,9 +48,12 @@ class TestEncryption:
         (entry,) = operator_a.entries(MARTIN)
         assert operator_a.body(entry) == body
         assert (
-            b"Lettre 0" in operator_a.run("message", "show", entry.message.id, "--content").encode()
+            b"Lettre 0"
+            in operator_a.run(
+                "message", "show", entry.message.id, "--content", "--reason", "test"
+            ).encode()
         )
-        assert "Lettre 0" in operator_a.run("message", "export", MARTIN)
+        assert "Lettre 0" in operator_a.run("message", "export", "--reason", "test", MARTIN)
 
     def test_off_writes_plain(self, operator_a: Daemon) -> None:
         setting(operator_a, "encryption = false")
@@ -86,7 +89,7 @@ class TestEncryption:
         assert [operator_a.body(entry) for entry in operator_a.entries(MARTIN)] == [plain, plain]
 
 
-SOUND = "everything is as it was stored\n"
+SOUND = "all bodies are intact\n"
 
 
 class TestLostKeys:
@@ -98,7 +101,7 @@ class TestLostKeys:
         said = operator_a.run(*words, code=1)
         assert said.count("\n") == 1
         assert "storage.keys" in said
-        assert "put it back from a backup" in said
+        assert "restore it from a backup" in said
 
     @pytest.mark.parametrize("octets", [100, 70_000], ids=["in the database", "in a file"])
     @pytest.mark.parametrize("line", ["", "encryption = false"], ids=["on", "off"])
@@ -112,7 +115,7 @@ class TestLostKeys:
         setting(operator_a, line)
         for words in (("serve",), ("db", "upgrade")) if not line else (("serve",),):
             said = operator_a.run(*words, code=1)
-            assert "put it back from a backup" in said
+            assert "restore it from a backup" in said
         assert not keys.exists()
         keys.write_bytes(kept)
         keys.chmod(0o600)
@@ -126,7 +129,7 @@ class TestLostKeys:
         other = lay_out(tmp_path / "b", "b")
         (other.folder / "data" / "keys").replace(operator_a.folder / "data" / "keys")
         said = operator_a.run("serve", code=1)
-        assert re.search(r"has not the key [0-9a-f]{16}, which messages need", said)
+        assert re.search(r"key [0-9a-f]{16} missing in .*, needed by messages", said)
 
     def test_keys_that_others_can_read(self, operator_a: Daemon) -> None:
         (operator_a.folder / "data" / "keys").chmod(0o644)

@@ -59,10 +59,10 @@ class TestExplain:
     @pytest.mark.parametrize(
         ("words", "says"),
         [
-            ((), "give --certificate and --from, or --connect and --domain"),
-            (("--connect", "127.0.0.1:25"), "give --certificate and --from, or"),
-            (("--from", "", "peer"), "give the options after: peer"),
-            (("--json", "server"), "give the options after: server"),
+            ((), "options missing; add --certificate and --from, or --connect and --domain"),
+            (("--connect", "127.0.0.1:25"), "options missing; add --certificate and --from, or"),
+            (("--from", "", "peer"), "write them after: peer"),
+            (("--json", "server"), "write them after: server"),
             (("peer", "--from", ""), "Missing option '--certificate'"),
             (("server", "--domain", "b.mssante.fr"), "Missing option '--connect'"),
             (("server", "--connect", "x", "--domain", "b.mssante.fr"), "--connect: "),

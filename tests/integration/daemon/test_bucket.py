@@ -14,7 +14,7 @@ from tests.support.machines.daemon import Daemon, lay_out
 from tests.support.storage.object_server import ObjectServer
 
 CARDIO, MARTIN = "cardiologie@a.mssante.fr", "claire.martin@a.mssante.fr"
-SOUND = "everything is as it was stored\n"
+SOUND = "all bodies are intact\n"
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ SOUND = "everything is as it was stored\n"
             'endpoint = "https://key:secret@s3"',
             "storage.s3.endpoint: expected a URL without a path: https://HOST",
         ),
-        ('endpoint = "http://s3.local"', "storage.s3: endpoint is not https://"),
+        ('endpoint = "http://s3.local"', "storage.s3: endpoint without TLS"),
         ('prefix = "/a"', "storage.s3.prefix: expected folders of ASCII letters"),
         ('prefix = "a/"', "storage.s3.prefix: expected folders of ASCII letters"),
         ('region = ""', "storage.s3.region: must not be empty"),
-        ('access_key_file = "x"', "storage.s3: give access_key_file and secret_key_f"),
+        ('access_key_file = "x"', "storage.s3: set both access_key_file and secret_key_f"),
     ],
 )
 def test_errors_name_the_key(tmp_path: Path, lines: str, message: str) -> None:
@@ -44,7 +44,7 @@ def test_errors_name_the_key(tmp_path: Path, lines: str, message: str) -> None:
 def test_a_password_in_the_endpoint_is_not_repeated(tmp_path: Path) -> None:
     said = refusal(tmp_path, f'{GOOD}[storage.s3]\nendpoint = "https://key:secret@s3"\n')
     assert "secret" not in said
-    assert said.endswith("; the value is not shown, since it may hold a password")
+    assert said.endswith("; value not shown: it may contain a password")
 
 
 @pytest.mark.parametrize(
@@ -87,13 +87,13 @@ def submit(daemon: Daemon, octets: int = 300_000) -> bytes:
 
 class TestCommands:
     def test_they_work_on_a_bucket(self, operator_a: Daemon, place: BucketPlace) -> None:
-        assert "schema up to date" in operator_a.run("config", "check")
+        assert "database schema up to date" in operator_a.run("config", "check")
         letter = submit(operator_a)
         (entry,) = operator_a.entries(MARTIN)
         assert operator_a.body(entry) == letter
         assert entry.message.blob in [found.key[:64] for found in Bucket(place).list()]
         assert not list((operator_a.folder / "data" / "blobs").glob("??/*"))
-        shown = operator_a.run("message", "show", entry.message.id, "--content")
+        shown = operator_a.run("message", "show", entry.message.id, "--content", "--reason", "test")
         assert shown.count("texte\r\n") == letter.count(b"texte\r\n")
         assert operator_a.run("store", "check").startswith(SOUND)
         assert operator_a.run("store", "gc") == "freed 0 messages, 0 bodies, 0 octets\n"
@@ -103,15 +103,17 @@ class TestCommands:
         Bucket(place).delete(found.key)
         assert f"missing  {entry.message.blob}" in operator_a.run("store", "check", code=1)
         gone = f"the body {entry.message.blob} is in no place where bodies are"
-        assert gone in operator_a.run("message", "show", entry.message.id, "--content", code=1)
-        said = operator_a.run("message", "export", MARTIN, code=1)
+        assert gone in operator_a.run(
+            "message", "show", entry.message.id, "--content", "--reason", "test", code=1
+        )
+        said = operator_a.run("message", "export", "--reason", "test", MARTIN, code=1)
         assert f"message {entry.message.id} is left out: {gone}" in said
 
     def test_no_new_keys_are_made_over_lost_ones(self, operator_a: Daemon) -> None:
         submit(operator_a)
         (operator_a.folder / "data" / "keys").unlink()
         for words in (("db", "upgrade"), ("serve",)):
-            assert "put it back from a backup" in operator_a.run(*words, code=1)
+            assert "restore it from a backup" in operator_a.run(*words, code=1)
 
 
 class TestWhatCannotBeUsed:
@@ -132,7 +134,7 @@ class TestWhatCannotBeUsed:
         for text in ("", "two\nlines\n", "two words\n", "clé\n"):
             secret.write_text(text)
             assert "storage.s3.secret_key_file" in self.said(operator_a)
-            assert "not one line of ASCII" in self.said(operator_a)
+            assert "expected one line of ASCII" in self.said(operator_a)
         secret.write_text("key-secret\n")
         secret.chmod(0o644)
         assert "run: chmod 600" in self.said(operator_a)
@@ -145,7 +147,5 @@ class TestWhatCannotBeUsed:
         for module in ("mailstore.s3.bucket", "mailstore.s3.store", "mailstore.s3.reader"):
             monkeypatch.delitem(sys.modules, module, raising=False)
         monkeypatch.setitem(sys.modules, "obstore", None)
-        with pytest.raises(
-            SettingsError, match=r"storage\.s3: needs the package obstore; run: pip"
-        ):
+        with pytest.raises(SettingsError, match=r"storage\.s3: package obstore missing; run: pip"):
             open_store(load(operator_a.config))

@@ -39,7 +39,7 @@ DEFAULTS = [
     ("probe_longest_seconds = 30", "probe_first_seconds: 60 is above"),
     ("destination_concurrency = 3", "destination_concurrency_first: 5 is above"),
     ("concurrency = 10", "destination_concurrency: 20 is above"),
-    ("stuck_seconds = 599", "stuck_seconds: 599 is below the 600"),
+    ("stuck_seconds = 599", "stuck_seconds: 599 is below 600"),
     ("retry_longest_seconds = 36001\nlife_hours = 10", "retry_longest_seconds: above"),
 ]
 
@@ -104,10 +104,10 @@ def test_routes_that_the_white_list_does_not_know(tmp_path: Path) -> None:
     )
     found = settings(tmp_path, text)
     gone, near, far = without_place(doubts_of_list(found, white_list()), found.origin)
-    assert gone.startswith("routes.gone.mssante.fr: not on the white list")
-    assert near.startswith("operator_routes.smtp.b3.mssante.fr: no CN of the white list")
+    assert gone.startswith("routes.gone.mssante.fr: domain not on the white list")
+    assert near.startswith("operator_routes.smtp.b3.mssante.fr: CN not on the white list")
     assert "did you mean smtp.b" in near
-    assert far.endswith("correct it or remove it")
+    assert far.endswith("correct or remove it")
 
 
 def test_what_the_store_knows_better(tmp_path: Path, database: Database) -> None:
@@ -120,7 +120,7 @@ def test_what_the_store_knows_better(tmp_path: Path, database: Database) -> None
         rpps = Identifier(IdentifierKind.RPPS, "10000001916")
         add_mailbox(connection, "courrier@a.mssante.fr", MailboxType.PER, rpps, now=NOW)
         assert doubts_of_store(found, connection) == [route]
-    assert route.startswith(f"{found.origin}: outbound.routes.A.mssante.fr: we host this domain")
+    assert route.startswith(f"{found.origin}: outbound.routes.A.mssante.fr: domain hosted here")
     assert postmaster.startswith(f"{found.origin}: operator.postmaster: courrier@a.mssante.fr is")
 
 

@@ -180,7 +180,7 @@ def test_without_any_standard_descriptors(operator_a: Daemon) -> None:
         for number in range(3):
             assert Path(f"/proc/{pid}/fd/{number}").readlink() == Path("/dev/null")
     assert stop(operator_a) == 0
-    assert "everything is as it was stored" in operator_a.run("store", "check")
+    assert "all bodies are intact" in operator_a.run("store", "check")
 
 
 @pytest.mark.skipif(bool(missing()), reason=missing())

@@ -22,7 +22,7 @@ from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, parse_rcpt_parameters
 from tests.support.delivery.reports import ReadReport, read_report
 from tests.support.lists.list_files import put, signed
-from tests.support.machines.daemon import Daemon, command, lay_out, served
+from tests.support.machines.daemon import RESPONSIBLE, Daemon, command, lay_out, served
 from tests.support.peers.postfix import Postfix, missing, postfix
 from tests.support.waiting import until_now
 
@@ -99,7 +99,7 @@ def _pair(folder: Path, c: Postfix | None) -> Iterator[Pair]:
     with a.config.open("a") as config:
         config.write(f'\n[outbound.operator_routes]\n"smtp.b.mssante.fr" = "{b.endpoint}"\n')
     b.run("domain", "add", "clinique.mssante.fr")
-    b.run("mailbox", "add", CLINIC, "--type", "ORG", "--finess", "750000002")
+    b.run("mailbox", "add", CLINIC, "--type", "ORG", "--finess", "750000002", *RESPONSIBLE)
     for each in (a, b):
         put(each, signed(1, **LISTED))
         each.run("whitelist", "refresh")

@@ -119,7 +119,7 @@ def test_one_daemon_for_one_storage(operator_a: Daemon) -> None:
     with served(operator_a) as daemon:
         said = daemon.run("serve", code=1)
         assert said.count("\n") == 1
-        assert "another mssante serve runs on this storage; stop it first" in said
+        assert "another mssante serve is running on this storage; stop it first" in said
 
 
 @pytest.mark.parametrize("key", ["listen", "admin"])

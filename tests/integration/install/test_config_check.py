@@ -89,20 +89,20 @@ ONE = "127.0.0.1:{0}"
 PORT = int(free_endpoint().rpartition(":")[2])
 REFUSED: dict[str, tuple[Callable[[Daemon], None], str]] = {
     "an encrypted key": (encrypt_key, "is encrypted, and nobody is there to type its password"),
-    "an address twice": (listen(f"127.0.0.1:{PORT}", f"127.0.0.1:{PORT}"), "is there twice"),
+    "an address twice": (listen(f"127.0.0.1:{PORT}", f"127.0.0.1:{PORT}"), "listed twice"),
     "all hosts twice": (listen(f"0.0.0.0:{PORT}", f"[::]:{PORT}"), "remove one"),
     "one of all hosts": (listen(f"0.0.0.0:{PORT}", f"127.0.0.1:{PORT}"), "remove one"),
-    "an address of others": (listen(f"192.0.2.1:{PORT}"), "this machine has not that address"),
-    "no address": (listen(f"no-such-host.invalid:{PORT}"), "give an address of this machine"),
-    "an address in use": (occupy, "stop what uses it or choose another"),
+    "an address of others": (listen(f"192.0.2.1:{PORT}"), "address not on this machine"),
+    "no address": (listen(f"no-such-host.invalid:{PORT}"), "set an address of this machine"),
+    "an address in use": (occupy, "stop the program that uses it, or choose another"),
     "a name of another address": (
         listen(f"localhost:{PORT}", f"127.0.0.1:{PORT}"),
         "remove one",
     ),
-    "a file for the run folder": (in_the_way("run"), "data/run: is no folder"),
+    "a file for the run folder": (in_the_way("run"), "data/run: is not a folder"),
     "a folder for the lock": (folder_in_the_way("run/lock"), "data/run/lock: is a folder"),
     "a file for revocation lists": (in_the_way("crl"), "data/crl"),
-    "a folder for the node's name": (folder_in_the_way("node"), "data/node: has no name"),
+    "a folder for the node's name": (folder_in_the_way("node"), "data/node: no valid machine name"),
     "no schema": (lambda d: (d.folder / "data/mssante.db").unlink(), "db upgrade"),
     "keys that all can read": (lambda d: (d.folder / "data/keys").chmod(0o644), "chmod 600 /"),
 }
@@ -167,15 +167,15 @@ def leaf_alone(daemon: Daemon) -> None:
 
 
 DOUBTED: dict[str, tuple[Callable[[Daemon], None], list[str]]] = {
-    "no list": (without_list, ["until there is a list, mail is put off with 451"]),
-    "CRLs": (spoil_crl, ["root.crl: unreadable", "intermediate.crl: cannot be read: No such file"]),
-    "the disk": (low_disk, ["mail is put off with 452; make room, or lower them"]),
-    "self-signed": (self_signed, ["tls.certificate: it is self-signed, and peers refuse it"]),
-    "of others": (foreign, ["tls.certificate: peers refuse it: "]),
-    "leaf alone": (leaf_alone, ["its file has not the intermediate that issued it"]),
+    "no list": (without_list, ["without a white list all mail gets 451"]),
+    "CRLs": (spoil_crl, ["root.crl: unreadable", "intermediate.crl: CRL unreadable: No such file"]),
+    "the disk": (low_disk, ["mail gets 452; free some space, or lower the limits"]),
+    "self-signed": (self_signed, ["tls.certificate: self-signed certificate: peers refuse it"]),
+    "of others": (foreign, ["tls.certificate: certificate refused by peers: "]),
+    "leaf alone": (leaf_alone, ["intermediate certificate missing in this file"]),
     "another host": (
         lambda d: change(d, "smtp.a.mssante.fr", "mx.a.mssante.fr"),
-        ["it is for smtp.a.mssante.fr, not for operator.hostname (mx.a.mssante.fr)"],
+        ["certificate for smtp.a.mssante.fr, not for operator.hostname (mx.a.mssante.fr)"],
     ),
     "late alarm": (
         lambda d: change(d, "[whitelist]", "[whitelist]\nstale_hours = 200"),
@@ -183,7 +183,7 @@ DOUBTED: dict[str, tuple[Callable[[Daemon], None], list[str]]] = {
     ),
     "open metrics": (
         lambda d: change(d, d.admin, f"0.0.0.0:{PORT}"),
-        ["admin.listen: 0.0.0.0", "whoever reaches one reads the metrics"],
+        ["admin.listen: metrics are public", "(0.0.0.0"],
     ),
     "a crowd": (
         lambda d: change(d, "workers = 1", "workers = 500"),
@@ -191,7 +191,7 @@ DOUBTED: dict[str, tuple[Callable[[Daemon], None], list[str]]] = {
     ),
     "scanners": (
         lambda d: change(d, "[log]", '[scan]\nclamav = "127.0.0.1:1"\n\n[log]'),
-        ["scan.clamav: cannot connect", "messages are put off meanwhile"],
+        ["scan.clamav: cannot connect", "messages are deferred"],
     ),
 }
 
@@ -222,7 +222,7 @@ def test_revocation_lists_that_are_named_are_read_before_the_first_start(daemon:
 def test_a_daemon_at_work_has_its_addresses(daemon: Daemon) -> None:
     with served(daemon):
         found = findings(daemon, 0)
-        assert any("in use by the daemon that runs" in detail for _, _, detail in found)
+        assert any("in use by the running daemon" in detail for _, _, detail in found)
         assert {ok for _, ok, _ in found} == {"yes"}
 
 
@@ -241,11 +241,13 @@ def test_files_of_others_and_root_on_a_store_of_others(daemon: Daemon) -> None:
     keys = daemon.folder / "data" / "keys"
     os.chown(keys, 12345, -1)
     [doubt] = [detail for _, ok, detail in findings(daemon, 0) if ok == "DOUBT"]
-    assert f"{keys}: not of root, whose the folder is; run: chown -R root " in doubt
+    assert f"{keys}: wrong owner, not root like the folder; run: chown -R root " in doubt
     os.chown(daemon.folder / "data", 12345, -1)
     assert any("belongs to the user #12345" in detail for _, _, detail in findings(daemon, 1))
     for words in (("serve",), ("db", "upgrade")):
-        assert "run it as the daemon's user: sudo -u '#12345'" in daemon.run(*words, code=1)
+        assert "run the command as the daemon's user: sudo -u '#12345'" in daemon.run(
+            *words, code=1
+        )
 
 
 class TestOwnCertificate:
@@ -268,9 +270,9 @@ class TestOwnCertificate:
         name = "smtp.a.mssante.fr"
         assert self.doubts(own, timedelta(0), name) == []
         [soon] = self.doubts(own, timedelta(days=3 * 365 - 30), name)
-        assert soon.startswith("it ends on ")
+        assert soon.startswith("certificate expires on ")
         [over] = self.doubts(own, timedelta(days=3 * 365 + 1), name)
-        assert over.startswith("peers refuse it: certificate has expired")
+        assert over.startswith("certificate refused by peers: certificate has expired")
 
     @pytest.mark.parametrize(
         ("names", "hostname", "fine"),

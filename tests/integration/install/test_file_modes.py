@@ -66,14 +66,16 @@ def test_an_export_is_for_its_owner_alone(installed: Daemon, tmp_path: Path) -> 
     file.write_text("an older export that all could read\n")
     file.chmod(0o644)
     for name in (file, tmp_path / "new.mbox"):
-        said = installed.run("message", "export", MARTIN, "--output", str(name))
+        said = installed.run("message", "export", "--reason", "test", MARTIN, "--output", str(name))
         assert said == "0 messages exported\n"
         assert stat.S_IMODE(name.stat().st_mode) == 0o600
         assert name.read_bytes() == b""
-    assert installed.run("message", "export", MARTIN) == "0 messages exported\n"
-    said = installed.run("message", "export", MARTIN, "--output", str(tmp_path), code=2)
+    assert installed.run("message", "export", "--reason", "test", MARTIN) == "0 messages exported\n"
+    said = installed.run(
+        "message", "export", "--reason", "test", MARTIN, "--output", str(tmp_path), code=2
+    )
     assert "Is a directory" in said
-    assert installed.run("message", "export", MARTIN, "--output", "/dev/null")
+    assert installed.run("message", "export", "--reason", "test", MARTIN, "--output", "/dev/null")
 
 
 def test_an_export_that_is_refused_leaves_the_earlier_one(
@@ -86,10 +88,10 @@ def test_an_export_that_is_refused_leaves_the_earlier_one(
         (("--output", str(file), MARTIN, "--no-such-option"), 2),
     ):
         file.write_text("an earlier export\n")
-        installed.run("message", "export", *words, code=code)
+        installed.run("message", "export", "--reason", "test", *words, code=code)
         assert file.read_text() == "an earlier export\n"
     (installed.folder / "data" / "mssante.db").rename(tmp_path / "db")
-    installed.run("message", "export", MARTIN, "--output", str(file), code=1)
+    installed.run("message", "export", "--reason", "test", MARTIN, "--output", str(file), code=1)
     (tmp_path / "db").rename(installed.folder / "data" / "mssante.db")
     assert file.read_text() == "an earlier export\n"
 
@@ -107,8 +109,8 @@ def test_config_check_names_what_others_can_read(installed: Daemon) -> None:
     data.chmod(0o750)
     said = doubted()
     assert len(said) == 2
-    assert f"{key}: everybody on this machine can read our private key" in said[0]
-    assert f"{data}: others than its owner can look into the folder of all mail" in said[1]
+    assert f"{key}: our private key readable by all users" in said[0]
+    assert f"{data}: mail folder open to other users" in said[1]
     for line in said:  # the printed command works
         subprocess.run(shlex.split(line.partition("run: ")[2]), check=True)
     assert doubted() == []
@@ -123,7 +125,7 @@ def test_a_password_of_the_database_is_a_secret(installed: Daemon) -> None:
             line = f'database = "{url}"\n\n[tls]'
             installed.config.write_text(text.replace("[tls]", line, 1))
             said = installed.run("config", "check")  # an unreachable database is a doubt
-            assert "everybody on this machine can read the database's password" in said
+            assert "the database's password readable by all users" in said
             assert "hush" not in said
     finally:
         installed.config.write_text(text)

@@ -43,13 +43,13 @@ class TestInit:
 
     def test_where_nothing_can_be_made(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        assert "cannot be made: File exists; choose another folder" in init(tmp_path / "file")
-        assert "cannot be made: Not a directory" in init(tmp_path / "file" / "x")
-        assert "cannot be made" in init("/proc/x")
+        assert "cannot be created: File exists; choose another folder" in init(tmp_path / "file")
+        assert "cannot be created: Not a directory" in init(tmp_path / "file" / "x")
+        assert "cannot be created" in init("/proc/x")
 
     def test_a_path_in_latin_1(self, tmp_path: Path) -> None:
         folder = tmp_path / os.fsdecode(b"h\xf4pital")
-        assert "the name of this path is not UTF-8; choose another folder" in init(folder)
+        assert "path name not in UTF-8; choose another folder" in init(folder)
         assert not folder.exists()
 
     def test_a_path_with_accents_and_blanks_works_when_pasted(self, tmp_path: Path) -> None:
@@ -125,9 +125,11 @@ class TestAnotherUser:
             assert "root" in said
 
     def test_init_where_one_may_not_write(self, outside: Path) -> None:
-        assert "cannot be made: Permission denied" in self.run("init", outside / "x", cwd=outside)
+        assert "cannot be created: Permission denied" in self.run(
+            "init", outside / "x", cwd=outside
+        )
         (outside / "y").mkdir(mode=0o755)
-        assert "cannot be written to" in self.run("init", outside / "y", cwd=outside)
+        assert "no write access" in self.run("init", outside / "y", cwd=outside)
 
     def test_a_low_port(self, tmp_path: Path) -> None:
         daemon = lay_out(tmp_path / "a", "a")
@@ -155,8 +157,24 @@ class TestAnotherUser:
         ("queue", "list", "--domain", os.fsdecode(b"\xe9")),
         ("trace", os.fsdecode(b"\xe9")),
         ("whitelist", "verify", os.fsdecode(b"/nowhere/\xe9")),
-        ("message", "export", "claire.martin@a.mssante.fr", "--output", "/nowhere/x"),
-        ("message", "export", "claire.martin@a.mssante.fr", "--output", "/dev/full"),
+        (
+            "message",
+            "export",
+            "--reason",
+            "test",
+            "claire.martin@a.mssante.fr",
+            "--output",
+            "/nowhere/x",
+        ),
+        (
+            "message",
+            "export",
+            "--reason",
+            "test",
+            "claire.martin@a.mssante.fr",
+            "--output",
+            "/dev/full",
+        ),
     ],
 )
 def test_no_argument_gives_a_traceback(operator_a: Daemon, words: tuple[str, ...]) -> None:

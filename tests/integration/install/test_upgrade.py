@@ -65,7 +65,13 @@ def check_messages(past: Past, daemon: Daemon) -> None:
         assert {one["id"] for one in listed} == set(messages)
         for message_id, digest in messages.items():
             _, octets, _ = command(
-                "--config", str(daemon.config), "message", "show", message_id, "--content"
+                "--config",
+                str(daemon.config),
+                "message",
+                "show",
+                message_id,
+                "--content",
+                *("--reason", "test"),
             )
             assert hashlib.sha256(octets.encode()).hexdigest() == digest
     assert json.loads(daemon.run("keys", "list", "--json")) == past.expected["keys"]

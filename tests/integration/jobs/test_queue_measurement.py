@@ -15,7 +15,7 @@ from mailstore.errors import StoreUnavailable
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.jobs.queue_measurement import QueueMeasurement
 from mssante_operator.monitoring.queue_gauges import queue_gauges
-from relay.delivery.operator_labels import UNLISTED, OperatorLabels
+from relay.operator_labels import UNLISTED, OperatorLabels
 from relay.queue.model import Traffic
 from relay.queue_admin.depth import DepthCount, QueueDepth
 from relay.queue_admin.filter import DeliveryStatus

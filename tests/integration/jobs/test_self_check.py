@@ -67,10 +67,10 @@ def refuse(accepted: socket.socket) -> None:
     ("answer", "why"),
     [
         (greet, ""),
-        (close, "it closes without an SMTP banner"),
+        (close, "closed without an SMTP banner"),
         (be_silent, "no SMTP banner within 0.2 s"),
         (drip, "no SMTP banner within 0.2 s"),
-        (refuse, r"it greets with '554 5.3.2 No \x1b[2Jservice'"),
+        (refuse, r"wrong SMTP banner '554 5.3.2 No \x1b[2Jservice'"),
     ],
 )
 def test_each_way_to_answer(answer: Callable[[socket.socket], None], why: str) -> None:

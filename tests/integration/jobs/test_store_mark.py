@@ -29,7 +29,7 @@ from tests.support.storage.blobs import MADE
 from tests.support.storage.object_server import ObjectServer
 from tests.support.storage.stores import Kept, draft, kept_in
 
-FOREIGN = "not the key file of this store; put it back from a backup, or copy it from another"
+FOREIGN = "key file of another store; restore it from a backup, or copy it from another"
 
 
 @pytest.fixture(params=("files", "bucket"))
@@ -132,7 +132,7 @@ def race(site: Site, forms: list[BlobFormat], *, refused: int) -> None:
     for thread in threads:
         thread.join()
     assert len(said) == refused
-    assert all("not the key file of this store" in one for one in said)
+    assert all("key file of another store" in one for one in said)
 
 
 def test_rotated_keys_open_the_mark_and_a_rewrite_needs_the_old_ones_no_more(site: Site) -> None:
@@ -150,7 +150,7 @@ def test_rotated_keys_open_the_mark_and_a_rewrite_needs_the_old_ones_no_more(sit
     (site.folder / "newest").write_text("".join([*head, newest]))
     (site.folder / "newest").chmod(0o600)
     site.verify(BlobFormat(Keyring(site.folder / "newest")))
-    assert "not the key file" in site.refusal(old)
+    assert "key file of another store" in site.refusal(old)
 
 
 def test_a_store_that_is_encrypted_later_is_marked_with_its_key_then(site: Site) -> None:
@@ -163,7 +163,7 @@ def test_a_store_that_is_encrypted_later_is_marked_with_its_key_then(site: Site)
     marking.reseal(site.database, bodies)
     bodies.close()
     site.verify(anew=True)
-    assert "not the key file" in site.refusal(site.other())
+    assert "key file of another store" in site.refusal(site.other())
     site.verify(plain)  # no body is encrypted
     bodies = site.bodies(plain)
     marking.reseal(site.database, bodies)  # no body is encrypted any more: the key may be abandoned
@@ -183,7 +183,7 @@ def test_messages_without_any_body_mark_nothing(site: Site) -> None:
     site.verify(anew=True)
     assert site.mark() is None
     (doubt,) = marking.doubts(site.settings, site.database, site.bodies())
-    assert "is the disk mounted, the bucket and its prefix the one of before?" in doubt
+    assert "check the mount of the disk, or the bucket and its prefix" in doubt
 
 
 def test_a_place_that_was_changed_is_doubted_until_somebody_says_so(site: Site) -> None:
@@ -211,7 +211,7 @@ def test_a_place_with_the_bodies_of_another_store_is_refused(site: Site) -> None
     site.put()
     site.kept.store.put_place_mark("0" * 32)
     for anew in (False, True):
-        assert "has the bodies of another store" in site.refusal(anew=anew)
+        assert "holds the bodies of another store" in site.refusal(anew=anew)
     assert site.kept.store.place_mark() == "0" * 32
 
 
@@ -230,7 +230,7 @@ def test_a_damaged_mark_is_told_as_such(site: Site) -> None:
     found = site.mark()
     assert found is not None
     mark.replace(site.database, found, found[:-1] + bytes([found[-1] ^ 1]))
-    assert "the mark of the store is damaged" in site.refusal()
+    assert "damaged mark of the store" in site.refusal()
 
 
 class TestCommands:
@@ -267,7 +267,7 @@ class TestCommands:
         daemon = lay_out(tmp_path / "a", "a")
         keys = daemon.folder / "data" / "keys"
         keys.unlink()
-        assert f"{keys}: no such file; put it back" in daemon.run("db", "upgrade", code=1)
+        assert f"{keys}: no such file; restore it" in daemon.run("db", "upgrade", code=1)
         assert not keys.exists()
 
     def test_a_second_machine_with_keys_of_its_own(

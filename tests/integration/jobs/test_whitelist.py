@@ -134,7 +134,7 @@ class TestRefresh:
     def test_a_list_too_large_is_refused_by_its_url(
         self, daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("mssante_operator.lists.list_refresh.MAX_LIST_BYTES", 100)
+        monkeypatch.setattr("whitelist.refresh.list_refresh.MAX_LIST_BYTES", 100)
 
         def answer(handler: BaseHTTPRequestHandler) -> None:
             reply(handler, 200, b"x" * 101)
@@ -143,7 +143,7 @@ class TestRefresh:
         with serving(tmp_path, answer, ours) as server:
             change(daemon, "[whitelist]\n", f'[whitelist]\nurl = "{server.url}"\n')
             said = daemon.run("whitelist", "refresh", code=1)
-        problem = f"{server.url}: more than 100 octets; is it the white list?"
+        problem = f"{server.url}: more than 100 octets; check that this is the white list"
         assert said == f"mssante: too-large: {problem}\n"
 
     def test_a_dead_url_falls_back_to_the_file(self, daemon: Daemon) -> None:

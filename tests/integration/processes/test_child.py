@@ -58,7 +58,7 @@ async def test_it_is_tried_again_however_often_it_fails(monkeypatch: pytest.Monk
         nonlocal kills
         if kills:
             kills -= 1
-            raise CannotStart("worker", "signal 9 killed it as it started", own=False)
+            raise CannotStart("worker", "killed by signal 9 during its start", own=False)
         child.waits = None
         started.set()
         await asyncio.Event().wait()
@@ -74,7 +74,7 @@ async def test_it_is_tried_again_however_often_it_fails(monkeypatch: pytest.Monk
     async with asyncio.timeout(10):
         await started.wait()
     assert kills == 0
-    assert set(told) == {ProcessReport("signal 9 killed it as it started")}
+    assert set(told) == {ProcessReport("killed by signal 9 during its start")}
     await one.end()
 
 

@@ -46,7 +46,7 @@ async def test_a_silent_process_is_logged_counted_and_killed() -> None:
     assert (told["role"], told["pid"], told["state"]) == ("worker", process.pid, "stopped")
     assert told["seconds"] >= SHORT
     assert (told["stack"], told["threads"]) == ((), ())
-    assert "no stack: a signal has stopped it (SIGSTOP)" in told["detail"]
+    assert "no stack: stopped by a signal (SIGSTOP)" in told["detail"]
 
 
 async def test_one_that_a_debugger_holds_is_told_of_and_left(
@@ -60,7 +60,7 @@ async def test_one_that_a_debugger_holds_is_told_of_and_left(
         async with asyncio.timeout(60):
             await beat.run()  # the debugger goes away, then the process is killed
     assert [one["event"] for one in logs] == ["process.traced"] * 2 + ["process.silent"]
-    assert "process 77 traces it" in logs[0]["detail"]
+    assert "traced by process 77" in logs[0]["detail"]
     assert killed == ["courier"]
     await process.wait()
 

@@ -59,7 +59,7 @@ def test_lines_come_whole_and_in_order(tmp_path: Path) -> None:
         found = [line for line in lines if line.startswith(who)]
         assert found == [f"{who} {n} é\\udcff" for n in range(2000)]
     assert lines[-1] == "still"
-    assert (writer.lost, writer.failing) == (0, False)
+    assert (writer.lost_lines, writer.failing) == (0, False)
 
 
 def test_a_reader_that_stalls_costs_no_time_and_bounded_memory(
@@ -77,14 +77,14 @@ def test_a_reader_that_stalls_costs_no_time_and_bounded_memory(
         writer.write(line)
     writer.finish()
     assert time.monotonic() - begun < 5
-    assert writer.lost == 5000 - MAX_PENDING // 1000
+    assert writer.lost_lines == 5000 - MAX_PENDING // 1000
     told, octets = 0, b""
     with capture_logs() as found:
-        while len(octets) < before + len("first\n") + (5000 - writer.lost) * 1000:
+        while len(octets) < before + len("first\n") + (5000 - writer.lost_lines) * 1000:
             octets += os.read(reader, 65_536)
         until_now(lambda: len(found) > 0)
         told = found[0]["lines"]
-    assert (found[0]["event"], told) == ("log.dropped", writer.lost)
+    assert (found[0]["event"], told) == ("log.dropped", writer.lost_lines)
     assert octets[before:].splitlines()[0] == b"first"
     until_now(lambda: not writer.failing)
 
@@ -105,7 +105,7 @@ def test_a_descriptor_that_does_not_wait_loses_nothing(
         octets += os.read(reader, 65_536)
     writer.finish()
     assert octets.decode() == wanted
-    assert writer.lost == 0
+    assert writer.lost_lines == 0
 
 
 def test_a_device_without_room_and_a_descriptor_that_is_none() -> None:
@@ -114,7 +114,7 @@ def test_a_device_without_room_and_a_descriptor_that_is_none() -> None:
     for writer in writers:
         writer.write("a\nb\n")
         writer.finish()
-        assert writer.lost == 2
+        assert writer.lost_lines == 2
         assert writer.failing
         assert not writer.isatty()
     os.close(full)

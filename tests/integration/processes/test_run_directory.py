@@ -52,10 +52,18 @@ def test_an_entry_of_the_wrong_kind_is_made_anew(
 @pytest.mark.parametrize(
     ("entry", "kind", "says"),
     [
-        ("run", _file, "run: is no folder; no daemon makes it so: remove it"),
-        ("run", _dangling, "run: a link to nowhere/at/all, which is missing; make that or remove"),
-        ("run/lock", _folder, "run/lock: is a folder; no daemon makes it so: remove it"),
-        ("run/lock", _dangling, "run/lock: a link to nowhere/at/all, which is missing; make that"),
+        ("run", _file, "run: is not a folder: unexpected here; remove it"),
+        (
+            "run",
+            _dangling,
+            "run: link to nowhere/at/all, which does not exist; create it or remove",
+        ),
+        ("run/lock", _folder, "run/lock: is a folder: unexpected here; remove it"),
+        (
+            "run/lock",
+            _dangling,
+            "run/lock: link to nowhere/at/all, which does not exist; create it",
+        ),
     ],
 )
 def test_what_a_daemon_may_hold_is_named_and_left(

@@ -85,7 +85,7 @@ def test_processes_of_every_role_that_are_stopped_are_replaced(daemon: Daemon) -
             assert told["seconds"] >= LIMIT
             assert told["state"] == "stopped"
             assert told["stack"] == []
-            assert "no stack: a signal has stopped it" in told["detail"]
+            assert "no stack: stopped by a signal" in told["detail"]
         until_now(lambda: len(daemon.processes()) == 3)
         assert daemon.processes().isdisjoint(old.values())
         send(daemon, "after")

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from relay.client.connect import open_link
+from relay.client.connect import open_connection
 from relay.client.routing import Target
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.outcome import State
-from tests.support.delivery.handing import handing, letter
+from tests.support.delivery.handing import handing, message_maker
 from tests.support.delivery.senders import BODY, TRACE, sending
 from tests.support.machines.operators import HOST, trust_space
 from tests.support.peers.exim import missing, receiving_exim
@@ -33,7 +33,7 @@ async def test_exim_takes_messages_on_one_connection(tmp_path: Path, chunking: b
     ours, known = handing(tmp_path / "b"), space.space.hierarchy
     with receiving_exim(space.operators["a"], known, known, size=SIZE, chunking=chunking) as server:
         targets = [Target(HOST, server.port)]
-        link = await open_link(targets[0], DOMAIN, ours.terms())
+        link = await open_connection(targets[0], DOMAIN, ours.config())
         offers = link.offers
         await link.quit()
         assert (offers.size, offers.pipelining, offers.chunking) == (SIZE, True, chunking)
@@ -43,17 +43,17 @@ async def test_exim_takes_messages_on_one_connection(tmp_path: Path, chunking: b
             silent = EnvelopeRecipient(PETIT, "NEVER")
             for body in (EIGHT_BIT, LARGE):
                 # The sender is at Exim's own domain, so that its reports can be read there.
-                make = letter(
+                make = message_maker(
                     wanted, silent, body=body, sender=f"moi@{DOMAIN}", envid="Q+2B7", ret="HDRS"
                 )
                 found = await peers.hand_over(DOMAIN, targets, make)
                 assert [one.state for one in found.values()] == [State.DELIVERED] * 2
                 assert all(one.dsn for one in found.values())
-            make = letter(HELENE, NOBODY, body=EIGHT_BIT, smtputf8=True)
+            make = message_maker(HELENE, NOBODY, body=EIGHT_BIT, smtputf8=True)
             found = await peers.hand_over(DOMAIN, targets, make)
             assert (found[HELENE].state, found[NOBODY].state) == (State.DELIVERED, State.FAILED)
             assert found[NOBODY].reply == "550 no such mailbox"
-            make = letter(DURAND, body=EIGHT_BIT + b"x\r\n" * (SIZE // 3))
+            make = message_maker(DURAND, body=EIGHT_BIT + b"x\r\n" * (SIZE // 3))
             found = await peers.hand_over(DOMAIN, targets, make)
             assert found[DURAND].state is State.FAILED
             assert found[DURAND].reply.startswith("552 5.3.4 not sent: ")
@@ -87,7 +87,7 @@ async def test_exim_with_limits_gets_all_recipients_at_once(tmp_path: Path) -> N
     to = [f"r{n}@{DOMAIN}" for n in range(12)]
     with receiving_exim(space.operators["a"], known, known, recipients=5, messages=2) as server:
         async with ours.peers() as peers:
-            found = await peers.hand_over(DOMAIN, [Target(HOST, server.port)], letter(*to))
+            found = await peers.hand_over(DOMAIN, [Target(HOST, server.port)], message_maker(*to))
         assert found.keys() == set(to)
         assert {one.state for one in found.values()} == {State.DELIVERED}
         await until(lambda: server.log().count("Completed") == 3)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mssante_operator.setup.install import write_identity
-from relay.client.connect import ClientConfig, open_link
+from relay.client.connect import ClientConfig, open_connection
 from relay.client.pool import ConnectionPool
 from relay.client.routing import Target
 from relay.policy import tls
@@ -13,7 +13,7 @@ from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import State
-from tests.support.delivery.handing import letter
+from tests.support.delivery.handing import message_maker
 from tests.support.machines.federation import federation
 from tests.support.machines.operators import HOST
 from tests.support.peers.postfix import missing, postfix
@@ -52,7 +52,7 @@ async def test_postfix_takes_messages_and_reports_success(tmp_path: Path) -> Non
     large = LETTER + b"".join(b".%d %s\r\n" % (n, b"x" * 90) for n in range(30_000))
     with postfix("b.mssante.fr", shows="b") as server:
         targets = [Target(HOST, server.port)]
-        link = await open_link(targets[0], "b.mssante.fr", ours)
+        link = await open_connection(targets[0], "b.mssante.fr", ours)
         offers = link.offers
         await link.quit()
         assert offers.pipelining
@@ -64,7 +64,7 @@ async def test_postfix_takes_messages_and_reports_success(tmp_path: Path) -> Non
                 wanted = EnvelopeRecipient(DURAND, "SUCCESS", "rfc822;Old+2BName@b.mssante.fr")
                 silent = EnvelopeRecipient(PETIT, "NEVER")
                 # The sender is at Postfix's own domain, so that its reports can be read there.
-                make = letter(
+                make = message_maker(
                     wanted, silent, body=body, sender="moi@b.mssante.fr", envid="Q+2B7", ret="HDRS"
                 )
                 found = await peers.hand_over("b.mssante.fr", targets, make)
@@ -97,7 +97,7 @@ async def test_postfix_with_a_limit_gets_all_recipients_at_once(tmp_path: Path) 
         peers = ConnectionPool(terms(tmp_path, "a"))
         try:
             found = await peers.hand_over(
-                "b.mssante.fr", [Target(HOST, server.port)], letter(*to, body=LETTER)
+                "b.mssante.fr", [Target(HOST, server.port)], message_maker(*to, body=LETTER)
             )
         finally:
             await peers.close()

@@ -68,7 +68,7 @@ def put_many(
 
 
 def fill(
-    database: Database, lanes: Iterable[tuple[str, str, str, int]], at: datetime = NOW
+    database: Database, senders: Iterable[tuple[str, str, str, int]], at: datetime = NOW
 ) -> None:
     """Queue deliveries as (class, destination, sender, number), all due at the same time.
 
@@ -88,7 +88,7 @@ def fill(
             "sender": sender,
             "traffic": traffic,
         }
-        for traffic, domain, sender, number in lanes
+        for traffic, domain, sender, number in senders
         for _ in range(number)
     ]
     with database.write() as connection:

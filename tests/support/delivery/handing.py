@@ -47,7 +47,7 @@ class Handing:
         self.judged.append(domain)
         await judge_server(self.trust_state, domain, der, version, cipher)
 
-    def terms(self, **seconds: float) -> ClientConfig:
+    def config(self, **seconds: float) -> ClientConfig:
         """Our name and certificate, with timeouts."""
         if "timeout" in seconds:
             of_all = ("connect_timeout", "start_timeout")
@@ -72,7 +72,7 @@ class Handing:
     ) -> AsyncIterator[ConnectionPool]:
         """Connections that are closed at the end of the test."""
         made = ConnectionPool(
-            self.terms(**seconds),
+            self.config(**seconds),
             idle_seconds=idle_seconds,
             max_messages=max_messages,
             max_idle=max_idle,
@@ -105,7 +105,7 @@ async def octets(body: bytes, piece: int = 70_000) -> AsyncIterator[bytes]:
         yield body[at : at + piece]
 
 
-def letter(
+def message_maker(
     *to: str | EnvelopeRecipient,
     body: bytes = BODY,
     sender: str = SENDER,
@@ -125,6 +125,6 @@ async def hand(
     """Make one attempt; returns recipient to `STATE REPLY`."""
     async with ours.peers() as peers:
         found = await peers.hand_over(
-            "a.mssante.fr", [Target(HOST, server.port)], letter(*to, body=body)
+            "a.mssante.fr", [Target(HOST, server.port)], message_maker(*to, body=body)
         )
     return {address: f"{one.state} {one.reply}" for address, one in found.items()}

@@ -8,7 +8,7 @@ from relay.queue.model import Claim, Lease
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
-from tests.support.delivery.office import RETRY, TO
+from tests.support.delivery.delivery_store import RETRY, TO
 
 LATER = NOW + timedelta(seconds=5)
 REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")

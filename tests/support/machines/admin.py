@@ -14,13 +14,13 @@ HOST = "127.0.0.1"
 
 
 @asynccontextmanager
-async def serving(desk: HealthService | None = None) -> AsyncIterator[int]:
-    """The endpoints on a port; the one asked for here looks at no desk."""
+async def serving(health: HealthService | None = None) -> AsyncIterator[int]:
+    """The endpoints on a port; without a health service by default."""
     bound, orders = bind(HOST, 0), Orders()
     bound.listen(512)
     bound.setblocking(False)
     port = bound.getsockname()[1]
-    task = asyncio.create_task(admin.serve(cast("HealthService", desk), bound, orders))
+    task = asyncio.create_task(admin.serve(cast("HealthService", health), bound, orders))
     try:
         yield port
     finally:

@@ -50,6 +50,11 @@ __all__ = [
 MSSANTE = (sys.executable, "-m", "mssante_operator.cli.main")
 
 
+# Options that some commands on mailboxes need.
+RESPONSIBLE = ("--responsible", "Claire Martin")
+REASON = ("--reason", "départ")
+
+
 def command(*words: str) -> tuple[int, str, str]:
     """Run `mssante` in this process; returns exit code, standard output, standard error.
 

@@ -5,15 +5,19 @@ from pathlib import Path
 
 from mailstore.db.database import Database
 from mssante_operator.assembly.clock import utc_now
-from mssante_operator.assembly.trust import open_archive, open_crls, open_trust, open_trust_state
-from mssante_operator.lists.crl_refresh import CrlRefresher
-from mssante_operator.lists.list_refresh import ListRefresher
-from mssante_operator.lists.list_sharing import ListSharing
+from mssante_operator.assembly.trust import (
+    open_crl_refresher,
+    open_list_refresher,
+    open_trust,
+    open_trust_state,
+)
 from mssante_operator.settings.model import load
+from relay.machines.list_sharing import ListSharing
 from relay.policy.trust_state import TrustState
 from tests.support.lists.list_files import put
 from tests.support.machines.daemon import Daemon, lay_out
 from whitelist.national.archive import Archive, ArchiveRecord
+from whitelist.refresh.list_refresh import ListRefresher
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Machine:
 
     def trust_state(self) -> TrustState:
         """Snapshot that the processes of this machine use."""
-        return open_trust_state(self.refresher.settings, self.refresher.trust)
+        return open_trust_state(load(self.daemon.config), self.refresher.trust)
 
 
 def machine(folder: Path, database: Database, white_list: bytes | None = None) -> Machine:
@@ -59,7 +63,6 @@ def refresher_of(daemon: Daemon) -> ListRefresher:
     """Refresher of a machine's source, in this process."""
     settings = load(daemon.config)
     trust = open_trust(settings)
-    crls = CrlRefresher(settings, open_crls(settings, trust), trust)
+    crls = open_crl_refresher(settings, trust)
     crls.check(utc_now())
-    at_hand = trust.with_crls(crls.store.current())
-    return ListRefresher(settings, open_archive(settings), at_hand)
+    return open_list_refresher(settings, trust.with_crls(crls.store.current()))

@@ -23,15 +23,13 @@ from mailstore.blobs.bodies import Bodies
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
+from mailstore.mailboxes.aliases import add_alias
+from mailstore.mailboxes.attributes import Attribute
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes.mailboxes import (
-    add_domain,
-    add_mailbox,
-    get_mailbox,
-    set_state,
-)
+from mailstore.mailboxes.lifecycle import delete_mailbox, set_state
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, list_entries
-from mailstore.mailboxes.states import MailboxState
+from mailstore.mailboxes.states import InboundMail, MailboxState
 from mssante_operator.assembly import migrations
 from mssante_operator.setup.install import TrustSpace, write_identity
 from mssante_operator.setup.testbed.ca import Hierarchy
@@ -63,8 +61,13 @@ OURS = "a.mssante.fr"
 ACTIVE = f"claire.martin@{OURS}"
 SUSPENDED = f"suspendu@{OURS}"
 CLOSED = f"ferme@{OURS}"
+REFUSED = f"refuse@{OURS}"
+DELETED = f"supprime@{OURS}"
+NO_REPLY = f"noreply-labo@{OURS}"
+ALIAS, ENDED_ALIAS = f"claire.durand@{OURS}", f"ancien.nom@{OURS}"  # of the active mailbox
 
 _RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
+_FINESS = Identifier(IdentifierKind.FINESS, "750000002")
 
 
 @dataclass(frozen=True)
@@ -199,11 +202,17 @@ def make_store(folder: Path, url: str | None = None) -> Store:
     now = system_clock()
     with store.database.write() as connection:
         add_domain(connection, OURS, now=now)
-        for address in (ACTIVE, f"cardiologie@{OURS}", SUSPENDED, CLOSED):
+        for address in (ACTIVE, f"cardiologie@{OURS}", SUSPENDED, CLOSED, REFUSED, DELETED):
             add_mailbox(connection, address, MailboxType.PER, _RPPS, now=now)
         add_mailbox(connection, f"plein@{OURS}", MailboxType.PER, _RPPS, quota=1000, now=now)
         set_state(connection, SUSPENDED, MailboxState.SUSPENDED)
         set_state(connection, CLOSED, MailboxState.CLOSED)
+        set_state(connection, REFUSED, MailboxState.SUSPENDED, inbound=InboundMail.REFUSE)
+        delete_mailbox(connection, DELETED, reason="départ", grace=timedelta(days=30), now=now)
+        no_reply = {Attribute.NO_REPLY: True}
+        add_mailbox(connection, NO_REPLY, MailboxType.APP, _FINESS, attributes=no_reply, now=now)
+        add_alias(connection, ACTIVE, ALIAS, ends_at=None, now=now)
+        add_alias(connection, ACTIVE, ENDED_ALIAS, ends_at=now, now=now)
     return store
 
 

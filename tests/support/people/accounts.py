@@ -11,7 +11,8 @@ from mailstore.accounts.person_identifiers import PersonIdentifier, PersonIdenti
 from mailstore.accounts.tenants import Tenant, add_tenant, give_domain
 from mailstore.db.people_schema import OPERATOR_TENANT, grants
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes.mailboxes import Mailbox, add_domain, add_mailbox
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
+from mailstore.mailboxes.model import Mailbox
 from tests.support.clock import NOW
 
 RPPS = PersonIdentifier(PersonIdentifierKind.RPPS, "10000001916")

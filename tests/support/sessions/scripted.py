@@ -41,7 +41,7 @@ class ScriptedPeer:
     replies: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     offers: tuple[str, ...] = OFFERS
     injected: bytes = b""
-    heard: list[str] = field(default_factory=list)
+    received: list[str] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
     certificates: list[bytes | None] = field(default_factory=list)
     connections: int = 0
@@ -51,7 +51,7 @@ class ScriptedPeer:
 
     def said(self, *words: str) -> list[str]:
         """First words of the lines received, only these words."""
-        found = [line.split(" ", maxsplit=1)[0] for line in self.heard]
+        found = [line.split(" ", maxsplit=1)[0] for line in self.received]
         return [word for word in found if word in words]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -60,8 +60,8 @@ class ScriptedPeer:
         with suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, HangUp):
             await self._say(writer, self._scripted("CONNECT") or "220 peer ESMTP")
             while line := await reader.readline():
-                self.heard.append(line.decode().rstrip("\r\n"))
-                await self._answer(self.heard[-1], reader, writer)
+                self.received.append(line.decode().rstrip("\r\n"))
+                await self._answer(self.received[-1], reader, writer)
         writer.close()
         self.ended += 1
 

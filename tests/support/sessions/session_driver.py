@@ -10,7 +10,8 @@ from relay.server.context import SessionContext
 from relay.server.peer_service import PEERS
 from relay.server.session import Handler, Service, Session
 from relay.server.session_policy import Handshake
-from relay.smtp.errors import Reply, SmtpError
+from relay.smtp.errors import SmtpError
+from relay.smtp.reply import Reply
 from tests.support.machines.operators import trust_space
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("operator", "relay", "mailstore", "whitelist", "foundation")
 ASKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time"}
+LAST = {name.rpartition(".")[2] for name in ASKS}
 
 
 def asked(path: Path) -> Iterator[str]:
     """The names by which a file asks for the time of day."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute):
+        if isinstance(node, ast.Attribute) and node.attr in LAST:
             name = ".".join(ast.unparse(node).split(".")[-2:])
             if name in ASKS:
                 yield name

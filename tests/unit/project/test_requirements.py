@@ -1,6 +1,7 @@
 """The requirements of DOMAIN §9 that are claimed: each is cited by a test."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ ROOT = Path(__file__).parents[3]
 CLAIMED = [*range(1, 29), 32, 33, 34, 35, 59, 60, 61, 62]
 
 
-def cited() -> set[int]:
+@cache
+def cited() -> frozenset[int]:
     """Every requirement that a test file names, in any of the ways it is written."""
     found: set[int] = set()
     for path in (ROOT / "tests").rglob("*"):
@@ -20,7 +22,7 @@ def cited() -> set[int]:
             text = path.read_text(encoding="utf-8")
             for start, end in re.findall(r"§9\.(\d+)(?:\s*[-–]\s*(\d+))?", text):
                 found |= set(range(int(start), int(end or start) + 1))
-    return found
+    return frozenset(found)
 
 
 @pytest.mark.parametrize("number", CLAIMED)

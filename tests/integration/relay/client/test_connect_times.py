@@ -19,7 +19,7 @@ from tests.support.delivery.handing import (
     Replies,
     every_manner,
     hand,
-    letter,
+    message_maker,
 )
 from tests.support.machines.operators import HOST
 from tests.support.sessions.scripted import STALL, ScriptedPeer, running
@@ -58,7 +58,7 @@ async def test_each_command_has_its_time(
     assert opening == [5 * MINUTE, 5 * MINUTE]
     data = [] if "CHUNKING" in offers else [2 * MINUTE]
     assert waits[:-1] == [5 * MINUTE] * 3 + data + [10 * MINUTE]  # the last one is of QUIT
-    assert ours.terms().block_timeout == 3 * MINUTE
+    assert ours.config().block_timeout == 3 * MINUTE
 
 
 @pytest.mark.parametrize("offers", [ALONE, ALONE_CHUNKING], ids=["data", "bdat"])
@@ -66,12 +66,12 @@ async def test_a_slow_recipient_is_progress(
     ours: Handing, scripted: ScriptedPeer, offers: tuple[str, ...]
 ) -> None:
     heard: list[float] = []
-    make = letter(*TO)
+    make = message_maker(*TO)
     async with running(replace(scripted, offers=offers)) as server, ours.peers() as peers:
         await peers.hand_over(
             "a.mssante.fr",
             [Target(HOST, server.port)],
-            lambda: replace(make(), heard=lambda: heard.append(time.monotonic())),
+            lambda: replace(make(), on_reply=lambda: heard.append(time.monotonic())),
         )
     assert len(heard) == len(TO)
 
@@ -80,7 +80,7 @@ async def test_data_has_less_time_than_recipients(ours: Handing, scripted: Scrip
     silent = replace(scripted, replies={"DATA": STALL})
     async with running(silent) as server, ours.peers(start_timeout=0.3) as peers:
         with pytest.raises(AttemptFailed, match=r"no reply within 0\.3 s"):
-            await peers.hand_over("a.mssante.fr", [Target(HOST, server.port)], letter(TO[0]))
+            await peers.hand_over("a.mssante.fr", [Target(HOST, server.port)], message_maker(TO[0]))
 
 
 async def test_a_connection_has_less_time_than_a_greeting(ours: Handing) -> None:
@@ -95,7 +95,7 @@ async def test_a_connection_has_less_time_than_a_greeting(ours: Handing) -> None
         async with ours.peers(connect_timeout=0.3) as peers:
             with pytest.raises(AttemptFailed, match=r"no connection within 0\.3 s") as failed:
                 await peers.hand_over(
-                    "a.mssante.fr", [Target(HOST, door.getsockname()[1])], letter(TO[0])
+                    "a.mssante.fr", [Target(HOST, door.getsockname()[1])], message_maker(TO[0])
                 )
         for one in waiting:
             one.close()
@@ -109,7 +109,9 @@ async def test_a_late_greeting_is_waited_for(ours: Handing, scripted: ScriptedPe
             await super().serve(reader, writer)
 
     async with running(Late(scripted.tls)) as server, ours.peers(connect_timeout=0.3) as peers:
-        found = await peers.hand_over("a.mssante.fr", [Target(HOST, server.port)], letter(TO[0]))
+        found = await peers.hand_over(
+            "a.mssante.fr", [Target(HOST, server.port)], message_maker(TO[0])
+        )
     assert found[TO[0]].reply == "250 2.0.0 taken"
 
 

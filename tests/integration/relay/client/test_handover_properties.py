@@ -16,7 +16,7 @@ from relay.client.routing import Target
 from relay.client.transaction import OutcomeUnknown
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.outcome import State
-from tests.support.delivery.handing import ALONE_CHUNKING, CHUNKING, Handing, Replies, letter
+from tests.support.delivery.handing import ALONE_CHUNKING, CHUNKING, Handing, Replies, message_maker
 from tests.support.machines.operators import HOST
 from tests.support.sessions.scripted import ALERT, CLOSE, GOOD, OFFERS, ScriptedPeer, running
 
@@ -42,23 +42,23 @@ class Accounting(ScriptedPeer):
         if word == "MAIL":
             self.taken, self.begun = [], reply == GOOD
         elif word == "RCPT" and reply == GOOD and self.begun:
-            self.taken.append(self.heard[-1].partition("<")[2].partition(">")[0])
+            self.taken.append(self.received[-1].partition("<")[2].partition(">")[0])
         elif word == ".":
             account = {GOOD: self.has, CLOSE: self.may_have}.get(reply, Counter())
             account.update(self.taken)
         return reply
 
 
-def often_good(*others: str, most: int) -> st.SearchStrategy[tuple[str, ...]]:
-    return st.lists(st.sampled_from((GOOD, GOOD, *others)), max_size=most).map(tuple)
+def often_good(*others: str, max_size: int) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from((GOOD, GOOD, *others)), max_size=max_size).map(tuple)
 
 
 SCRIPTS: st.SearchStrategy[Replies] = st.fixed_dictionaries(
     {
-        "MAIL": often_good(LATER, LEAVES, CLOSE, most=4),
-        "RCPT": often_good(GOOD, FULL, FULL, LATER, NEVER, "452 full", "552 full", most=14),
-        ".": often_good(GOOD, LATER, NEVER, CLOSE, most=4),
-        "RSET": often_good(LEAVES, ALERT, most=2),
+        "MAIL": often_good(LATER, LEAVES, CLOSE, max_size=4),
+        "RCPT": often_good(GOOD, FULL, FULL, LATER, NEVER, "452 full", "552 full", max_size=14),
+        ".": often_good(GOOD, LATER, NEVER, CLOSE, max_size=4),
+        "RSET": often_good(LEAVES, ALERT, max_size=2),
     }
 )
 
@@ -86,7 +86,7 @@ async def hand_over(ours: Handing, peer: Accounting) -> None:
     async with running(peer) as server, ours.peers() as peers:
         targets = [Target(HOST, server.port)]
         try:
-            found = await peers.hand_over("a.mssante.fr", targets, letter(*TO))
+            found = await peers.hand_over("a.mssante.fr", targets, message_maker(*TO))
         except OutcomeUnknown:
             assert peer.may_have
             found = {}

@@ -15,7 +15,7 @@ from relay.client.routing import Target
 from relay.client.transaction import OutcomeUnknown
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.outcome import Outcome, State
-from tests.support.delivery.handing import ALONE_CHUNKING, BODY, Handing, Replies, letter
+from tests.support.delivery.handing import ALONE_CHUNKING, BODY, Handing, Replies, message_maker
 from tests.support.machines.operators import HOST
 from tests.support.sessions.scripted import ALERT, CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
 
@@ -113,7 +113,7 @@ async def test_a_connection_that_does_not_come_about(ours: Handing, act: str) ->
         async with ours.peers(timeout=patience) as peers:
             targets = [Target(HOST, door.getsockname()[1])]
             with pytest.raises(AttemptFailed) as failed:
-                await peers.hand_over(DOMAIN, targets, letter(A))
+                await peers.hand_over(DOMAIN, targets, message_maker(A))
     assert f"later ({failed.value.reason})" == documented()[act]["connection"]
 
 
@@ -136,7 +136,7 @@ async def ending(ours: Handing, peer: ScriptedPeer, step: str, act: str) -> str:
         ours.peers(timeout=patience, block_timeout=patience, data_timeout=patience) as peers,
     ):
         if step.endswith("the next message"):
-            await peers.hand_over(DOMAIN, [Target(HOST, server.port)], letter(C))
+            await peers.hand_over(DOMAIN, [Target(HOST, server.port)], message_maker(C))
         before = len(received(server))
         found = await _hand_over(peers, server, body)
     # By no fault it is given twice, and where another host would be given it next not even once.
@@ -147,7 +147,9 @@ async def ending(ours: Handing, peer: ScriptedPeer, step: str, act: str) -> str:
 async def _hand_over(peers: ConnectionPool, server: ScriptedPeer, body: bytes) -> str:
     made = server.connections
     try:
-        found = await peers.hand_over(DOMAIN, [Target(HOST, server.port)], letter(A, B, body=body))
+        found = await peers.hand_over(
+            DOMAIN, [Target(HOST, server.port)], message_maker(A, B, body=body)
+        )
     except OutcomeUnknown:
         return "unknown"
     except AttemptFailed as failed:

@@ -16,7 +16,7 @@ from relay.client.transaction import OutcomeUnknown
 from relay.policy import tls
 from relay.smtp.errors import AttemptFailed
 from relay.smtp.outcome import Outcome, State
-from tests.support.delivery.handing import BODY, Handing, context_of, handing, letter
+from tests.support.delivery.handing import BODY, Handing, context_of, handing, message_maker
 from tests.support.machines.operators import ACTIVE, HOST, inbound, trust_space
 from tests.support.sessions.scripted import ALERT, CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
 from tests.support.waiting import until
@@ -39,7 +39,7 @@ def peer(tmp_path: Path) -> ScriptedPeer:
 async def give(peers: ConnectionPool, server: ScriptedPeer, domain: str = DOMAIN) -> Outcome:
     """Send one message; returns the result for its recipient."""
     to = f"x@{domain}"
-    return (await peers.hand_over(domain, [Target(HOST, server.port)], letter(to)))[to]
+    return (await peers.hand_over(domain, [Target(HOST, server.port)], message_maker(to)))[to]
 
 
 async def test_a_connection_serves_many_messages(sender: Handing, peer: ScriptedPeer) -> None:
@@ -116,10 +116,10 @@ async def test_a_connection_serves_only_so_many(
     sender: Handing, peer: ScriptedPeer, limits: tuple[str, ...]
 ) -> None:
     # RFC 9422
-    most = 100 if limits else 2
+    max_messages = 100 if limits else 2
     async with (
         running(replace(peer, offers=(*OFFERS, *limits))) as server,
-        sender.peers(max_messages=most) as peers,
+        sender.peers(max_messages=max_messages) as peers,
     ):
         for _ in range(5):
             await give(peers, server)
@@ -200,9 +200,9 @@ async def test_targets_are_tried_in_order_and_never_in_clear_text(
         servers = [await stack.enter_async_context(running(one)) for one in (*bad, peer)]
         peers = await stack.enter_async_context(sender.peers())
         targets = [Target(HOST, CLOSED_PORT), *(Target(HOST, one.port) for one in servers)]
-        found = await peers.hand_over(DOMAIN, targets, letter(A))
+        found = await peers.hand_over(DOMAIN, targets, message_maker(A))
         with pytest.raises(AttemptFailed, match="not listed") as failed:
-            await peers.hand_over(DOMAIN, targets[:-1], letter(A))
+            await peers.hand_over(DOMAIN, targets[:-1], message_maker(A))
     assert found[A].state is State.DELIVERED
     assert failed.value.reason == "server-name"
     assert [one.said("MAIL") for one in servers] == [[], [], [], ["MAIL"]]
@@ -211,7 +211,7 @@ async def test_targets_are_tried_in_order_and_never_in_clear_text(
 async def test_without_targets_there_is_no_attempt(sender: Handing) -> None:
     async with sender.peers() as peers:
         with pytest.raises(AttemptFailed) as failed:
-            await peers.hand_over(DOMAIN, [], letter(A))
+            await peers.hand_over(DOMAIN, [], message_maker(A))
     assert failed.value.reason == "no-route"
 
 
@@ -223,7 +223,7 @@ async def test_an_address_is_connected_to_and_the_host_is_named(
     peer.tls.sni_callback = lambda _socket, name, _context: named.append(name)
     async with running(peer) as server, sender.peers() as peers:
         target = Target("smtp.a.mssante.fr", server.port, HOST)
-        await peers.hand_over(DOMAIN, [target], letter(A))
+        await peers.hand_over(DOMAIN, [target], message_maker(A))
     assert named == ["smtp.a.mssante.fr"]
 
 
@@ -231,7 +231,7 @@ async def test_an_address_is_connected_to_and_the_host_is_named(
 async def test_a_host_that_is_no_name_is_a_failure(sender: Handing, host: str) -> None:
     async with sender.peers() as peers:
         with pytest.raises(AttemptFailed):
-            await peers.hand_over(DOMAIN, [Target(host, CLOSED_PORT)], letter(A))
+            await peers.hand_over(DOMAIN, [Target(host, CLOSED_PORT)], message_maker(A))
 
 
 async def test_what_a_peer_may_have_is_given_to_no_other(
@@ -244,7 +244,7 @@ async def test_what_a_peer_may_have_is_given_to_no_other(
     ):
         targets = [Target(HOST, server.port), Target(HOST, other.port)]
         with pytest.raises(OutcomeUnknown, match="unknown-outcome"):
-            await peers.hand_over(DOMAIN, targets, letter(A))
+            await peers.hand_over(DOMAIN, targets, message_maker(A))
     assert other.connections == 0
     assert len(server.messages) == 1
 
@@ -309,11 +309,11 @@ def test_our_own_server_takes_it_byte_for_byte(
             # The server offers CHUNKING; without it in sight, DATA is the way.
             targets = [Target(HOST, server.port)]
             for text in (BODY, body, BODY):
-                found = await peers.hand_over(DOMAIN, targets, letter(ACTIVE, body=text))
+                found = await peers.hand_over(DOMAIN, targets, message_maker(ACTIVE, body=text))
                 assert found[ACTIVE].state is State.DELIVERED
                 assert found[ACTIVE].dsn
                 for idle in peers._idle[targets[0]]:
-                    idle.link.offers = replace(idle.link.offers, chunking=chunking)
+                    idle.connection.offers = replace(idle.connection.offers, chunking=chunking)
             entries = server.entries(ACTIVE)
             assert len({entry.message.session for entry in entries}) == 1  # one connection
             stored = sorted(len(server.body(entry)) for entry in entries)

@@ -13,7 +13,7 @@ import pytest
 from relay.client.routing import Target
 from relay.connection.limits import SessionLimits
 from relay.smtp.outcome import Outcome, State
-from tests.support.delivery.handing import BODY, Handing, every_manner, hand, letter
+from tests.support.delivery.handing import BODY, Handing, every_manner, hand, message_maker
 from tests.support.delivery.senders import Sender, sending, server_tls
 from tests.support.machines.operators import ACTIVE, HOST, inbound
 from tests.support.sessions.scripted import CLOSE, GOOD, OFFERS, STALL, ScriptedPeer, running
@@ -26,7 +26,7 @@ FULL = "452 4.5.3 too many recipients"
 def asked(server: ScriptedPeer) -> list[list[str]]:
     """The recipients of each transaction."""
     found: list[list[str]] = []
-    for line in server.heard:
+    for line in server.received:
         if line.startswith("MAIL"):
             found.append([])
         elif line.startswith("RCPT"):
@@ -112,7 +112,7 @@ async def test_what_is_answered_stands_whatever_comes_then(
     replies = {"RCPT": (GOOD, FULL), word: what}
     async with running(replace(scripted, replies=replies)) as server, ours.peers() as peers:
         found = await peers.hand_over(
-            "a.mssante.fr", [Target(HOST, server.port), Target(HOST, 1)], letter(A, B)
+            "a.mssante.fr", [Target(HOST, server.port), Target(HOST, 1)], message_maker(A, B)
         )
     assert found[A] == Outcome(State.DELIVERED, "250 2.0.0 taken", dsn=False)
     assert found[B].state is State.WAITING
@@ -126,7 +126,9 @@ async def test_our_own_server_says_how_many_it_takes(tmp_path: Path, ours: Handi
         inbound(tmp_path, limits=SessionLimits(max_recipients=1)) as server,
         ours.peers() as peers,
     ):
-        found = await peers.hand_over("a.mssante.fr", [Target(HOST, server.port)], letter(*to))
+        found = await peers.hand_over(
+            "a.mssante.fr", [Target(HOST, server.port)], message_maker(*to)
+        )
         assert {one.state for one in found.values()} == {State.DELIVERED}
         entries = [entry for one in to for entry in server.entries(one)]
     assert len({entry.message.id for entry in entries}) == 2

@@ -23,7 +23,7 @@ from tests.support.delivery.handing import (
     Replies,
     every_manner,
     hand,
-    letter,
+    message_maker,
 )
 from tests.support.machines.operators import HOST
 from tests.support.sessions.scripted import CLOSE, GOOD, OFFERS, ScriptedPeer, running
@@ -41,7 +41,7 @@ async def test_a_message_arrives_as_it_is(
     chunked = "CHUNKING" in offers
     assert server.messages == [BODY if chunked else STUFFED]
     last = [f"BDAT {len(BODY)} LAST"] if chunked else ["DATA"]
-    assert server.heard[3:] == [
+    assert server.received[3:] == [
         f"MAIL FROM:<dr@b.mssante.fr> SIZE={len(BODY)} BODY=8BITMIME",
         f"RCPT TO:<{A}>",
         f"RCPT TO:<{B}>",
@@ -89,7 +89,7 @@ async def test_large_messages_go_in_chunks(
         assert await hand(ours, server, A, body=body) == {A: "delivered 250 2.0.0 taken"}
     assert b"".join(server.messages) == body
     assert [len(one) for one in server.messages[:-1]] == [100_000] * (len(body) // 100_000)
-    assert server.heard[-2] == f"BDAT {len(body) % 100_000} LAST"
+    assert server.received[-2] == f"BDAT {len(body) % 100_000} LAST"
 
 
 @every_manner
@@ -104,12 +104,12 @@ async def test_an_empty_message(
 async def test_parameters_of_reports_are_passed_on(ours: Handing, scripted: ScriptedPeer) -> None:
     # RFC 3461 §5.2.1, verbatim
     one = EnvelopeRecipient(A, "SUCCESS,DELAY", "rfc822;Old+2BName@a.mssante.fr")
-    make = letter(one, B, envid="QQ+3D1", ret="HDRS")
+    make = message_maker(one, B, envid="QQ+3D1", ret="HDRS")
     async with running(replace(scripted, offers=(*OFFERS, "DSN"))) as server, ours.peers() as peers:
         found = await peers.hand_over("a.mssante.fr", [Target(HOST, server.port)], make)
     assert {address: answer.dsn for address, answer in found.items()} == {A: True, B: True}
-    assert server.heard[3].endswith(" RET=HDRS ENVID=QQ+3D1")
-    assert server.heard[4:6] == [
+    assert server.received[3].endswith(" RET=HDRS ENVID=QQ+3D1")
+    assert server.received[4:6] == [
         f"RCPT TO:<{A}> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Old+2BName@a.mssante.fr",
         f"RCPT TO:<{B}>",
     ]
@@ -118,7 +118,7 @@ async def test_parameters_of_reports_are_passed_on(ours: Handing, scripted: Scri
 async def test_a_peer_without_dsn_is_known(ours: Handing, scripted: ScriptedPeer) -> None:
     async with running(scripted) as server, ours.peers() as peers:
         targets = [Target(HOST, server.port)]
-        found = await peers.hand_over("a.mssante.fr", targets, letter(A))
+        found = await peers.hand_over("a.mssante.fr", targets, message_maker(A))
     assert not found[A].dsn
 
 
@@ -210,8 +210,8 @@ async def test_data_accepted_for_nobody_is_ended_by_a_dot(
     replies = {"RCPT": ("550 5.1.1 a", "550 5.1.1 b")}
     async with running(replace(scripted, replies=replies)) as server, ours.peers() as peers:
         targets = [Target(HOST, server.port)]
-        refused = await peers.hand_over("a.mssante.fr", targets, letter(A, B))
-        taken = await peers.hand_over("a.mssante.fr", targets, letter(C))
+        refused = await peers.hand_over("a.mssante.fr", targets, message_maker(A, B))
+        taken = await peers.hand_over("a.mssante.fr", targets, message_maker(C))
     assert [one.state for one in refused.values()] == [State.FAILED] * 2
     assert taken[C].state is State.DELIVERED
     assert server.messages == [b".\r\n", STUFFED]
@@ -230,7 +230,7 @@ async def test_a_refused_transaction_is_reset_before_the_next(
         targets = [Target(HOST, server.port)]
         for address, state in ((A, State.FAILED), (B, State.DELIVERED), (C, State.DELIVERED)):
             server.replies = first if address == A else {}
-            found = await peers.hand_over("a.mssante.fr", targets, letter(address))
+            found = await peers.hand_over("a.mssante.fr", targets, message_maker(address))
             assert found[address].state is state
     assert server.connections == 1
     assert server.said("MAIL", "RSET") == ["MAIL", "RSET", "MAIL", "MAIL"]

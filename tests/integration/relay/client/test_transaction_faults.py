@@ -26,7 +26,7 @@ from tests.support.delivery.handing import (
     Replies,
     every_manner,
     hand,
-    letter,
+    message_maker,
     octets,
 )
 from tests.support.machines.operators import HOST
@@ -94,7 +94,7 @@ async def test_nothing_is_decided_by_a_fault(
     ):
         targets = [Target(HOST, server.port)]
         with pytest.raises(AttemptFailed) as failed:
-            await peers.hand_over("a.mssante.fr", targets, letter(A, B))
+            await peers.hand_over("a.mssante.fr", targets, message_maker(A, B))
     assert failed.value.reason == reason
     assert str(failed.value).startswith(f"{HOST}: ")
     if reason == "unknown-outcome":
@@ -128,7 +128,7 @@ async def test_what_comes_behind_starttls_later_is_no_handshake(
     async with running(replace(scripted, replies={"STARTTLS": "220 go\r\n" * 100})) as server:
         with pytest.raises(AttemptFailed, match="TLS failed"):
             async with ours.peers(timeout=0.3) as peers:
-                await peers.hand_over("a.mssante.fr", [Target(HOST, server.port)], letter(A))
+                await peers.hand_over("a.mssante.fr", [Target(HOST, server.port)], message_maker(A))
     assert server.said("MAIL") == []
 
 
@@ -140,10 +140,10 @@ async def test_what_has_no_certain_end_is_not_sent(
     body = BODY + b"x" * 70 + b"\r\n" + fault
     async with running(replace(scripted, offers=offers)) as server, ours.peers() as peers:
         targets = [Target(HOST, server.port)]
-        found = await peers.hand_over("a.mssante.fr", targets, letter(A, body=body))
+        found = await peers.hand_over("a.mssante.fr", targets, message_maker(A, body=body))
         assert found[A].state is State.FAILED
         assert found[A].reply.startswith("550 5.6.0 not sent: it contains a ")
-        good = await peers.hand_over("a.mssante.fr", targets, letter(B))
+        good = await peers.hand_over("a.mssante.fr", targets, message_maker(B))
         assert good[B].state is State.DELIVERED
     assert len(server.messages) == 1
     assert server.connections == 2
@@ -154,7 +154,7 @@ async def test_what_has_no_certain_end_is_not_sent(
 async def test_what_is_not_of_its_size_is_not_sent(
     ours: Handing, scripted: ScriptedPeer, offers: tuple[str, ...], off: int
 ) -> None:
-    make = letter(A)
+    make = message_maker(A)
     async with running(replace(scripted, offers=offers)) as server, ours.peers() as peers:
 
         def wrong() -> OutgoingMessage:
@@ -184,7 +184,7 @@ async def test_a_body_that_cannot_be_read_is_not_the_peers_fault(
             await peers.hand_over(
                 "a.mssante.fr",
                 [Target(HOST, server.port), Target(HOST, 1)],
-                lambda: replace(letter(A)(), octets=broken()),
+                lambda: replace(message_maker(A)(), octets=broken()),
             )
     assert server.messages == []
     assert closed == [True]
@@ -198,7 +198,7 @@ async def test_a_peer_that_gives_up_in_the_middle_says_why(
             self, line: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
         ) -> None:
             if line == "DATA":
-                self.heard.append("354")
+                self.received.append("354")
                 await self._say(writer, "354 go")
                 await reader.readexactly(1000)
                 await self._say(writer, "452 4.3.1 full")
@@ -208,7 +208,7 @@ async def test_a_peer_that_gives_up_in_the_middle_says_why(
     body = BODY + b"x" * 70 + b"\r\n"
     async with running(Full(scripted.tls)) as server, ours.peers(block_timeout=0.3) as peers:
         found = await peers.hand_over(
-            "a.mssante.fr", [Target(HOST, server.port)], letter(A, body=body * 200_000)
+            "a.mssante.fr", [Target(HOST, server.port)], message_maker(A, body=body * 200_000)
         )
     assert (found[A].state, found[A].reply) == (State.WAITING, "452 4.3.1 full")
 
@@ -226,10 +226,10 @@ async def test_a_chunk_refused_ends_the_message(
         ours.peers() as peers,
     ):
         targets = [Target(HOST, server.port)]
-        found = await peers.hand_over("a.mssante.fr", targets, letter(A, body=BODY * 10))
+        found = await peers.hand_over("a.mssante.fr", targets, message_maker(A, body=BODY * 10))
         assert (found[A].state, found[A].reply) == (State.WAITING, "452 4.3.1 full")
         server.replies = {}
-        found = await peers.hand_over("a.mssante.fr", targets, letter(A))
+        found = await peers.hand_over("a.mssante.fr", targets, message_maker(A))
         assert found[A].state is State.DELIVERED
     assert server.said("MAIL", "RSET") == ["MAIL", "RSET", "MAIL"]
     assert pipelined or server.said("BDAT") == ["BDAT"] * 3

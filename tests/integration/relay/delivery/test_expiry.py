@@ -23,11 +23,11 @@ from relay.delivery.expiry import ExpirySweeper
 from relay.delivery.iteration_commit import IterationCommitter
 from relay.delivery.iteration_transaction import Recorded
 from relay.queue.attempt_result import AttemptResult
-from relay.queue.due import Overdue, overdue
+from relay.queue.due import LateOrExpired, find_late_or_expired
 from relay.queue.schema import deliveries, destinations
 from tests.support.clock import NOW
 from tests.support.delivery.backlog import fill, put
-from tests.support.delivery.office import CLAIRE, RETRY, TO, Office
+from tests.support.delivery.delivery_store import CLAIRE, RETRY, TO, DeliveryStore
 from tests.support.delivery.queued import rows
 from tests.support.waiting import until
 
@@ -35,16 +35,16 @@ HOUR = timedelta(hours=1)
 POLL = 0.005
 
 
-class Hall:
-    """An office without a courier, with an expiry scan; time is set by hand."""
+class SweptStore:
+    """A delivery store with an expiry scan, without a courier; time is set by hand."""
 
-    def __init__(self, folder: Path, office: Office) -> None:
-        self.folder, self.office, self.now = folder, office, NOW
+    def __init__(self, folder: Path, delivery_store: DeliveryStore) -> None:
+        self.folder, self.delivery_store, self.now = folder, delivery_store, NOW
         self.jumped = timedelta(0)  # wall clock minus steady clock
         self.usable_for, self.asked = 10**9, 0
         self.journal = Journal(folder / "trace", lambda: self.now)
-        self.database = office.store.database
-        self.committer = office.committer(lambda: self.now)
+        self.database = delivery_store.store.database
+        self.committer = delivery_store.committer(lambda: self.now)
         self.events = DeliveryEvents(self.journal, lambda _domain: "other")
 
     @asynccontextmanager
@@ -74,7 +74,7 @@ class Hall:
         return self.asked <= self.usable_for
 
     def reports(self) -> int:
-        return len(self.office.mail(CLAIRE))
+        return len(self.delivery_store.mail(CLAIRE))
 
     def told(self) -> int:
         d = deliveries.c
@@ -97,23 +97,23 @@ class Hall:
 
 
 @pytest.fixture
-def hall(tmp_path: Path, database: Database) -> Iterator[Hall]:
-    office = Office(tmp_path, database)
-    made = Hall(tmp_path, office)
+def swept(tmp_path: Path, database: Database) -> Iterator[SweptStore]:
+    delivery_store = DeliveryStore(tmp_path, database)
+    made = SweptStore(tmp_path, delivery_store)
     yield made
     made.journal.close()
-    office.store.blobs.close()
+    delivery_store.store.blobs.close()
 
 
-async def test_late_mail_is_told_of_once_and_what_is_over_given_up(hall: Hall) -> None:
-    key = hall.office.queue()
-    hall.die(NOW + RETRY.life)
-    async with hall.sweeping():
-        hall.now = NOW + 4 * HOUR
-        await until(lambda: hall.reports() == 1)
-        hall.now = NOW + RETRY.life
-        await until(lambda: hall.reports() == 2)
-    delayed, sent, expired, sent_again = hall.events_of(key)
+async def test_late_mail_is_told_of_once_and_what_is_over_given_up(swept: SweptStore) -> None:
+    key = swept.delivery_store.queue()
+    swept.die(NOW + RETRY.life)
+    async with swept.sweeping():
+        swept.now = NOW + 4 * HOUR
+        await until(lambda: swept.reports() == 1)
+        swept.now = NOW + RETRY.life
+        await until(lambda: swept.reports() == 2)
+    delayed, sent, expired, sent_again = swept.events_of(key)
     assert (delayed["event"], delayed["recipients"]) == ("delivery.delayed", 1)
     assert (expired["event"], expired["error"]) == ("delivery.expired", "it is down")
     for event in (sent, sent_again):
@@ -122,24 +122,24 @@ async def test_late_mail_is_told_of_once_and_what_is_over_given_up(hall: Hall) -
 
 
 async def test_what_is_held_for_its_body_is_told_of_as_the_rest_and_never_as_refused(
-    hall: Hall,
+    swept: SweptStore,
 ) -> None:
-    key = hall.office.queue()
+    key = swept.delivery_store.queue()
     why = "body missing: the blob is gone"
-    with hall.database.write() as connection:
+    with swept.database.write() as connection:
         connection.execute(update(deliveries).values(held=why, unreadable=True, last_error=why))
-    async with hall.sweeping():
-        hall.now = NOW + 4 * HOUR
-        await until(lambda: hall.reports() == 1)
-        (row,) = rows(hall.database).values()
+    async with swept.sweeping():
+        swept.now = NOW + 4 * HOUR
+        await until(lambda: swept.reports() == 1)
+        (row,) = rows(swept.database).values()
         assert (row.state, row.held, row.delay_told) == ("waiting", why, True)
-        hall.now = NOW + RETRY.life
-        await until(lambda: hall.reports() == 2)
-    (row,) = rows(hall.database).values()
+        swept.now = NOW + RETRY.life
+        await until(lambda: swept.reports() == 2)
+    (row,) = rows(swept.database).values()
     assert (row.state, row.last_error) == ("failed", why)
-    events = [one["event"] for one in hall.events_of(key)]
+    events = [one["event"] for one in swept.events_of(key)]
     assert events == ["delivery.delayed", "report.sent", "delivery.expired", "report.sent"]
-    for report in hall.office.mail(CLAIRE):
+    for report in swept.delivery_store.mail(CLAIRE):
         assert "Your own mail system could not read this message again" in report.words
         assert "no need to send it again" not in report.words
         assert report.recipients[0]["Status"] in ("4.3.0", "5.3.0")
@@ -150,102 +150,106 @@ async def test_what_is_held_for_its_body_is_told_of_as_the_rest_and_never_as_ref
     [("why", False, None), ("body missing: x", False, None), ("body missing: x", True, "why")],
 )
 async def test_what_a_person_holds_or_pauses_is_not_given_up(
-    hall: Hall, held: str, paused: str | None, *, unreadable: bool
+    swept: SweptStore, held: str, paused: str | None, *, unreadable: bool
 ) -> None:
-    hall.office.queue()
-    with hall.database.write() as connection:
+    swept.delivery_store.queue()
+    with swept.database.write() as connection:
         connection.execute(
             update(deliveries).values(held=held, unreadable=unreadable, delay_told=True)
         )
         if paused:
             row = {"domain": TO.partition("@")[2], "paused": paused, "last_error": ""}
             connection.execute(insert(destinations).values(row))
-    hall.now = NOW + RETRY.life + HOUR
-    async with hall.sweeping():
-        rounds = hall.asked
-        await until(lambda: hall.asked > rounds + 3)
-    (row,) = rows(hall.database).values()
-    assert (row.state, hall.reports()) == ("waiting", 0)
+    swept.now = NOW + RETRY.life + HOUR
+    async with swept.sweeping():
+        rounds = swept.asked
+        await until(lambda: swept.asked > rounds + 3)
+    (row,) = rows(swept.database).values()
+    assert (row.state, swept.reports()) == ("waiting", 0)
 
 
-async def test_what_is_over_by_the_steady_clock_is_stored_by_that_of_the_day(hall: Hall) -> None:
-    hall.office.queue()
-    hall.jumped = timedelta(days=60)
-    hall.now = NOW + hall.jumped + 4 * HOUR
-    async with hall.sweeping():
-        await until(lambda: hall.told() == 1)
-        hall.now = NOW + hall.jumped + RETRY.life
-        hall.die(hall.now)
-        await until(lambda: hall.reports() == 2)
-    (row,) = rows(hall.database).values()
-    assert (row.state, row.due) == ("failed", hall.now)
+async def test_what_is_over_by_the_steady_clock_is_stored_by_that_of_the_day(
+    swept: SweptStore,
+) -> None:
+    swept.delivery_store.queue()
+    swept.jumped = timedelta(days=60)
+    swept.now = NOW + swept.jumped + 4 * HOUR
+    async with swept.sweeping():
+        await until(lambda: swept.told() == 1)
+        swept.now = NOW + swept.jumped + RETRY.life
+        swept.die(swept.now)
+        await until(lambda: swept.reports() == 2)
+    (row,) = rows(swept.database).values()
+    assert (row.state, row.due) == ("failed", swept.now)
 
 
 async def test_without_a_white_list_nothing_is_given_up(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
+    swept: SweptStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay.delivery.expiry, "SLICE", 1)
     for _ in range(3):
-        hall.office.queue()
-    hall.die(NOW + RETRY.life)
-    hall.now, hall.usable_for = NOW + RETRY.life, 2
-    async with hall.sweeping():
-        await until(lambda: hall.asked > 2)
-        begun, asked = time.monotonic(), hall.asked  # in the middle of a scan
-        await until(lambda: hall.asked >= asked + 10)
+        swept.delivery_store.queue()
+    swept.die(NOW + RETRY.life)
+    swept.now, swept.usable_for = NOW + RETRY.life, 2
+    async with swept.sweeping():
+        await until(lambda: swept.asked > 2)
+        begun, asked = time.monotonic(), swept.asked  # in the middle of a scan
+        await until(lambda: swept.asked >= asked + 10)
         assert time.monotonic() - begun > 9 * POLL
-        assert hall.reports() == 2
-        hall.usable_for = 10**9
-        await until(lambda: hall.reports() == 3)
+        assert swept.reports() == 2
+        swept.usable_for = 10**9
+        await until(lambda: swept.reports() == 3)
 
 
 async def test_a_backlog_is_read_to_its_end_whatever_the_slices(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
+    swept: SweptStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay.delivery.expiry, "SLICE", 10)
-    monkeypatch.setattr(relay.delivery.expiry, "MOST", 4)
+    monkeypatch.setattr(relay.delivery.expiry, "MAX_SETTLED", 4)
     for number in range(33):
-        put(hall.database, "c.mssante.fr", sender="labo@b.mssante.fr", number=number)
-    hall.now = NOW + 4 * HOUR
-    async with hall.sweeping():
-        await until(lambda: hall.told() == 33)
-        last = hall.office.queue()  # queued behind deliveries that are reported already
-        await until(lambda: hall.reports() == 1)
-    assert [event["event"] for event in hall.events_of(last)] == [
+        put(swept.database, "c.mssante.fr", sender="labo@b.mssante.fr", number=number)
+    swept.now = NOW + 4 * HOUR
+    async with swept.sweeping():
+        await until(lambda: swept.told() == 33)
+        last = swept.delivery_store.queue()  # queued behind deliveries that are reported already
+        await until(lambda: swept.reports() == 1)
+    assert [event["event"] for event in swept.events_of(last)] == [
         "delivery.delayed",
         "report.sent",
     ]
 
 
-async def test_two_machines_tell_of_each_once(hall: Hall, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relay.delivery.expiry, "MOST", 3)
+async def test_two_machines_tell_of_each_once(
+    swept: SweptStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay.delivery.expiry, "MAX_SETTLED", 3)
     for _ in range(30):
-        hall.office.queue()
-    hall.now = NOW + 4 * HOUR
-    other = replace(hall.committer, owner="node2:1")
-    async with hall.sweeping(), hall.sweeping(other):
-        await until(lambda: hall.told() == 30)
-    assert hall.reports() == 30
+        swept.delivery_store.queue()
+    swept.now = NOW + 4 * HOUR
+    other = replace(swept.committer, owner="node2:1")
+    async with swept.sweeping(), swept.sweeping(other):
+        await until(lambda: swept.told() == 30)
+    assert swept.reports() == 30
 
 
 async def test_a_long_queue_is_looked_through_in_few_steps(
-    hall: Hall, monkeypatch: pytest.MonkeyPatch
+    swept: SweptStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So many once took five minutes, with two hundred every two seconds.
-    fill(hall.database, [("bulk", "c.mssante.fr", "labo@b.mssante.fr", 30_000)], NOW + HOUR)
-    key = hall.office.queue()
+    fill(swept.database, [("bulk", "c.mssante.fr", "labo@b.mssante.fr", 30_000)], NOW + HOUR)
+    key = swept.delivery_store.queue()
     steps: list[int] = []
 
-    def counting(*given: Any, **named: Any) -> Overdue:
+    def counting(*given: Any, **named: Any) -> LateOrExpired:
         steps.append(named["after"])
-        return overdue(*given, **named)
+        return find_late_or_expired(*given, **named)
 
-    monkeypatch.setattr(relay.delivery.expiry, "overdue", counting)
-    hall.now = NOW + 4 * HOUR
-    async with hall.sweeping():
-        await until(lambda: hall.reports() == 1)
+    monkeypatch.setattr(relay.delivery.expiry, "find_late_or_expired", counting)
+    swept.now = NOW + 4 * HOUR
+    async with swept.sweeping():
+        await until(lambda: swept.reports() == 1)
     assert len(steps) <= 30_000 / relay.delivery.expiry.SLICE + 2
-    assert hall.events_of(key)[0]["event"] == "delivery.delayed"
+    assert swept.events_of(key)[0]["event"] == "delivery.delayed"
 
 
 class Unwell(IterationCommitter):
@@ -253,7 +257,7 @@ class Unwell(IterationCommitter):
 
     def __init__(self, other: IterationCommitter, faults: list[Exception]) -> None:
         super().__init__(
-            other.store, other.bouncer, other.owner, other.retry, other.randomness, other.clock
+            other.store, other.dsn_writer, other.owner, other.retry, other.randomness, other.clock
         )
         object.__setattr__(self, "faults", faults)
 
@@ -264,20 +268,20 @@ class Unwell(IterationCommitter):
         return super().record(results)
 
 
-async def test_a_database_that_was_away_delays_what_is_told_and_no_more(hall: Hall) -> None:
-    hall.office.queue()
-    hall.now = NOW + 4 * HOUR
-    unwell = Unwell(hall.committer, [StoreUnavailable("away"), ValueError("a fault of ours")])
+async def test_a_database_that_was_away_delays_what_is_told_and_no_more(swept: SweptStore) -> None:
+    swept.delivery_store.queue()
+    swept.now = NOW + 4 * HOUR
+    unwell = Unwell(swept.committer, [StoreUnavailable("away"), ValueError("a fault of ours")])
     with capture_logs() as logs:
-        async with hall.sweeping(unwell):
-            await until(lambda: hall.reports() == 1)
+        async with swept.sweeping(unwell):
+            await until(lambda: swept.reports() == 1)
     events = [line["event"] for line in logs if line["event"].startswith("sweep.")]
     assert events == ["sweep.error", "sweep.unavailable"]
 
 
-async def test_stopping_lets_what_has_begun_come_to_its_end(hall: Hall) -> None:
-    key = hall.office.queue()
-    hall.now = NOW + 4 * HOUR
-    async with hall.sweeping():
-        await until(lambda: hall.told() == 1)
-    assert [event["event"] for event in hall.events_of(key)] == ["delivery.delayed", "report.sent"]
+async def test_stopping_lets_what_has_begun_come_to_its_end(swept: SweptStore) -> None:
+    key = swept.delivery_store.queue()
+    swept.now = NOW + 4 * HOUR
+    async with swept.sweeping():
+        await until(lambda: swept.told() == 1)
+    assert [event["event"] for event in swept.events_of(key)] == ["delivery.delayed", "report.sent"]

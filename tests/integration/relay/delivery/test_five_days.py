@@ -21,7 +21,7 @@ from relay.queue.schema import deliveries, destinations
 from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
 from tests.support.delivery.backlog import put
-from tests.support.delivery.delivery_world import STUCK, World, making
+from tests.support.delivery.courier_with_peers import STUCK, CourierWithPeers, making
 from tests.support.delivery.listed import listing
 from tests.support.waiting import until
 
@@ -30,138 +30,140 @@ LATER = Outcome(State.WAITING, "450 4.2.1 later")
 
 
 @pytest.fixture
-def world(tmp_path: Path, database: Database) -> Iterator[World]:
+def courier(tmp_path: Path, database: Database) -> Iterator[CourierWithPeers]:
     with making(tmp_path, database) as made:
         yield made
 
 
 @pytest.mark.timeout(300)
-async def test_back_off_delay_warning_and_expiry(world: World) -> None:
+async def test_back_off_delay_warning_and_expiry(courier: CourierWithPeers) -> None:
     # RFC 5321 §4.5.4.1: 1 min doubled up to 1 h, five days of life; delay report after 4 h.
-    world.answers = {"a.mssante.fr": LATER}
-    put(world.store.database, "a.mssante.fr")
-    async with world.running():
-        await world.turn_to(NOW + 4 * HOUR - timedelta(seconds=1))
-        assert [row[3] for row in world.rows()] == [False]
-        await world.turn_to(NOW + 6 * HOUR)
-        await until(lambda: [row[3] for row in world.rows()] == [True])
-        await world.turn_to(NOW + timedelta(days=5, hours=2))
-    times = [at for at, _ in world.tried]
+    courier.answers = {"a.mssante.fr": LATER}
+    put(courier.store.database, "a.mssante.fr")
+    async with courier.running():
+        await courier.turn_to(NOW + 4 * HOUR - timedelta(seconds=1))
+        assert [row[3] for row in courier.rows()] == [False]
+        await courier.turn_to(NOW + 6 * HOUR)
+        await until(lambda: [row[3] for row in courier.rows()] == [True])
+        await courier.turn_to(NOW + timedelta(days=5, hours=2))
+    times = [at for at, _ in courier.tried]
     waits = [later - earlier for earlier, later in pairwise(times)]
     expected = [min(timedelta(minutes=2 ** min(n, 6)), HOUR) for n in range(len(waits))]
     assert all(e <= w <= 1.2 * e for w, e in zip(waits, expected, strict=True))
     assert 110 < len(times) < 130
     assert timedelta(days=5) <= times[-1] - NOW <= timedelta(days=5) + 1.2 * HOUR
-    assert [row[1] for row in world.rows()] == ["failed"]
+    assert [row[1] for row in courier.rows()] == ["failed"]
 
 
 @pytest.mark.timeout(300)
 async def test_a_dead_destination_is_probed_and_its_mail_told_late_and_given_up(
-    world: World,
+    courier: CourierWithPeers,
 ) -> None:
-    world.down = {"a.mssante.fr"}
+    courier.down = {"a.mssante.fr"}
     for number in range(40):
-        put(world.store.database, "a.mssante.fr", number=number)
-    async with world.running():
-        await world.turn_to(NOW + 5 * timedelta(minutes=1))
+        put(courier.store.database, "a.mssante.fr", number=number)
+    async with courier.running():
+        await courier.turn_to(NOW + 5 * timedelta(minutes=1))
         # A first cohort, then probes: never forty connections.
-        assert len(world.tried) <= 8
-        await world.turn_to(NOW + 4.5 * HOUR)
+        assert len(courier.tried) <= 8
+        await courier.turn_to(NOW + 4.5 * HOUR)
         # Also the deliveries that had no attempt.
-        await until(lambda: all(row[3] for row in world.rows()))
-        world.now = NOW + timedelta(days=5, minutes=1)
-        await until(lambda: {row[1] for row in world.rows()} == {"failed"})
-    with world.store.database.read() as connection:
+        await until(lambda: all(row[3] for row in courier.rows()))
+        courier.now = NOW + timedelta(days=5, minutes=1)
+        await until(lambda: {row[1] for row in courier.rows()} == {"failed"})
+    with courier.store.database.read() as connection:
         assert all("is down" in row.last_error for row in listing(connection, 100))
 
 
 @pytest.mark.timeout(300)
-async def test_a_backlog_is_told_late_while_letters_go_on(world: World) -> None:
-    database = world.store.database
+async def test_a_backlog_is_told_late_while_letters_go_on(courier: CourierWithPeers) -> None:
+    database = courier.store.database
     for number in range(400):
         put(database, "a.mssante.fr", number=number)
     with database.write() as connection:
         # No probe in this time: no attempt reports anything.
         row = {"domain": "a.mssante.fr", "dead_until": NOW + 9 * timedelta(days=1)}
         connection.execute(insert(destinations).values(row))
-    world.now = NOW + 4 * HOUR
+    courier.now = NOW + 4 * HOUR
     told_before: list[int] = []
-    async with world.running():
+    async with courier.running():
         for number in range(1000, 1005):
-            key = put(database, "b.mssante.fr", number=number, at=world.now)
-            await until(partial(world.has_tried, key))
-            told_before.append(sum(bool(row[3]) for row in world.rows()))
-        await until(lambda: all(row[3] for row in world.rows()))
+            key = put(database, "b.mssante.fr", number=number, at=courier.now)
+            await until(partial(courier.has_tried, key))
+            told_before.append(sum(bool(row[3]) for row in courier.rows()))
+        await until(lambda: all(row[3] for row in courier.rows()))
     # Interactive mail did not wait for the end of the reports.
     assert told_before[0] < 400
-    assert len(world.tried) == 5
-    assert len(world.rows()) == 400
+    assert len(courier.tried) == 5
+    assert len(courier.rows()) == 400
 
 
-async def test_a_destination_that_comes_back_has_everything(world: World) -> None:
-    world.down = {"a.mssante.fr"}
+async def test_a_destination_that_comes_back_has_everything(courier: CourierWithPeers) -> None:
+    courier.down = {"a.mssante.fr"}
     for number in range(40):
-        put(world.store.database, "a.mssante.fr", number=number)
-    async with world.running():
-        await world.turn_to(NOW + 3 * HOUR)
-        tried = len(world.tried)
-        world.down = set()
-        await world.turn_to(NOW + 5 * HOUR)
-    assert world.rows() == []
-    assert len(world.tried) == tried + 40
-    with world.store.database.read() as connection:
+        put(courier.store.database, "a.mssante.fr", number=number)
+    async with courier.running():
+        await courier.turn_to(NOW + 3 * HOUR)
+        tried = len(courier.tried)
+        courier.down = set()
+        await courier.turn_to(NOW + 5 * HOUR)
+    assert courier.rows() == []
+    assert len(courier.tried) == tried + 40
+    with courier.store.database.read() as connection:
         assert connection.scalars(select(destinations.c.dead_until)).all() == [None]
 
 
-async def test_what_is_held_or_paused_is_left_alone_until_it_is_not(world: World) -> None:
-    put(world.store.database, "a.mssante.fr", number=1)
-    put(world.store.database, "b.mssante.fr", number=2)
-    with world.store.database.write() as connection:
+async def test_what_is_held_or_paused_is_left_alone_until_it_is_not(
+    courier: CourierWithPeers,
+) -> None:
+    put(courier.store.database, "a.mssante.fr", number=1)
+    put(courier.store.database, "b.mssante.fr", number=2)
+    with courier.store.database.write() as connection:
         d = deliveries.c
         connection.execute(update(deliveries).where(d.domain == "a.mssante.fr").values(held="why"))
         connection.execute(
             destinations.insert().values(domain="b.mssante.fr", paused="maintenance")
         )
-    async with world.running():
-        await world.turn_to(NOW + 6 * timedelta(days=1))
-        assert world.tried == []
-        assert [row[1:3] for row in world.rows()] == [("waiting", 0), ("waiting", 0)]
-        with world.store.database.write() as connection:
+    async with courier.running():
+        await courier.turn_to(NOW + 6 * timedelta(days=1))
+        assert courier.tried == []
+        assert [row[1:3] for row in courier.rows()] == [("waiting", 0), ("waiting", 0)]
+        with courier.store.database.write() as connection:
             connection.execute(update(deliveries).values(held=None))
             connection.execute(update(destinations).values(paused=None))
-        await until(lambda: world.rows() == [])
-    assert len(world.tried) == 2
+        await until(lambda: courier.rows() == [])
+    assert len(courier.tried) == 2
 
 
-async def test_a_letter_overtakes_the_reports_of_a_program(world: World) -> None:
+async def test_a_letter_overtakes_the_reports_of_a_program(courier: CourierWithPeers) -> None:
     for number in range(300):
         put(
-            world.store.database,
+            courier.store.database,
             "a.mssante.fr",
             sender="labo@a.mssante.fr",
             mailbox_type=MailboxType.APP,
             number=number,
         )
-    put(world.store.database, "a.mssante.fr", sender="dr@a.mssante.fr", number=1000)
-    async with world.running():
-        await until(lambda: world.rows() == [])
-    senders = [claim.sender for _, claim in world.tried]
+    put(courier.store.database, "a.mssante.fr", sender="dr@a.mssante.fr", number=1000)
+    async with courier.running():
+        await until(lambda: courier.rows() == [])
+    senders = [claim.sender for _, claim in courier.tried]
     assert len(senders) == 301
     assert senders.index("dr@a.mssante.fr") < 20
 
 
 async def test_an_attempt_that_makes_no_progress_is_put_off(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    courier: CourierWithPeers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("relay.delivery.watchdog.LOOK_SECONDS", 0.005)
-    world.silent = {"a.mssante.fr"}
-    database = world.store.database
+    courier.silent = {"a.mssante.fr"}
+    database = courier.store.database
     put(database, "a.mssante.fr", number=1)
-    async with world.running():
-        await until(lambda: bool(world.tried))
+    async with courier.running():
+        await until(lambda: bool(courier.tried))
         begun = time.monotonic()
-        world.ahead = STUCK + 1
-        await until(lambda: [row[4] for row in world.rows()] == [None])
+        courier.ahead = STUCK + 1
+        await until(lambda: [row[4] for row in courier.rows()] == [None])
         assert time.monotonic() - begun < 60
     with database.read() as connection:
         (row,) = listing(connection, 10)
@@ -171,31 +173,31 @@ async def test_an_attempt_that_makes_no_progress_is_put_off(
 
 
 async def test_the_lease_of_a_long_attempt_is_renewed(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    courier: CourierWithPeers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("relay.delivery.watchdog.LOOK_SECONDS", 0.005)
-    world.silent = {"a.mssante.fr"}
-    put(world.store.database, "a.mssante.fr", number=1)
+    courier.silent = {"a.mssante.fr"}
+    put(courier.store.database, "a.mssante.fr", number=1)
     d = deliveries.c
 
     def lease() -> datetime:
-        with world.store.database.read() as connection:
+        with courier.store.database.read() as connection:
             until = connection.scalar(select(d.lease_until))
         assert isinstance(until, datetime)
         return until
 
-    async with world.running():
-        await until(lambda: bool(world.tried))
+    async with courier.running():
+        await until(lambda: bool(courier.tried))
         first = lease()
-        world.now += LEASE / 2
-        world.ahead = LEASE.total_seconds() / 2 + 1
+        courier.now += LEASE / 2
+        courier.ahead = LEASE.total_seconds() / 2 + 1
         await until(lambda: lease() > first)
-        world.manager.cancel()
-    assert len(world.tried) == 1
+        courier.manager.cancel()
+    assert len(courier.tried) == 1
 
 
 async def test_what_cannot_be_recorded_spares_the_others(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    courier: CourierWithPeers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse_one(
         connection: Connection, results: Sequence[AttemptResult], *given: Any, **named: Any
@@ -208,31 +210,33 @@ async def test_what_cannot_be_recorded_spares_the_others(
     monkeypatch.setattr("relay.delivery.iteration_commit.record_results", refuse_one)
     domains = ["a.mssante.fr", "bad.mssante.fr", "c.mssante.fr"]
     for number, domain in enumerate(domains):
-        put(world.store.database, domain, number=number)
-    async with world.running():
-        await until(lambda: len(world.rows()) == 1)
-        put(world.store.database, "d.mssante.fr", number=9)
-        await until(lambda: "d.mssante.fr" in {claim.domain for _, claim in world.tried})
-        await until(lambda: len(world.rows()) == 1)
-    assert [claim.domain for _, claim in world.tried].count("bad.mssante.fr") == 1
+        put(courier.store.database, domain, number=number)
+    async with courier.running():
+        await until(lambda: len(courier.rows()) == 1)
+        put(courier.store.database, "d.mssante.fr", number=9)
+        await until(lambda: "d.mssante.fr" in {claim.domain for _, claim in courier.tried})
+        await until(lambda: len(courier.rows()) == 1)
+    assert [claim.domain for _, claim in courier.tried].count("bad.mssante.fr") == 1
 
 
-async def test_what_was_taken_on_ahead_is_given_back_when_the_courier_stops(world: World) -> None:
+async def test_what_was_taken_on_ahead_is_given_back_when_the_courier_stops(
+    courier: CourierWithPeers,
+) -> None:
     # An attempt that was not made does not count.
     def leased() -> int:
-        return sum(row[4] is not None for row in world.rows())
+        return sum(row[4] is not None for row in courier.rows())
 
     stop = asyncio.Event()
-    courier = asyncio.create_task(world.manager.run(stop))
-    put(world.store.database, "a.mssante.fr")
-    await until(lambda: bool(world.tried) and not world.rows())
-    world.silent = {"a.mssante.fr"}
+    running = asyncio.create_task(courier.manager.run(stop))
+    put(courier.store.database, "a.mssante.fr")
+    await until(lambda: bool(courier.tried) and not courier.rows())
+    courier.silent = {"a.mssante.fr"}
     for number in range(1, 31):
-        put(world.store.database, "a.mssante.fr", number=number)
+        put(courier.store.database, "a.mssante.fr", number=number)
     await until(lambda: leased() == 10)  # two windows of five
     stop.set()
     await until(lambda: leased() == 5)
-    world.manager.cancel()
-    await courier
-    assert [row[2] for row in world.rows()].count(0) == 25
-    assert len(world.tried) == 1 + 5
+    courier.manager.cancel()
+    await running
+    assert [row[2] for row in courier.rows()].count(0) == 25
+    assert len(courier.tried) == 1 + 5

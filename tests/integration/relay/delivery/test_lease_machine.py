@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from mailstore.db.database import Database
 from mssante_operator.assembly import migrations
 from relay.queue.attempt_result import attempt_result
-from relay.queue.leases import claim, lease_expired, release_unattempted, renew
+from relay.queue.leases import claim, lease_without_attempt, release_unattempted, renew
 from relay.queue.model import Claim
 from relay.queue.retry import RetryPolicy
 from relay.queue.settlement import settle, settle_delivered
@@ -112,7 +112,9 @@ class Leases(RuleBasedStateMachine):
     @rule(target=taken, one=taken)
     def sweep(self, one: Claim) -> object:
         with self.database.write() as connection:
-            found = lease_expired(connection, [one.id], owner="one:1", now=self.now, lease=LEASE)
+            found = lease_without_attempt(
+                connection, [one.id], owner="one:1", now=self.now, lease=LEASE
+            )
         return multiple(*self._note(found))
 
     def _ends(self, one: Claim) -> bool:

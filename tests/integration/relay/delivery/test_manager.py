@@ -94,7 +94,7 @@ async def test_a_server_that_may_not_have_it_hears_nothing(
     async with running(server_tls(name, peer_folder)) as peer:
         sender.queue(ACTIVE)
         await sender.deliver(peer.port)
-    assert not [line for line in peer.heard if line.startswith(("MAIL", "RCPT", "DATA"))]
+    assert not [line for line in peer.received if line.startswith(("MAIL", "RCPT", "DATA"))]
     (row,) = sender.queued()
     assert (row.state, row.attempts) == ("waiting", 1)
     assert says in row.last_error
@@ -104,7 +104,7 @@ async def test_without_starttls_nothing_is_said(sender: Sender) -> None:
     async with running(ScriptedPeer(None)) as peer:
         sender.queue(ACTIVE)
         await sender.deliver(peer.port)
-    assert [line.split()[0] for line in peer.heard] == ["EHLO"]
+    assert [line.split()[0] for line in peer.received] == ["EHLO"]
     (row,) = sender.queued()
     assert "no STARTTLS" in row.last_error
 
@@ -124,7 +124,7 @@ async def test_a_reply_to_ehlo_without_a_name_hides_no_offer(
         sender.queue(ACTIVE)
         await sender.deliver(peer.port)
     assert sender.queued() == []
-    (mail,) = (line for line in peer.heard if line.startswith("MAIL"))
+    (mail,) = (line for line in peer.received if line.startswith("MAIL"))
     assert mail == "MAIL FROM:<dr@b.mssante.fr> BODY=8BITMIME"
 
 
@@ -191,10 +191,10 @@ async def test_smtputf8_is_passed_on(sender: Sender, peer_folder: Path) -> None:
     async with running(server_tls("a", peer_folder)) as peer:
         sender.queue("hélène@a.mssante.fr", smtputf8=True)
         await sender.deliver(peer.port)
-    mail = next(line for line in peer.heard if line.startswith("MAIL"))
+    mail = next(line for line in peer.received if line.startswith("MAIL"))
     assert mail.startswith("MAIL FROM:<dr@b.mssante.fr> SIZE=")
     assert mail.endswith("BODY=8BITMIME SMTPUTF8")
-    assert "RCPT TO:<hélène@a.mssante.fr>" in peer.heard
+    assert "RCPT TO:<hélène@a.mssante.fr>" in peer.received
 
 
 async def test_a_dead_host_is_passed_over(

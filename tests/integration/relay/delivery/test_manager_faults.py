@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from relay.client.routing import Target
-from relay.queue.pauses import forget_dead
+from relay.queue.destinations import forget_dead
 from tests.support.clock import system_clock
 from tests.support.delivery.handing import Replies, context_of
 from tests.support.delivery.queued import destination

@@ -10,12 +10,12 @@ import dns.asyncresolver
 import pytest
 
 from relay.client.routing import NoRoute, Router, Target
-from relay.delivery.attempt import NO_LIST, NOT_CERTAIN, SmtpDelivery
+from relay.delivery.attempt import SmtpDelivery
 from relay.delivery.in_flight import Progress
-from relay.delivery.list_wakeup import ListWakeup
 from relay.machines.shared_list import ListOffer, publish
 from relay.policy.tls import client_context
 from relay.queue.leases import load_claims
+from relay.queue.list_wakeup import NO_LIST, NOT_CERTAIN, ListWakeup
 from relay.smtp.errors import AttemptFailed
 from tests.support.clock import system_clock
 from tests.support.delivery.queued import destination
@@ -55,7 +55,7 @@ async def test_without_a_list_the_queue_is_held(sender: Sender, peer_folder: Pat
         await asyncio.sleep(0.2)  # twenty polls of the queue
         stop.set()
         await task
-    assert peer.heard == []
+    assert peer.received == []
     assert [row.attempts for row in sender.queued()] == [0]
 
 
@@ -81,7 +81,7 @@ async def test_a_list_that_is_lost_in_between_ends_an_attempt_before_it_connects
             await handing.deliver(claim, Progress("session"))
         await handing.close()
     assert (failed.value.reason, failed.value.permanent) == ("not-listed", False)
-    assert peer.heard == []
+    assert peer.received == []
 
 
 def confirm(sender: Sender, at: datetime) -> None:
@@ -99,7 +99,7 @@ async def test_a_domain_that_left_the_list_fails(sender: Sender, peer_folder: Pa
             sender.queue("x@gone.mssante.fr")
         confirm(sender, system_clock() + timedelta(minutes=1))  # well after the message
         await sender.deliver(peer.port)
-    assert peer.heard == []
+    assert peer.received == []
     assert [(row.state, row.attempts) for row in sender.queued()] == [("failed", 1)] * 3
     assert {row.last_error for row in sender.queued()} == {
         "gone.mssante.fr is not on the white list"
@@ -127,7 +127,7 @@ async def test_nothing_fails_by_a_list_that_may_be_older_than_the_message(
     assert archive.wanted_stamp() != asked
     waking = ListWakeup(sender.store.database, system_clock)
     waking._next()  # without its work at the start
-    sender.trust_state.on_confirmed = waking.confirmed
+    sender.trust_state.on_confirmed = waking.note_newest
     confirm(sender, system_clock() + timedelta(minutes=1))
     assert waking.wake() == 20
     async with running(server_tls("a", peer_folder)) as peer:

@@ -25,8 +25,8 @@ from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW, system_clock
 from tests.support.delivery.claims import CLAIM
-from tests.support.delivery.handing import CHUNKING, Handing, Replies, context_of, letter
-from tests.support.delivery.office import CLAIRE, RETRY, Office
+from tests.support.delivery.delivery_store import CLAIRE, RETRY, DeliveryStore
+from tests.support.delivery.handing import CHUNKING, Handing, Replies, context_of, message_maker
 from tests.support.delivery.queued import perform, rows
 from tests.support.delivery.senders import sending
 from tests.support.machines.operators import HOST
@@ -37,49 +37,51 @@ WAITS = (15 * MINUTE, 60 * MINUTE, 240 * MINUTE)
 ERROR = "smtp.b.mssante.fr: unknown-outcome: no reply within 600 s"
 
 
-def test_it_waits_longer_each_time_and_then_its_sender_is_told(office: Office) -> None:
-    (taken,) = (office.send(),)
+def test_it_waits_longer_each_time_and_then_its_sender_is_told(
+    delivery_store: DeliveryStore,
+) -> None:
+    (taken,) = (delivery_store.send(),)
     now = NOW
     for wait in WAITS:
         done = attempt_result(
             taken, {}, error=ERROR, reason=FailureReason.UNKNOWN_OUTCOME, now=now, policy=RETRY
         )
-        assert office.settle(done) is State.WAITING
-        (row,) = rows(office.store.database).values()
+        assert delivery_store.settle(done) is State.WAITING
+        (row,) = rows(delivery_store.store.database).values()
         assert row.due == now + wait
-        assert office.take(row.due - timedelta(seconds=1)) == []
+        assert delivery_store.take(row.due - timedelta(seconds=1)) == []
         now = row.due
-        (taken,) = office.take(now)
+        (taken,) = delivery_store.take(now)
     assert taken.unknown_outcomes == len(WAITS)
     done = attempt_result(
         taken, {}, error=ERROR, reason=FailureReason.UNKNOWN_OUTCOME, now=now, policy=RETRY
     )
-    assert office.settle(done) is State.FAILED
-    *_, report = office.mail(CLAIRE)  # the delay report comes first
+    assert delivery_store.settle(done) is State.FAILED
+    *_, report = delivery_store.mail(CLAIRE)  # the delay report comes first
     (about,) = report.recipients
     assert (about["Action"], about["Status"]) == ("failed", "5.4.2")
     assert "sans confirmer qu'il l'a accepté" in report.words
     assert "Ask the recipient whether it is there before you send it again." in report.words
     # An operator may retry it from the start.
-    perform(office.store.database, RetryAction(revive=True))
-    (row,) = rows(office.store.database).values()
+    perform(delivery_store.store.database, RetryAction(revive=True))
+    (row,) = rows(delivery_store.store.database).values()
     assert (row.state, row.unknown_outcomes) == ("waiting", 0)
 
 
-def test_other_attempts_neither_count_nor_move_it(office: Office) -> None:
-    taken = office.send()
-    (before,) = rows(office.store.database).values()
+def test_other_attempts_neither_count_nor_move_it(delivery_store: DeliveryStore) -> None:
+    taken = delivery_store.send()
+    (before,) = rows(delivery_store.store.database).values()
     done = attempt_result(
         taken, {}, error="down", reason=FailureReason.CONNECTION, now=NOW, policy=RETRY
     )
-    assert office.settle(done) is State.WAITING
-    (row,) = rows(office.store.database).values()
+    assert delivery_store.settle(done) is State.WAITING
+    (row,) = rows(delivery_store.store.database).values()
     assert (row.due, row.unknown_outcomes) == (before.due, 0)
 
 
-def test_jitter_keeps_those_of_one_moment_apart(office: Office) -> None:
+def test_jitter_keeps_those_of_one_moment_apart(delivery_store: DeliveryStore) -> None:
     done = attempt_result(
-        office.send(),
+        delivery_store.send(),
         {},
         error=ERROR,
         reason=FailureReason.UNKNOWN_OUTCOME,
@@ -115,7 +117,10 @@ def test_those_who_have_an_answer_keep_it() -> None:
     ("phase", "reason"), [(ANSWER, FailureReason.UNKNOWN_OUTCOME), ("message", FailureReason.STUCK)]
 )
 def test_what_is_broken_off_after_its_end_is_such_a_one(phase: str, reason: FailureReason) -> None:
-    assert DeliveryAttempt(CLAIM, Progress("s", phase), broken=FailureReason.STUCK).reason == reason
+    assert (
+        DeliveryAttempt(CLAIM, Progress("s", phase), abort_reason=FailureReason.STUCK).reason
+        == reason
+    )
 
 
 A, B, C, D = (f"{name}@a.mssante.fr" for name in "abcd")
@@ -137,7 +142,7 @@ async def test_only_those_whom_the_peer_took_are_unknown(
             await peers.hand_over(
                 "a.mssante.fr",
                 [Target(HOST, server.port)],
-                letter(A, B, C, D, "\u00e9@a.mssante.fr"),
+                message_maker(A, B, C, D, "\u00e9@a.mssante.fr"),
             )
     assert told(failed.value.outcomes) == {
         A: ("waiting", True),
@@ -153,7 +158,7 @@ async def test_in_a_rest_too(ours: Handing, scripted: ScriptedPeer) -> None:
     replies = {"RCPT": (GOOD, FULL, FULL, FULL, GOOD, LATER, NEVER), ".": (GOOD, CLOSE)}
     async with running(replace(scripted, replies=replies)) as server, ours.peers() as peers:
         found = await peers.hand_over(
-            "a.mssante.fr", [Target(HOST, server.port)], letter(A, B, C, D)
+            "a.mssante.fr", [Target(HOST, server.port)], message_maker(A, B, C, D)
         )
         assert server.connections == 1
     assert told(found) == {
@@ -166,18 +171,18 @@ async def test_in_a_rest_too(ours: Handing, scripted: ScriptedPeer) -> None:
 
 async def test_the_others_neither_wait_for_it_nor_end_with_it(tmp_path: Path) -> None:
     # A deferred recipient has no copy; a refused recipient is reported at once.
-    most = RetryPolicy().unknown_most
-    replies: Replies = {"RCPT": (GOOD, LATER, NEVER, *(GOOD, LATER) * most), ".": CLOSE}
+    max_tries = RetryPolicy().unknown_max_tries
+    replies: Replies = {"RCPT": (GOOD, LATER, NEVER, *(GOOD, LATER) * max_tries), ".": CLOSE}
     with sending(tmp_path / "b") as sender:
         async with running(ScriptedPeer(context_of("a", tmp_path), replies)) as peer:
             sender.queue(A, B, C)
             found = []
-            for number in range(1, most + 1):
+            for number in range(1, max_tries + 1):
                 await sender.deliver(peer.port, attempts=number)
                 found.append(states(sender.store.database))
                 sender.retry()
         reasons = {one["reason"] for one in sender.attempts()}
-    assert found == [{A: "waiting", B: "waiting", C: "failed"}] * (most - 1) + [
+    assert found == [{A: "waiting", B: "waiting", C: "failed"}] * (max_tries - 1) + [
         {A: "failed", B: "waiting", C: "failed"}
     ]
     assert reasons == {FailureReason.UNKNOWN_OUTCOME}
@@ -196,7 +201,9 @@ async def test_a_rest_whose_outcome_is_unknown_is_known_as_such(
     replies = {"RCPT": (GOOD, "452 4.5.3 too many"), ".": (GOOD, CLOSE)}
     async with running(replace(scripted, replies=replies)) as server, ours.peers() as peers:
         found = await peers.hand_over(
-            "a.mssante.fr", [Target(HOST, server.port)], letter("a@a.mssante.fr", "b@a.mssante.fr")
+            "a.mssante.fr",
+            [Target(HOST, server.port)],
+            message_maker("a@a.mssante.fr", "b@a.mssante.fr"),
         )
     assert found["a@a.mssante.fr"] == Outcome(State.DELIVERED, "250 2.0.0 taken", dsn=False)
     assert found["b@a.mssante.fr"].unknown
@@ -204,25 +211,25 @@ async def test_a_rest_whose_outcome_is_unknown_is_known_as_such(
 
 async def test_a_peer_that_never_confirms_gets_so_many_copies(tmp_path: Path) -> None:
     context = context_of("a", tmp_path)
-    most = RetryPolicy().unknown_most
+    max_tries = RetryPolicy().unknown_max_tries
     with sending(tmp_path / "b") as sender:
         async with running(ScriptedPeer(context, {".": CLOSE})) as peer:
             sender.queue("x@a.mssante.fr")
-            for number in range(1, most + 1):
+            for number in range(1, max_tries + 1):
                 begun = system_clock()
                 await sender.deliver(peer.port, attempts=number)
                 (row,) = sender.queued()
-                if number < most:
+                if number < max_tries:
                     assert row.state == "waiting"
                     assert row.due >= begun + WAITS[number - 1]
                 sender.retry()
-            assert len(peer.messages) == most
+            assert len(peer.messages) == max_tries
             (row,) = sender.queued()
             assert row.state == "failed"
             await sender.deliver(peer.port)
-            assert len(peer.messages) == most
+            assert len(peer.messages) == max_tries
         reasons = [(one["reason"], one["state"]) for one in sender.attempts()]
-    assert reasons == [("unknown-outcome", "waiting")] * (most - 1) + [
+    assert reasons == [("unknown-outcome", "waiting")] * (max_tries - 1) + [
         ("unknown-outcome", "failed")
     ]
 

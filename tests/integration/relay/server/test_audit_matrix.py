@@ -281,13 +281,13 @@ async def test_we_connect_to_the_peer(situation: Situation, tmp_path: Path) -> N
     if situation.refused is None:
         assert queued == []
         assert attempted["state"] == "delivered"
-        assert f"RCPT TO:<{situation.address}>" in peer.heard
+        assert f"RCPT TO:<{situation.address}>" in peer.received
         assert len(peer.messages) == 1
         delivered = "mssante_recipients_delivered_total['other', 'peer']"
         assert growth(before) == {delivered: 1, "mssante_delivery_attempts_total['other']": 1}
         return
     said = ["EHLO"] if situation.shows is None else ["EHLO", "STARTTLS"]
-    assert [line.split()[0] for line in peer.heard] == said
+    assert [line.split()[0] for line in peer.received] == said
     assert peer.messages == []
     (row,) = queued
     assert (row.state, row.attempts, row.recipients) == ("waiting", 1, (situation.address,))

@@ -6,11 +6,8 @@ from pathlib import Path
 import pytest
 
 from mailstore.blobs.store import Store
-from mailstore.mailboxes.mailboxes import (
-    get_mailbox,
-    set_quota,
-    set_state,
-)
+from mailstore.mailboxes.lifecycle import set_state
+from mailstore.mailboxes.mailboxes import get_mailbox, set_quota
 from mailstore.mailboxes.states import MailboxState
 from relay.acceptance.message import LocalRecipient
 from relay.acceptance.recipient_lookup import CACHE_AGE_LIMIT, CACHE_SECONDS, RecipientLookup
@@ -52,10 +49,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 async def knowing(store: Store, now: list[float]) -> RcptLines:
-    directory = RecipientLookup(store.database, lambda: now[0])
+    lookup = RecipientLookup(store.database, lambda: now[0])
     for address in (ACTIVE, ORG, SUSPENDED, "nobody@a.mssante.fr", "dr@gmail.com"):
-        await directory.lookup(parse_address(address))
-    return RcptLines(directory)
+        await lookup.lookup(parse_address(address))
+    return RcptLines(lookup)
 
 
 def mailbox_id(store: Store, address: str) -> int:
@@ -100,7 +97,7 @@ async def test_what_was_recognised_is_forgotten_with_its_mailbox(
             set_quota(connection, ACTIVE, 10**6)
     now[0] += CACHE_SECONDS
     assert list(cache.known([LINE])) == []
-    await cache.directory.lookup(parse_address(ORG))
+    await cache.lookup.lookup(parse_address(ORG))
     assert list(cache.known([LINE])) == []
     assert cache._recipients == {}
 
@@ -119,7 +116,7 @@ async def test_memory_is_bounded(
 ) -> None:
     # A listed peer may send any number of different lines for one mailbox.
     cache = await knowing(store, now)
-    monkeypatch.setattr(rcpt_pipeline, "MOST", 10)
+    monkeypatch.setattr(rcpt_pipeline, "MAX_CACHED", 10)
     lines = [f"RCPT TO:<{ACTIVE}> ORCPT=rfc822;{n}@b.fr\r".encode() for n in range(20)]
     long = f"RCPT TO:<{ACTIVE}> ORCPT=rfc822;{'x' * 200}@b.fr\r".encode()
     assert parse_rcpt_line(long) is not None

@@ -12,7 +12,7 @@ from relay.policy.admission import AdmissionPolicy
 from relay.scan.clamav import Clamav
 from relay.scan.rspamd import Rspamd
 from relay.scan.scanner import OnFailure, Scanner, Scanners
-from relay.smtp.errors import Reply
+from relay.smtp.reply import Reply
 from tests.support.machines.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.peers.scanners import (
     CLAMD,

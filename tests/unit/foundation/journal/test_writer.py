@@ -206,7 +206,7 @@ class TestNothingIsInTheWay:
         for number in range(count):
             journal.record("refused", number=number, text=text)
         assert journal._size <= MAX_PENDING
-        dropped = journal.lost
+        dropped = journal.lost_events
         assert 0 < dropped < count
         journal.close()  # must not wait for ever either
         reader, octets = os.open(tmp_path / HOUR, os.O_RDWR), b""
@@ -230,7 +230,7 @@ class TestNothingIsInTheWay:
                 journal.record("refused", number=1)
                 before = len(logs)
                 until_now(lambda: not journal._pending)
-            until_now(lambda: journal.lost == 2)
+            until_now(lambda: journal.lost_events == 2)
             assert before <= 1
             folder.unlink()
             for number in (3, 4):

@@ -21,7 +21,7 @@ SESSION = "0199" + 28 * "a"
 
 def lost(journal: Journal, number: int) -> bool:
     """Whether `number` events of strangers were lost."""
-    return journal.strangers_lost == number
+    return journal.lost_stranger_events == number
 
 
 class TestStrangers:
@@ -38,15 +38,15 @@ class TestStrangers:
         text, count = "x" * 10_000, MAX_PENDING // 10_000
         for number in range(count):
             journal.record_stranger("refused", who="stranger", number=number, text=text)
-        dropped = journal.strangers_lost
+        dropped = journal.lost_stranger_events
         assert count * 0.7 < dropped < count
         for number in range(count - 20):
             journal.record("refused", who="peer", number=number, text=text)
-        assert journal.lost == 0
-        assert journal.strangers_lost == count
+        assert journal.lost_events == 0
+        assert journal.lost_stranger_events == count
         for _ in range(count):
             journal.record("refused", who="peer", text=text)
-        assert journal.lost > 0
+        assert journal.lost_events > 0
         assert journal._size <= MAX_PENDING
         monkeypatch.setattr(journal_module, "CLOSE_SECONDS", 0.01)
         journal.close()
@@ -94,7 +94,7 @@ class TestTheFloor:
         found = [event["who"] for event in events(path) if "who" in event] if kept else []
         assert found == kept
         assert path.exists() is bool(kept)
-        assert (journal.lost, journal.strangers_lost) == (
+        assert (journal.lost_events, journal.lost_stranger_events) == (
             "peer" not in kept,
             "stranger" not in kept,
         )

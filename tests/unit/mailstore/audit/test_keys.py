@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.audit.chain import ChainEnds
-from mailstore.audit.keys import AuditKeys, is_signed, make_key_file, read_audit_keys, rotate
+from mailstore.audit.chain import ChainEnds, Totals
+from mailstore.audit.keys import AuditKeys, add_key, is_signed, make_key_file, read_audit_keys
 from mailstore.errors import InvalidKeys
 from tests.support.audit.trails import audit_keys
 from tests.support.clock import NOW
@@ -21,30 +21,32 @@ def test_the_first_generation_is_made_once_and_kept(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["audit-keys"]
 
 
-def test_a_new_generation_seals_and_the_older_one_is_known(tmp_path: Path) -> None:
+def test_the_seals_of_each_generation_are_known(tmp_path: Path) -> None:
     keys = audit_keys(tmp_path)
     first = keys.newest
-    second = rotate(keys.path, NOW)
-    keys.refresh()
+    second = add_key(keys.path, NOW)
+    assert keys.row_age(b"d" * 32, second.seal_row(b"d" * 32)) == 1  # read again at need
     assert keys.all == (first, second)
     assert keys.newest == second
     ends = ChainEnds(1, 0)
     for age, key in enumerate((first, second)):
         assert keys.row_age(b"d" * 32, key.seal_row(b"d" * 32)) == age
         assert keys.chain_age(ends, key.seal_chain(ends)) == age
-        assert keys.state_age(3, key.seal_state(3)) == age
+        assert keys.totals_age(Totals(3, 1), key.seal_totals(Totals(3, 1))) == age
     assert keys.row_age(b"e" * 32, first.seal_row(b"d" * 32)) is None
-    assert keys.state_age(2, first.seal_state(3)) is None
+    assert keys.totals_age(Totals(1, 3), first.seal_totals(Totals(3, 1))) is None
+    for malformed in (None, "seal", b"short"):
+        assert keys.row_age(b"d" * 32, malformed) is None
 
 
 def test_a_seal_is_of_one_kind(tmp_path: Path) -> None:
     key = audit_keys(tmp_path).newest
-    assert key.seal_row((3).to_bytes(8, "big")) != key.seal_state(3)
+    assert key.seal_row(bytes(16)) != key.seal_totals(Totals())
 
 
 def test_a_statement_is_signed_by_its_key_alone(tmp_path: Path) -> None:
     key = audit_keys(tmp_path).newest
-    other = rotate(tmp_path / "audit-keys", NOW)
+    other = add_key(tmp_path / "audit-keys", NOW)
     signature = key.sign(b"statement")
     assert is_signed(key.public_key, b"statement", signature)
     assert not is_signed(key.public_key, b"another", signature)
@@ -100,6 +102,6 @@ def test_a_file_spoilt_later_leaves_the_keys_in_force(tmp_path: Path) -> None:
     keys.refresh()
     assert keys.newest == newest
     keys.path.write_text(whole)
-    second = rotate(keys.path, NOW)
+    second = add_key(keys.path, NOW)
     keys.refresh()
     assert keys.newest == second

@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, insert, select, update
 
-from mailstore.audit.chain import START, row_digest
-from mailstore.audit.keys import rotate
+from mailstore.audit.chain import START, Totals, row_digest
+from mailstore.audit.keys import AuditKeys, add_key
+from mailstore.audit.locking import BROKEN_SEAL, begin_chain, lock_totals
 from mailstore.audit.ownership import has_begun, is_ours
+from mailstore.audit.rotation import use_newest_key
 from mailstore.audit.tables import ends_of, sealed_ends, sealed_rows, stored_row
-from mailstore.audit.trail import BROKEN_SEAL, AuditTrail
+from mailstore.audit.trail import AuditTrail
 from mailstore.db.audit_schema import audit_chains, audit_rows, audit_state
 from mailstore.db.database import Database
+from mailstore.errors import KeyMissing
 from tests.support.audit.trails import append, audit_keys, event, rows
 from tests.support.clock import NOW
 
@@ -44,8 +47,8 @@ def test_rows_are_linked_and_sealed(database: Database, trail: AuditTrail) -> No
         assert one.seal == key.seal_row(digest)
     assert (chain.head_seq, chain.head_digest) == (3, digest)
     assert chain.seal == key.seal_chain(ends_of(chain))
-    assert state.seal == key.seal_state(state.chains)
-    assert state.chains == 1
+    assert state.seal == key.seal_totals(Totals(chains=1))
+    assert (state.chains, state.anchors) == (1, 0)
 
 
 def test_a_row_is_there_if_and_only_if_its_act_is(database: Database, trail: AuditTrail) -> None:
@@ -137,29 +140,52 @@ def test_a_head_set_back_with_its_old_seal_does_not_stop_work(
 
 
 @pytest.mark.parametrize("gone", [True, False])
-def test_a_number_of_chains_that_was_tampered_with_is_not_sealed_again(
+def test_totals_that_were_tampered_with_are_not_sealed_again(
     database: Database, trail: AuditTrail, *, gone: bool
 ) -> None:
     append(database, trail, event())
     with database.write() as connection:
-        connection.execute(update(audit_chains).values(seal=START))
         connection.execute(delete(audit_state) if gone else update(audit_state).values(chains=0))
+    with database.write() as connection:
+        begin_chain(connection, lock_totals(connection, trail.keys), 0)
     append(database, trail, event())
-    append(database, trail, event())
-    assert chains(database) == {1: 1, 2: 2}
+    assert chains(database) == {1: 2, 2: 0}
     with database.read() as connection:
-        assert connection.scalar(select(audit_state.c.seal)) == BROKEN_SEAL
+        state = connection.execute(select(audit_state)).one()
+    assert (state.chains, state.seal) == (2, BROKEN_SEAL)
 
 
-def test_the_newest_key_seals_from_the_next_row_on(database: Database, trail: AuditTrail) -> None:
+def test_a_new_key_seals_once_it_is_in_use(database: Database, trail: AuditTrail) -> None:
     append(database, trail, event())
-    first, second = trail.keys.newest, rotate(trail.keys.path, NOW)
+    first, second = trail.keys.newest, add_key(trail.keys.path, NOW)
     append(database, trail, event())
-    seals = [(row["digest"], row["seal"]) for row in rows(database)]
-    assert [seal for _, seal in seals] == [
-        first.seal_row(seals[0][0]),
-        second.seal_row(seals[1][0]),
+    assert use_newest_key(database, trail.keys, event("audit.key_changed"))
+    assert not use_newest_key(database, trail.keys, event("audit.key_changed"))
+    append(database, trail, event())
+    assert [row["seal"] for row in rows(database)] == [
+        key.seal_row(row["digest"])
+        for row, key in zip(rows(database), (first, first, second, second), strict=True)
     ]
+    assert list(chains(database)) == [1]
+
+
+def test_a_machine_without_the_key_in_use_writes_nothing(
+    database: Database, trail: AuditTrail, tmp_path: Path
+) -> None:
+    copy = tmp_path / "other" / "audit-keys"
+    copy.parent.mkdir()
+    copy.write_bytes(trail.keys.path.read_bytes())
+    copy.chmod(0o600)
+    other = AuditTrail(AuditKeys(copy))
+    append(database, trail, event())
+    add_key(trail.keys.path, NOW)
+    use_newest_key(database, trail.keys, event("audit.key_changed"))
+    before = rows(database)
+    with pytest.raises(KeyMissing, match="copy it from another machine"):
+        append(database, other, event())
+    assert rows(database) == before
+    copy.write_bytes(trail.keys.path.read_bytes())
+    append(database, other, event())
     assert list(chains(database)) == [1]
 
 

@@ -9,10 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from mailstore.db.database import Database
 from mailstore.db.schema import domains, entries, mailboxes, messages
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes.mailboxes import (
-    add_domain,
-    add_mailbox,
-)
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.mailboxes.states import MailboxState
 from tests.support.clock import NOW
 

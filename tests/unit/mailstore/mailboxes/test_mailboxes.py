@@ -1,24 +1,25 @@
 """Domains and mailboxes (DOMAIN §1.3, §9.32 to §9.39)."""
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, text
 
 from mailstore.db.database import Database
 from mailstore.errors import Conflict, InvalidAddress, InvalidIdentifier, InvalidState, NotFound
+from mailstore.mailboxes.attributes import Attribute
+from mailstore.mailboxes.changes import change_number
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.lifecycle import set_state
 from mailstore.mailboxes.mailboxes import (
-    Mailbox,
     add_domain,
     add_mailbox,
-    change_number,
     get_mailbox,
     is_local_domain,
     list_domains,
     list_mailboxes,
     local_domains,
     resolve,
-    set_state,
 )
+from mailstore.mailboxes.model import Mailbox
 from mailstore.mailboxes.states import MailboxState
 from tests.support.clock import NOW
 
@@ -65,7 +66,7 @@ def test_a_mailbox_is_what_was_given(hosted: Database) -> None:
             "Urgences@CHU.mssante.fr",
             MailboxType.ORG,
             FINESS,
-            description="Service des urgences",
+            attributes={Attribute.DESCRIPTION: "Service des urgences"},
             now=NOW,
         )
     assert added == Mailbox(
@@ -125,6 +126,42 @@ def test_mailboxes_are_listed_by_address(hosted: Database) -> None:
         assert list_mailboxes(conn) == [mine[1], mine[0], theirs]
         with pytest.raises(NotFound, match="not hosted"):
             list_mailboxes(conn, "chru.mssante.fr")
+
+
+def test_mailboxes_are_listed_in_pages(hosted: Database) -> None:
+    with hosted.write() as conn:
+        for name in ("É", "b", "A", "d", "c"):
+            add(conn, f"{name}@chu.mssante.fr")
+        add(conn, "a@cabinet.mssante.fr")
+    with hosted.read() as conn:
+        for domain in (None, "chu.mssante.fr"):
+            whole = list_mailboxes(conn, domain)
+            paged: list[Mailbox] = []
+            while page := list_mailboxes(
+                conn, domain, after=paged[-1].address if paged else "", limit=2
+            ):
+                assert len(page) <= 2
+                paged += page
+            assert paged == whole
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("condition", "index"),
+    [
+        ("address > 'm'", "(address>?)"),
+        ("domain_id = 1 AND address > 'm'", "domain_id_address (domain_id=? AND address>?)"),
+    ],
+)
+def test_a_page_is_found_by_an_index(database: Database, condition: str, index: str) -> None:
+    """The cost of a page depends only on its length."""
+    query = "EXPLAIN QUERY PLAN SELECT mailboxes.*, domains.name"
+    query += " FROM mailboxes JOIN domains ON domains.id = mailboxes.domain_id WHERE "
+    with database.read() as conn:
+        rows = conn.execute(text(query + condition + " ORDER BY address LIMIT 100"))
+        plan = [row.detail for row in rows]
+    assert any(step.endswith(index) for step in plan), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
 def test_recipients_are_resolved_as_given_in_one_query(hosted: Database) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from mailstore.db.database import Database
 from mailstore.errors import NotFound
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes.mailboxes import Mailbox, add_domain, add_mailbox
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.mailboxes.messages import (
     LocalDelivery,
     MailboxEntry,
@@ -20,6 +20,7 @@ from mailstore.mailboxes.messages import (
     list_entries,
     store_messages,
 )
+from mailstore.mailboxes.model import Mailbox
 from tests.support.clock import NOW
 
 LATER = NOW + timedelta(microseconds=1)

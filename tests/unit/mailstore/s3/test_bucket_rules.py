@@ -69,7 +69,7 @@ def test_rules_that_lose_bodies(rules: bytes, *, loses: bool) -> None:
 def test_versions_keep_what_is_freed_unless_a_rule_ends_them(status: str) -> None:
     versioning = f"<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>"
     (doubt,) = effects_of_rules("ours", versioning=versioning.encode()).doubts
-    assert f"keeps versions ({status})" in doubt
+    assert f"versioning of the bucket is on ({status})" in doubt
     assert "NoncurrentVersionExpiration" in doubt
     elsewhere = lifecycle(OLD, "<Prefix>theirs/</Prefix>")
     assert effects_of_rules("ours", versioning=versioning.encode(), lifecycle=elsewhere).doubts == (

@@ -170,7 +170,7 @@ def test_without_its_key_nothing_is_read(tmp_path: Path, store: FileBlobStore) -
     with pytest.raises(KeyMissing, match="there is no key file"):
         plain.open(blob)
     other = FileBlobStore(tmp_path / "blobs", form("encrypted", tmp_path / "blobs"))
-    with pytest.raises(KeyMissing, match="put it back from a backup"):
+    with pytest.raises(KeyMissing, match="restore it from a backup"):
         other.open(blob)
     assert issubclass(KeyMissing, StoreUnavailable)
     plain.close()

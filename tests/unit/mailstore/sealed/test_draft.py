@@ -11,7 +11,7 @@ import pytest
 
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.blob_reader import open_content
-from mailstore.sealed.draft import MEMORY_LIMIT, MOST, Draft, DraftMemory
+from mailstore.sealed.draft import EXTENDED_LIMIT, MEMORY_LIMIT, Draft, DraftMemory
 from tests.support.storage.blobs import FORMS, form
 
 
@@ -219,8 +219,8 @@ def test_what_there_is_room_for_stays_in_memory(tmp_path: Path) -> None:
 
 
 def test_one_draft_does_not_take_all_the_room(tmp_path: Path) -> None:
-    draft = Draft(tmp_path, room=DraftMemory(100 * MOST))
-    draft.write(b"x" * MOST)
+    draft = Draft(tmp_path, room=DraftMemory(100 * EXTENDED_LIMIT))
+    draft.write(b"x" * EXTENDED_LIMIT)
     assert list(tmp_path.iterdir()) == []
     assert draft.would_block(1)
     draft.write(b"x")

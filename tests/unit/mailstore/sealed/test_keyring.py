@@ -115,7 +115,7 @@ def test_a_file_spoilt_later_leaves_the_keys_in_force(tmp_path: Path) -> None:
         ring.refresh()
         assert ring.newest == first
     ring.path.unlink()
-    with pytest.raises(KeyMissing, match="0102030405060708 is not in"):
+    with pytest.raises(KeyMissing, match="0102030405060708 missing in"):
         ring.get(bytes(range(1, 9)))
     assert ring.get(first.id) == first
 
@@ -131,9 +131,9 @@ def altered(text: str) -> str:
     [
         (lambda path: path.unlink(), "cannot be read: No such file"),
         (lambda path: path.write_text("# none\n"), "no key in it"),
-        (lambda path: path.chmod(0o640), "others than its owner"),
-        (lambda path: path.write_text(path.read_text()[:-9]), "line 3 is not|not the one"),
-        (lambda path: path.write_text(altered(path.read_text())), "not the one of its name"),
+        (lambda path: path.chmod(0o640), "readable by other users"),
+        (lambda path: path.write_text(path.read_text()[:-9]), "line 3 is not|do not match"),
+        (lambda path: path.write_text(altered(path.read_text())), "name and key do not match"),
         (lambda path: path.write_text("a b\n"), "line 1 is not"),
     ],
     ids=["missing", "empty", "readable", "cut", "altered", "words"],

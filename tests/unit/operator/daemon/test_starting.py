@@ -70,7 +70,7 @@ async def test_one_that_hangs_is_told_of_and_goes_on_by_itself(
 
     waiting = asyncio.create_task(Start(say, asyncio.Event()).retry_in_thread(hang))
     await asyncio.wait_for(told.wait(), 20)
-    assert said[0].problem.startswith("the store has not answered for ")
+    assert said[0].problem.startswith("no answer from the store for ")
     assert not said[0].own
     go_on.set()
     assert await asyncio.wait_for(waiting, 20) == 7

@@ -11,7 +11,7 @@ import pytest
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mssante_operator.http import answers as desk_module
+from mssante_operator.http import answers as health_answers
 from mssante_operator.http.answers import HealthService
 from mssante_operator.jobs.store_watch import FRESH_SECONDS, StoreWatch
 from mssante_operator.machine.run_directory import RunFolder
@@ -45,7 +45,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> StoreWatch:
 async def test_an_answer_of_the_database_has_an_age(watch: StoreWatch) -> None:
     now, database = 100.0, cast("Unwell", watch.database)
     watch.monotonic = lambda: now
-    assert watch.problem == "it has not been asked yet"
+    assert watch.problem == "not checked yet"
     database.go_on.set()
     await watch.ask()
     assert (watch.problem, watch.hosted) == ("", ["a.mssante.fr"])
@@ -55,7 +55,7 @@ async def test_an_answer_of_the_database_has_an_age(watch: StoreWatch) -> None:
     now += FRESH_SECONDS
     assert watch.problem == ""
     now += 1
-    assert watch.problem == f"the database has not answered for {FRESH_SECONDS + 1:.0f} s"
+    assert watch.problem == f"no answer from the database for {FRESH_SECONDS + 1:.0f} s"
     database.why = "gone"
     database.go_on.set()
     await asking
@@ -101,14 +101,14 @@ async def test_an_answer_that_is_not_understood_is_no_good_one(
 
     monkeypatch.setattr(StoreWatch, "_read", read)
     await watch.ask()
-    assert watch.problem == "the database answers, and is not understood: UnicodeDecodeError"
+    assert watch.problem == "unexpected answer of the database: UnicodeDecodeError"
 
 
 async def test_a_judgement_that_hangs_is_an_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    monkeypatch.setattr(desk_module, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(health_answers, "ANSWER_SECONDS", 0.05)
     monitor = Hanging()
     health = HealthService(RunFolder(tmp_path))
     health.monitor = monitor
@@ -116,7 +116,7 @@ async def test_a_judgement_that_hangs_is_an_answer(
     async with serving(health) as port, asyncio.timeout(60):
         answers = await asyncio.gather(*(ask(port, "/readyz") for _ in range(10)))
         assert {code for code, _ in answers} == {503}
-        assert "not judged within" in answers[0][1]
+        assert "no result within" in answers[0][1]
         assert monitor.asked == 1, "they share one"
         assert (await ask(port, "/metrics"))[0] == 503
         assert (await ask(port, "/healthz")) == (200, "ok\n")
@@ -132,7 +132,7 @@ async def test_before_there_is_a_monitor_it_says_why(
     health = HealthService(run_folder)
     async with serving(health) as port, asyncio.timeout(60):
         code, text = await ask(port, "/readyz")
-        assert (code, json.loads(text)["problems"]) == (503, ["maintenance: it is starting"])
+        assert (code, json.loads(text)["problems"]) == (503, ["maintenance: starting"])
         health.wait("no connection")
         run_folder.waits([("worker", "no connection")])
         code, text = await ask(port, "/readyz")

@@ -34,7 +34,7 @@ async def test_hundreds_of_unfinished_requests_keep_nobody_out() -> None:
             assert (await healthz(port)).startswith(b"HTTP/1.1 200 ")
         # Only MOST connections are held; the oldest were closed.
         async with asyncio.timeout(20):
-            for reader, _ in held[: 300 - request_limits.MOST]:
+            for reader, _ in held[: 300 - request_limits.MAX_CONNECTIONS]:
                 with suppress(ConnectionResetError):
                     assert await reader.read() == b""
         for _, writer in held:
@@ -60,11 +60,11 @@ async def test_hundreds_that_come_in_one_turn_of_the_loop_are_too_many_as_well()
 
         def cut() -> bool:
             open_ones[:] = [client for client in open_ones if not gone(client)]
-            return len(open_ones) <= request_limits.MOST
+            return len(open_ones) <= request_limits.MAX_CONNECTIONS
 
         async with asyncio.timeout(request_limits.REQUEST_SECONDS / 2):  # before their timeout
             await until(cut)
-        assert len(open_ones) == request_limits.MOST
+        assert len(open_ones) == request_limits.MAX_CONNECTIONS
         assert (await healthz(port)).startswith(b"HTTP/1.1 200 ")
         for client in clients:
             client.close()

@@ -93,6 +93,7 @@ def test_certificates_near_their_end(left: timedelta, says: str) -> None:
         (replace(QUIET, clock_apart="by 1800 seconds"), AlarmName.CLOCK_APART),
         (replace(QUIET, copied_from="0123"), AlarmName.MACHINE_COPY),
         (replace(QUIET, waiting=["worker: no connection"]), AlarmName.PROCESS_WAITS),
+        (replace(QUIET, limited=["PER"]), AlarmName.SENDING_LIMIT),
         (replace(QUIET, jumps=[Jump(NOW, timedelta(days=60))]), AlarmName.CLOCK_JUMPED),
     ],
     ids=lambda value: value.value if isinstance(value, AlarmName) else "",
@@ -109,3 +110,21 @@ def test_lacking_revocation_lists() -> None:
     assert names(root_only) == [AlarmName.CRL_LACKING]
     off = replace(TRUST, revocation=RevocationPolicy.OFF)
     assert names(replace(late, trust=off)) == []
+
+
+def test_anchors_that_do_not_leave() -> None:
+    at = NOW - timedelta(hours=24)
+    facts = replace(QUIET, unsent={"syslog:far": (at, "refused")})
+    (alarm,) = alarms(facts)
+    assert alarm.name is AlarmName.AUDIT_ANCHORS
+    assert "syslog:far lacks anchors since" in alarm.detail
+    assert alarm.detail.endswith("refused")
+    young = at + timedelta(seconds=1)
+    assert alarms(replace(QUIET, unsent={"syslog:far": (young, "refused")})) == []
+    assert names(replace(QUIET, unanchored="no key")) == [AlarmName.AUDIT_ANCHORS]
+
+
+def test_a_trail_that_was_tampered_with() -> None:
+    (alarm,) = alarms(replace(QUIET, audit_damage="chain 1: row 3"))
+    assert alarm.name is AlarmName.AUDIT_DAMAGED
+    assert "mssante audit verify" in alarm.detail

@@ -54,7 +54,7 @@ async def test_it_answers_while_nobody_else_does(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_too_many_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turning_away, "MOST", 1)
+    monkeypatch.setattr(turning_away, "MAX_CONNECTIONS", 1)
     with bind(HOST, 0) as bound:
         port = bound.getsockname()[1]
         away = StartupResponder([bound], lambda: False)

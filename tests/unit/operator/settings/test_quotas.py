@@ -37,7 +37,7 @@ def test_limits_by_peer_and_for_all_others(tmp_path: Path) -> None:
     [
         ('"b.fr" = { mesages = 1 }', "inbound.quotas.b.fr.mesages: unknown key; did you mean mess"),
         ('"b.fr" = { messages = 0 }', "inbound.quotas.b.fr.messages: "),
-        ('"CN=b.fr" = { messages = 1 }', "'CN=b.fr' is no CN; give its value alone"),
+        ('"CN=b.fr" = { messages = 1 }', "'CN=b.fr' is not a CN; write only its value"),
         ('"b.fr" = {}\n"B.fr" = {}', "'b.fr' and 'B.fr' are the same; keep one of them"),
     ],
 )
@@ -56,7 +56,7 @@ def test_authors_of_ours(tmp_path: Path) -> None:
     policy = policies.policy(load(write(tmp_path, GOOD + text)))
     assert policy.own_header_from is HeaderFromPolicy.TAG
     assert policy.own_header_from_peers == {"smtp.c.fr"}
-    with pytest.raises(SettingsError, match="'CN=x' is no CN"):
+    with pytest.raises(SettingsError, match="'CN=x' is not a CN"):
         load(write(tmp_path, GOOD + '[inbound]\nown_header_from_peers = ["CN=x"]\n'))
 
 

@@ -11,8 +11,8 @@ from tests.support.machines.configuration import GOOD, TRUST, refusal, write
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("ocsp = true", "trust: ocsp is on and ocsp_urls is empty"),
-        ("ocsp = true\nocsp_urls = []", "trust: ocsp is on and ocsp_urls is empty"),
+        ("ocsp = true", "trust: ocsp is on, but ocsp_urls is empty"),
+        ("ocsp = true\nocsp_urls = []", "trust: ocsp is on, but ocsp_urls is empty"),
         ('ocsp_urls = ["ocsp.esante.gouv.fr"]', "trust.ocsp_urls.0: expected http://"),
         ('ocsp_urls = ["https://a.fr/"]', "trust.ocsp_urls.0: expected http://"),
         ('ocsp_urls = ["http:///ocsp"]', "trust.ocsp_urls.0: expected http://"),

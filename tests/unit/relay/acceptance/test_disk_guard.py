@@ -30,7 +30,7 @@ from tests.support.rules import needs
 from tests.support.waiting import until
 
 NO_FLOOR = FreeSpaceFloor(0, 0)
-MOST = 2**62
+HUGE = 2**62
 WELL, LOW, UNWELL = DiskGuardState
 HEALTH = DiskHealth(FreeSpaceFloor(1000, 100))
 amounts = st.integers(0, 3000)
@@ -205,7 +205,7 @@ async def watched(disk_guard: DiskGuard, patience: float = 20) -> AsyncIterator[
 
 
 async def test_low_space_is_told_with_the_rule_and_the_figures(tmp_path: Path) -> None:
-    disk_guard = DiskGuard(tmp_path, FreeSpaceFloor(MOST, 0), nothing)
+    disk_guard = DiskGuard(tmp_path, FreeSpaceFloor(HUGE, 0), nothing)
     assert disk_guard.state is LOW
     with pytest.raises(Refused) as refused:
         disk_guard.check(None)

@@ -12,7 +12,8 @@ from mailstore.blobs.store import Store
 from mailstore.db.schema import entries, mailboxes
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes.mailboxes import add_mailbox, get_mailbox, set_quota, set_state
+from mailstore.mailboxes.lifecycle import set_state
+from mailstore.mailboxes.mailboxes import add_mailbox, get_mailbox, set_quota
 from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from mailstore.mailboxes.states import MailboxState as StoredState
 from relay.acceptance.recipient_lookup import CACHE_AGE_LIMIT, CACHE_SECONDS, RecipientLookup
@@ -58,9 +59,9 @@ def limit(store: Store, address: str, quota: int | None) -> None:
     ],
 )
 async def test_states(store: Store, address: str, state: RecipientStatus) -> None:
-    directory, parsed = RecipientLookup(store.database), parse_address(address)
-    found = await directory.lookup(parsed)
-    assert found == directory.find(parsed) == await directory.lookup(parsed, 10**9)
+    recipients, parsed = RecipientLookup(store.database), parse_address(address)
+    found = await recipients.lookup(parsed)
+    assert found == recipients.find(parsed) == await recipients.lookup(parsed, 10**9)
     assert found.state is state
     assert (found.mailbox_id is None) == (
         state in {RecipientStatus.UNKNOWN, RecipientStatus.FOREIGN}
@@ -80,31 +81,31 @@ async def test_states(store: Store, address: str, state: RecipientStatus) -> Non
 async def test_mail_for_postmaster_goes_where_the_configuration_says(
     store: Store, address: SmtpAddress, state: RecipientStatus
 ) -> None:
-    directory = RecipientLookup(store.database, postmaster=parse_address(ACTIVE))
-    found = await directory.lookup(address)
-    assert found == directory.find(address) == await directory.lookup(address)
+    recipients = RecipientLookup(store.database, postmaster=parse_address(ACTIVE))
+    found = await recipients.lookup(address)
+    assert found == recipients.find(address) == await recipients.lookup(address)
     assert found.state is state
     if state is RecipientStatus.ACTIVE:
-        assert found == directory.find(parse_address(ACTIVE))
+        assert found == recipients.find(parse_address(ACTIVE))
     # The alias is for recipients only, and exists only if it is configured.
     unknown = RecipientStatus.UNKNOWN if state is RecipientStatus.ACTIVE else state
-    assert directory.find_sender(address).state is unknown
+    assert recipients.find_sender(address).state is unknown
     assert RecipientLookup(store.database).find(address).state is unknown
 
 
 async def test_a_mailbox_that_is_named_postmaster_has_its_mail_and_its_state(store: Store) -> None:
-    directory = RecipientLookup(store.database, postmaster=parse_address(ACTIVE))
+    recipients = RecipientLookup(store.database, postmaster=parse_address(ACTIVE))
     address = parse_address("postmaster@a.mssante.fr")
     with store.database.write() as connection:
         person = Identifier(IdentifierKind.RPPS, "10987654321")
         add_mailbox(connection, str(address), MailboxType.PER, person, now=NOW)
         set_state(connection, str(address), StoredState.SUSPENDED)
-    assert (await directory.lookup(address)).state is RecipientStatus.SUSPENDED
+    assert (await recipients.lookup(address)).state is RecipientStatus.SUSPENDED
 
 
 async def test_a_postmaster_without_a_mailbox_is_nobody(store: Store) -> None:
-    directory = RecipientLookup(store.database, postmaster=parse_address("nobody@a.mssante.fr"))
-    assert (await directory.lookup(POSTMASTER)).state is RecipientStatus.UNKNOWN
+    recipients = RecipientLookup(store.database, postmaster=parse_address("nobody@a.mssante.fr"))
+    assert (await recipients.lookup(POSTMASTER)).state is RecipientStatus.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -131,24 +132,24 @@ async def test_a_full_mailbox(
 
 
 async def test_only_an_open_mailbox_is_full(store: Store) -> None:
-    directory = RecipientLookup(store.database)
+    recipients = RecipientLookup(store.database)
     for address, state in (
         (SUSPENDED, RecipientStatus.SUSPENDED),
         (CLOSED, RecipientStatus.CLOSED),
     ):
         limit(store, address, 0)
-        assert (await directory.lookup(parse_address(address))).state is state
+        assert (await recipients.lookup(parse_address(address))).state is state
 
 
 async def test_full_is_over_once_there_is_room(store: Store) -> None:
-    directory, address = RecipientLookup(store.database), parse_address(ACTIVE)
+    recipients, address = RecipientLookup(store.database), parse_address(ACTIVE)
     limit(store, ACTIVE, HELD)
-    assert (await directory.lookup(address)).state is RecipientStatus.FULL
+    assert (await recipients.lookup(address)).state is RecipientStatus.FULL
     limit(store, ACTIVE, 2 * HELD)
-    assert (await directory.lookup(address, HELD)).state is RecipientStatus.ACTIVE
+    assert (await recipients.lookup(address, HELD)).state is RecipientStatus.ACTIVE
     with store.database.write() as connection:
         set_state(connection, ACTIVE, StoredState.SUSPENDED)
-    assert (await directory.lookup(address, HELD + 1)).state is RecipientStatus.SUSPENDED
+    assert (await recipients.lookup(address, HELD + 1)).state is RecipientStatus.SUSPENDED
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -161,63 +162,63 @@ def test_a_database_that_is_unwell_puts_off(store: Store, database_url: str) -> 
 
 async def test_an_open_mailbox_is_remembered_for_a_moment(store: Store) -> None:
     now = [100.0]
-    directory, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
-    assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
+    recipients, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
+    assert (await recipients.lookup(address)).state is RecipientStatus.ACTIVE
     with store.database.write() as connection:
         set_state(connection, ACTIVE, StoredState.SUSPENDED)
     now[0] += CACHE_SECONDS - 0.001
-    assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
+    assert (await recipients.lookup(address)).state is RecipientStatus.ACTIVE
     now[0] += 0.001
-    assert (await directory.lookup(address)).state is RecipientStatus.SUSPENDED
+    assert (await recipients.lookup(address)).state is RecipientStatus.SUSPENDED
     with store.database.write() as connection:
         set_state(connection, ACTIVE, StoredState.ACTIVE)
     # A refusal is never cached: a reopened mailbox need not wait.
-    assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
+    assert (await recipients.lookup(address)).state is RecipientStatus.ACTIVE
 
 
 async def test_a_mailbox_with_a_quota_is_asked_each_time(store: Store) -> None:
-    directory, address = RecipientLookup(store.database, lambda: 0.0), parse_address(ACTIVE)
+    recipients, address = RecipientLookup(store.database, lambda: 0.0), parse_address(ACTIVE)
     limit(store, ACTIVE, 10 * HELD)
-    assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
+    assert (await recipients.lookup(address)).state is RecipientStatus.ACTIVE
     limit(store, ACTIVE, HELD)
-    assert (await directory.lookup(address)).state is RecipientStatus.FULL
+    assert (await recipients.lookup(address)).state is RecipientStatus.FULL
 
 
 async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.acceptance.recipient_lookup.MOST", 2)
-    directory = RecipientLookup(store.database, lambda: 0.0)
+    monkeypatch.setattr("relay.acceptance.recipient_lookup.MAX_CACHED", 2)
+    recipients = RecipientLookup(store.database, lambda: 0.0)
     for address in (ACTIVE, "cardiologie@a.mssante.fr", ACTIVE.upper(), ACTIVE.title()):
-        await directory.lookup(parse_address(address))
-        assert len(directory._open) <= 2
+        await recipients.lookup(parse_address(address))
+        assert len(recipients._open) <= 2
 
 
 async def test_memory_outlasts_a_look_that_finds_no_change(store: Store) -> None:
     now = [100.0]
-    directory, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
-    await directory.lookup(address)
+    recipients, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
+    await recipients.lookup(address)
     now[0] += CACHE_SECONDS
-    assert directory.cached(address) is None
-    await directory.lookup(parse_address("nobody@a.mssante.fr"))  # the look
-    assert directory.cached(address) is not None
+    assert recipients.cached(address) is None
+    await recipients.lookup(parse_address("nobody@a.mssante.fr"))  # the look
+    assert recipients.cached(address) is not None
     now[0] += CACHE_SECONDS
     limit(store, SUSPENDED, 1)  # any change
-    await directory.lookup(parse_address("nobody@a.mssante.fr"))
-    assert directory.cached(address) is None
+    await recipients.lookup(parse_address("nobody@a.mssante.fr"))
+    assert recipients.cached(address) is None
 
 
 async def test_nothing_is_remembered_for_ever(store: Store) -> None:
     # A change by SQL does not increase the change number.
     now = [100.0]
-    directory, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
-    await directory.lookup(address)
+    recipients, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
+    await recipients.lookup(address)
     with store.database.write() as connection:
         connection.execute(update(mailboxes).values(state="suspended"))
     now[0] += CACHE_AGE_LIMIT
-    assert (await directory.lookup(address)).state is RecipientStatus.SUSPENDED
+    assert (await recipients.lookup(address)).state is RecipientStatus.SUSPENDED
 
 
 async def test_who_asks_together_is_answered_together(store: Store) -> None:
-    directory = RecipientLookup(store.database)
+    recipients = RecipientLookup(store.database)
     statements: list[str] = []
 
     def note(*arguments: Any) -> None:
@@ -226,7 +227,7 @@ async def test_who_asks_together_is_answered_together(store: Store) -> None:
     event.listen(Engine, "before_cursor_execute", note)
     try:
         asked = [ACTIVE, SUSPENDED, CLOSED, ACTIVE.upper(), "nobody@gmail.com"]
-        found = await asyncio.gather(*(directory.lookup(parse_address(one)) for one in asked))
+        found = await asyncio.gather(*(recipients.lookup(parse_address(one)) for one in asked))
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     assert [one.state for one in found] == [
@@ -236,7 +237,7 @@ async def test_who_asks_together_is_answered_together(store: Store) -> None:
         RecipientStatus.ACTIVE,
         RecipientStatus.FOREIGN,
     ]
-    assert sum("FROM mailboxes JOIN" in statement for statement in statements) == 1
+    assert sum("FROM aliases JOIN" in statement for statement in statements) == 1
 
 
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
@@ -245,16 +246,16 @@ async def test_everybody_hears_of_a_database_that_is_unwell(
 ) -> None:
     store.database.close()
     ruin(database_url)
-    directory = RecipientLookup(store.database)
-    asked = [directory.lookup(parse_address(one)) for one in (ACTIVE, SUSPENDED)]
+    recipients = RecipientLookup(store.database)
+    asked = [recipients.lookup(parse_address(one)) for one in (ACTIVE, SUSPENDED)]
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(one) for one in found] == [StoreDeferred, StoreDeferred]
 
 
 async def test_one_that_gives_up_leaves_the_others_their_answer(store: Store) -> None:
-    directory = RecipientLookup(store.database)
-    one = asyncio.create_task(directory.lookup(parse_address(ACTIVE)))
-    other = asyncio.create_task(directory.lookup(parse_address(SUSPENDED)))
+    recipients = RecipientLookup(store.database)
+    one = asyncio.create_task(recipients.lookup(parse_address(ACTIVE)))
+    other = asyncio.create_task(recipients.lookup(parse_address(SUSPENDED)))
     await asyncio.sleep(0)  # both have asked
     one.cancel()
     assert (await other).state is RecipientStatus.SUSPENDED
@@ -264,10 +265,10 @@ async def test_one_that_gives_up_leaves_the_others_their_answer(store: Store) ->
 
 async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
     now = [100.0]
-    directory, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
+    recipients, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
     limit(store, ACTIVE, 3 * HELD)
     for number in range(1, 4):
-        found = await directory.lookup(address)
+        found = await recipients.lookup(address)
         assert found.state is (RecipientStatus.FULL if number == 3 else RecipientStatus.ACTIVE)
         with store.database.write() as connection:
             holds = LocalDelivery(get_mailbox(connection, ACTIVE).id, ACTIVE)
@@ -276,18 +277,18 @@ async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
     # A removed mailbox is noticed within a minute.
     with store.database.write() as connection:
         connection.execute(delete(entries))
-    assert (await directory.lookup(address)).state is RecipientStatus.FULL
+    assert (await recipients.lookup(address)).state is RecipientStatus.FULL
     now[0] += CACHE_AGE_LIMIT
-    assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
+    assert (await recipients.lookup(address)).state is RecipientStatus.ACTIVE
 
 
 async def test_what_is_foreseen_is_looked_up_with_the_next_one(store: Store) -> None:
-    directory = RecipientLookup(store.database)
+    recipients = RecipientLookup(store.database)
     org = parse_address("cardiologie@a.mssante.fr")
     ahead = [org, parse_address(SUSPENDED), parse_address("nobody@gmail.com")]
-    found = await directory.lookup(parse_address(ACTIVE), None, ahead)
+    found = await recipients.lookup(parse_address(ACTIVE), None, ahead)
     assert found.state is RecipientStatus.ACTIVE
-    assert directory.cached(org) is not None
+    assert recipients.cached(org) is not None
     # A refusal is never cached, whatever its cause.
-    assert directory.cached(parse_address(SUSPENDED)) is None
-    assert (await directory.lookup(parse_address(SUSPENDED))).state is RecipientStatus.SUSPENDED
+    assert recipients.cached(parse_address(SUSPENDED)) is None
+    assert (await recipients.lookup(parse_address(SUSPENDED))).state is RecipientStatus.SUSPENDED

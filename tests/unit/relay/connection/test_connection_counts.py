@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay.connection.connection_counts import ARRIVAL_SECONDS, ConnectionCounts, network
 from relay.connection.limits import SessionLimits
-from relay.smtp.errors import Reply
+from relay.smtp.reply import Reply
 from tests.support.clock import Monotonic
 from whitelist.pki.distinguished_name import DistinguishedName
 

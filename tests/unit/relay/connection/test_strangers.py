@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 from mssante_operator.jobs.strangers_summary import tell_of_strangers
 from relay.connection.limits import SessionLimits
 from relay.connection.strangers import (
-    MOST_NETWORKS,
-    MOST_TEXT,
+    MAX_NETWORKS,
+    MAX_TEXT,
     OF_ALL,
     OF_ONE,
     RateAllowance,
@@ -94,7 +94,7 @@ def test_many_networks_cost_bounded_memory_and_share_what_is_left() -> None:
     strangers = Strangers(clock)
     told = sum(strangers.may_report(f"192.{n >> 8}.{n & 255}.1", "refused") for n in range(65_536))
     assert told == OF_ALL.burst
-    assert len(strangers._networks) == MOST_NETWORKS
+    assert len(strangers._networks) == MAX_NETWORKS
     (facts,) = strangers.sum_up()
     assert facts["more"] == 65_536 - OF_ALL.burst
     assert len(str(facts)) < 500
@@ -112,7 +112,7 @@ def test_a_peer_uses_nothing_up() -> None:
 
 def test_long_texts_are_cut() -> None:
     assert shortened({"detail": "x" * 10_000, "size": 3}) == {
-        "detail": "x" * MOST_TEXT + "…[cut]",
+        "detail": "x" * MAX_TEXT + "…[cut]",
         "size": 3,
     }
 

@@ -15,7 +15,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def made() -> ConcurrencyLimits:
-    return ConcurrencyLimits(WindowPolicy(first=3, most=4), random.Random(1), InFlight())
+    return ConcurrencyLimits(WindowPolicy(first=3, largest=4), random.Random(1), InFlight())
 
 
 def begun(one: ConcurrencyLimits, claim: Claim) -> DeliveryAttempt:
@@ -25,7 +25,7 @@ def begun(one: ConcurrencyLimits, claim: Claim) -> DeliveryAttempt:
 
 
 def die(one: ConcurrencyLimits) -> None:
-    while not one.failed("b", "down", NOW):
+    while not one.note_unreachable("b", "down", NOW):
         pass
 
 
@@ -52,11 +52,11 @@ def test_death_is_written_down_and_so_is_life() -> None:
     dead = one.changes["b"]
     assert (dead.failures, dead.last_error) == (1, "down")
     assert dead.dead_until is not None
-    one.written({"b": dead})
+    one.note_written({"b": dead})
     assert one.changes == {}
     assert one.barred("b", NOW)
     assert one.free_slots("b", BULK, dead.dead_until) == 1  # a probe, of any class
-    one.succeeded("b")
+    one.note_reachable("b")
     assert one.changes == {"b": DestinationRow()}
     assert one.free_slots("b", PERSON, NOW) == 3
 
@@ -66,7 +66,7 @@ def test_what_is_not_written_yet_is_not_undone_by_what_was_read() -> None:
     die(one)
     one.adopt(DestinationTable({}, all_paused=False))
     assert one.is_dead("b")
-    one.written(dict(one.changes))
+    one.note_written(dict(one.changes))
     # An operator declared it alive.
     assert one.adopt(DestinationTable({}, all_paused=False)) == {"b"}
     assert not one.is_dead("b")
@@ -94,8 +94,8 @@ def test_a_change_after_the_one_that_was_written_stays_to_be_written() -> None:
     one = made()
     die(one)
     before = dict(one.changes)
-    one.failed("b", "down again", NOW)
-    one.written(before)
+    one.note_unreachable("b", "down again", NOW)
+    one.note_written(before)
     assert one.changes["b"].failures == 2
 
 
@@ -119,16 +119,16 @@ def test_who_answers_fast_gets_a_second_window_ahead() -> None:
     one = made()
     begun(one, CLAIM)
     assert one.free_slots("b", PERSON, NOW, ahead=True) == 2
-    one.took("b", 0.01)
+    one.note_duration("b", 0.01)
     assert [one.free_slots("b", traffic, NOW, ahead=True) for traffic in (PERSON, BULK)] == [5, 3]
     assert (one.free_slots("b", PERSON, NOW), one.window("b", PERSON, NOW)) == (2, 3)
-    one.took("b", 10)
+    one.note_duration("b", 10)
     assert one.free_slots("b", PERSON, NOW, ahead=True) == 2
 
 
 def test_a_dead_one_gets_its_probe_and_nothing_ahead() -> None:
     one = made()
-    one.took("b", 0.01)
+    one.note_duration("b", 0.01)
     die(one)
     assert one.free_slots("b", PERSON, NOW, ahead=True) == 0
     assert one.free_slots("b", PERSON, NOW + 99 * MINUTE, ahead=True) == 1

@@ -35,7 +35,7 @@ from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import DsnNotify, RcptParameters
 from tests.support.clock import NOW, system_clock
-from tests.support.delivery.office import BODY, CLAIRE, POSTMASTER, RETRY, TO, Office
+from tests.support.delivery.delivery_store import BODY, CLAIRE, POSTMASTER, RETRY, TO, DeliveryStore
 from tests.support.delivery.queued import rows
 from tests.support.machines.operators import trust_space
 from tests.support.machines.perimeters import trust_state
@@ -45,18 +45,18 @@ AWAY = "dr@b.mssante.fr"
 REFUSED = Outcome(State.FAILED, "550 5.1.1 No such mailbox")
 
 
-class World:
-    """An office and a courier, with peers that all give the same reply; time stands still."""
+class CourierWithReports:
+    """A delivery store and a courier; peers that all give the same reply; time stands still."""
 
-    def __init__(self, folder: Path, office: Office, poll: float = 0.005) -> None:
+    def __init__(self, folder: Path, delivery_store: DeliveryStore, poll: float = 0.005) -> None:
         space = trust_space()
-        self.office = office
+        self.delivery_store = delivery_store
         self.now = NOW
         self.tried: list[Claim] = []
         self.answer: Outcome | None = None
         self.journal = Journal(folder / "trace", system_clock)
         services = DeliveryServices(
-            store=office.store,
+            store=delivery_store.store,
             trust_state=trust_state(
                 folder, space.white_list, space.trust, system_clock, crls=space.crls
             ),
@@ -82,14 +82,14 @@ class World:
 
     def receive(self) -> str:
         """Receive mail for Claire with a request for a receipt; return the receipt's id."""
-        store = self.office.store
+        store = self.delivery_store.store
         with store.database.read() as connection:
             mailbox = get_mailbox(connection, CLAIRE)
         draft = store.blobs.draft()
         draft.write(BODY)
         asked = RcptParameters(frozenset({DsnNotify.SUCCESS}))
         message = AcceptedMessage(
-            id=self.office.new_id(),
+            id=self.delivery_store.new_id(),
             session="0" * 32,
             peer="CN=smtp.b.mssante.fr",
             sender=parse_address(AWAY),
@@ -101,27 +101,27 @@ class World:
         header = BODY.partition(b"\r\n\r\n")[0] + b"\r\n"
         new_draft = store.blobs.draft
         report = receipt_of(
-            message, header, "smtp.a.mssante.fr", NOW, self.office.new_id, new_draft
+            message, header, "smtp.a.mssante.fr", NOW, self.delivery_store.new_id, new_draft
         )
         assert report is not None
         assert commit(store, [(message, report)], NOW) == [None]
         return report.id
 
     def states(self) -> list[str]:
-        return [row.state for row in rows(self.office.store.database).values()]
+        return [row.state for row in rows(self.delivery_store.store.database).values()]
 
 
 @pytest.fixture
-def world(tmp_path: Path, office: Office) -> Iterator[World]:
-    made = World(tmp_path, office)
+def courier(tmp_path: Path, delivery_store: DeliveryStore) -> Iterator[CourierWithReports]:
+    made = CourierWithReports(tmp_path, delivery_store)
     yield made
     made.journal.close()
 
 
 @asynccontextmanager
-async def running(world: World) -> AsyncIterator[None]:
+async def running(courier: CourierWithReports) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    task = asyncio.create_task(world.manager.run(stop))
+    task = asyncio.create_task(courier.manager.run(stop))
     try:
         yield
     finally:
@@ -131,19 +131,19 @@ async def running(world: World) -> AsyncIterator[None]:
 
 @pytest.mark.parametrize("given_up", [False, True], ids=["refused", "given-up"])
 async def test_a_receipt_that_its_sender_never_gets_is_the_postmasters(
-    world: World, given_up: bool
+    courier: CourierWithReports, given_up: bool
 ) -> None:
-    receipt_id = world.receive()
-    world.answer = None if given_up else REFUSED
-    async with running(world):
+    receipt_id = courier.receive()
+    courier.answer = None if given_up else REFUSED
+    async with running(courier):
         if given_up:
-            await until(lambda: bool(world.tried))
-            world.now += RETRY.life + timedelta(hours=1)
-        await until(lambda: world.states() == ["failed"])
-    assert {(one.message_id, one.sender, one.recipients) for one in world.tried} == {
+            await until(lambda: bool(courier.tried))
+            courier.now += RETRY.life + timedelta(hours=1)
+        await until(lambda: courier.states() == ["failed"])
+    assert {(one.message_id, one.sender, one.recipients) for one in courier.tried} == {
         (receipt_id, "", (AWAY,))
     }
-    (notice,) = world.office.mail(POSTMASTER)
+    (notice,) = courier.delivery_store.mail(POSTMASTER)
     assert receipt_id in notice.words
     (lost,) = notice.recipients
     assert (lost["Final-Recipient"], lost["Action"]) == (f"rfc822;{AWAY}", "failed")
@@ -151,55 +151,59 @@ async def test_a_receipt_that_its_sender_never_gets_is_the_postmasters(
     assert notice.original == b""  # no part of the message
 
 
-async def test_a_report_that_reaches_nobody_ends_there(world: World) -> None:
+async def test_a_report_that_reaches_nobody_ends_there(courier: CourierWithReports) -> None:
     # Our DSN to another operator's sender fails too: two messages, no third.
-    world.office.queue(sender=AWAY, recipients=("x@c.mssante.fr",))
-    world.answer = REFUSED
-    async with running(world):
-        await until(lambda: world.states() == ["failed", "failed"])
-    assert [one.recipients for one in world.tried] == [("x@c.mssante.fr",), (AWAY,)]
-    assert len(world.office.mail(POSTMASTER)) == 1
+    courier.delivery_store.queue(sender=AWAY, recipients=("x@c.mssante.fr",))
+    courier.answer = REFUSED
+    async with running(courier):
+        await until(lambda: courier.states() == ["failed", "failed"])
+    assert [one.recipients for one in courier.tried] == [("x@c.mssante.fr",), (AWAY,)]
+    assert len(courier.delivery_store.mail(POSTMASTER)) == 1
 
 
-async def test_the_sender_hears_of_what_was_relayed(world: World) -> None:
+async def test_the_sender_hears_of_what_was_relayed(courier: CourierWithReports) -> None:
     # DOMAIN §3.3: our accusé de réception if the peer sends none.
-    world.office.queue(DsnNotify.SUCCESS)
-    world.answer = Outcome(State.DELIVERED, "250 2.0.0 ok")
-    async with running(world):
-        await until(lambda: world.states() == [])
-    (report,) = world.office.mail(CLAIRE)
+    courier.delivery_store.queue(DsnNotify.SUCCESS)
+    courier.answer = Outcome(State.DELIVERED, "250 2.0.0 ok")
+    async with running(courier):
+        await until(lambda: courier.states() == [])
+    (report,) = courier.delivery_store.mail(CLAIRE)
     assert (report.recipients[0]["Final-Recipient"], report.recipients[0]["Action"]) == (
         *(f"rfc822;{TO}", "relayed"),
     )
-    assert world.office.mail(POSTMASTER) == []
+    assert courier.delivery_store.mail(POSTMASTER) == []
 
 
-async def test_the_report_on_what_is_dropped_leaves_at_once(tmp_path: Path, office: Office) -> None:
-    world = World(tmp_path, office, poll=600)
-    world.answer = Outcome(State.DELIVERED, "250 2.0.0 ok")
-    office.queue(sender=AWAY, recipients=("x@c.mssante.fr",))
-    with office.store.database.write() as connection:
+async def test_the_report_on_what_is_dropped_leaves_at_once(
+    tmp_path: Path, delivery_store: DeliveryStore
+) -> None:
+    courier = CourierWithReports(tmp_path, delivery_store, poll=600)
+    courier.answer = Outcome(State.DELIVERED, "250 2.0.0 ok")
+    delivery_store.queue(sender=AWAY, recipients=("x@c.mssante.fr",))
+    with delivery_store.store.database.write() as connection:
         connection.execute(update(deliveries).values(held="why"))
-    async with running(world):
-        office.queue()
-        await until(lambda: len(world.states()) == 1)  # from now on the courier is idle
+    async with running(courier):
+        delivery_store.queue()
+        await until(lambda: len(courier.states()) == 1)  # from now on the courier is idle
 
         def drop() -> None:
-            act = DropAction(office.bouncer)
-            (done,) = run_action(office.store.database, act, DeliveryFilter(), lambda: NOW)
+            act = DropAction(delivery_store.dsn_writer)
+            (done,) = run_action(delivery_store.store.database, act, DeliveryFilter(), lambda: NOW)
             assert len(done.changed) == 1
 
         await asyncio.to_thread(drop)
-        await until(lambda: len(world.tried) == 2 and not world.states())
-    assert (world.tried[-1].sender, world.tried[-1].recipients) == ("", (AWAY,))
-    world.journal.close()
+        await until(lambda: len(courier.tried) == 2 and not courier.states())
+    assert (courier.tried[-1].sender, courier.tried[-1].recipients) == ("", (AWAY,))
+    courier.journal.close()
 
 
-async def test_the_report_on_what_failed_leaves_at_once(tmp_path: Path, office: Office) -> None:
-    world = World(tmp_path, office, poll=600)
-    world.answer = REFUSED
-    office.queue(sender=AWAY, recipients=("x@c.mssante.fr",))
-    async with running(world):
-        await until(lambda: world.states() == ["failed", "failed"])
-    assert [one.recipients for one in world.tried] == [("x@c.mssante.fr",), (AWAY,)]
-    world.journal.close()
+async def test_the_report_on_what_failed_leaves_at_once(
+    tmp_path: Path, delivery_store: DeliveryStore
+) -> None:
+    courier = CourierWithReports(tmp_path, delivery_store, poll=600)
+    courier.answer = REFUSED
+    delivery_store.queue(sender=AWAY, recipients=("x@c.mssante.fr",))
+    async with running(courier):
+        await until(lambda: courier.states() == ["failed", "failed"])
+    assert [one.recipients for one in courier.tried] == [("x@c.mssante.fr",), (AWAY,)]
+    courier.journal.close()

@@ -70,7 +70,7 @@ class Machine(RuleBasedStateMachine):
         renewals = self.register.renewals(now)
         assert renewals == [one for one in self.model if self.until[one] < now + LEASED / 2]
         kept = set(renewals[lost:])
-        self.register.renewed(kept, now)
+        self.register.note_renewed(kept, now)
         self.until |= dict.fromkeys(kept, now + LEASED)
 
     @invariant()

@@ -12,7 +12,7 @@ from relay.queue.attempt_result import AttemptResult
 from relay.queue.lapses import GRACE_SECONDS, Lapses
 from relay.queue.model import Lease, new_token
 from relay.smtp.outcome import Outcome, State
-from tests.support.delivery.office import Office, pending
+from tests.support.delivery.delivery_store import DeliveryStore, pending
 from tests.support.delivery.outcomes import DELIVERED, LATER, REFUSED, ended
 from tests.support.delivery.queued import rows
 
@@ -37,28 +37,34 @@ def writing(database: Database) -> Iterator[list[str]]:
         event.remove(database._writer, "before_cursor_execute", note)
 
 
-def commit(office: Office, writes: PendingWrites) -> tuple[list[str], Sequence[State | None]]:
+def commit(
+    delivery_store: DeliveryStore, writes: PendingWrites
+) -> tuple[list[str], Sequence[State | None]]:
     """Commit one iteration; return its statements and the states of the results' deliveries."""
     # After the grace period of an outage: during it, existing leases are looked up first.
     running = iter([0.0, GRACE_SECONDS])
     lapses = Lapses(lambda: next(running))
-    committer = office.committer(lambda: LATER, lapses)
-    with writing(office.store.database) as seen:
+    committer = delivery_store.committer(lambda: LATER, lapses)
+    with writing(delivery_store.store.database) as seen:
         committed = committer.commit(writes)
     return seen, [one.state for one in committed.recorded]
 
 
-def waiting(office: Office, count: int) -> list[Lease]:
-    before = set(rows(office.store.database))
+def waiting(delivery_store: DeliveryStore, count: int) -> list[Lease]:
+    before = set(rows(delivery_store.store.database))
     for _ in range(count):
-        office.queue()
-    return [Lease(key, new_token()) for key in rows(office.store.database) if key not in before]
+        delivery_store.queue()
+    return [
+        Lease(key, new_token()) for key in rows(delivery_store.store.database) if key not in before
+    ]
 
 
 @pytest.mark.parametrize("count", [2, 9])
-def test_what_arrived_and_what_comes_next_take_nine_statements(office: Office, count: int) -> None:
-    results: list[AttemptResult] = [ended(office.send(), DELIVERED) for _ in range(count)]
-    seen, states = commit(office, pending(results, wanted=waiting(office, count)))
+def test_what_arrived_and_what_comes_next_take_nine_statements(
+    delivery_store: DeliveryStore, count: int
+) -> None:
+    results: list[AttemptResult] = [ended(delivery_store.send(), DELIVERED) for _ in range(count)]
+    seen, states = commit(delivery_store, pending(results, wanted=waiting(delivery_store, count)))
     assert states == [State.DELIVERED] * count
     # Four for the results, five for the new leases.
     assert [one.split()[0] for one in seen] == [
@@ -68,8 +74,10 @@ def test_what_arrived_and_what_comes_next_take_nine_statements(office: Office, c
 
 
 @pytest.mark.parametrize("outcome", [DELIVERED, REFUSED])
-def test_one_that_ended_alone_takes_five_at_most(office: Office, outcome: Outcome) -> None:
-    seen, _ = commit(office, pending([ended(office.send(sender=None), outcome)]))
+def test_one_that_ended_alone_takes_five_at_most(
+    delivery_store: DeliveryStore, outcome: Outcome
+) -> None:
+    seen, _ = commit(delivery_store, pending([ended(delivery_store.send(sender=None), outcome)]))
     expected = {
         State.DELIVERED: ["UPDATE", "UPDATE", "SELECT", "DELETE", "DELETE"],
         State.FAILED: ["UPDATE", "UPDATE", "UPDATE"],
@@ -78,7 +86,7 @@ def test_one_that_ended_alone_takes_five_at_most(office: Office, outcome: Outcom
     assert [one.split()[0] for one in told] == expected[outcome.state]
 
 
-def test_leases_that_go_on_and_come_back_take_one_each(office: Office) -> None:
-    first, second = office.send(), office.send()
-    seen, _ = commit(office, pending(renewals=[first.lease], unattempted=[second.lease]))
+def test_leases_that_go_on_and_come_back_take_one_each(delivery_store: DeliveryStore) -> None:
+    first, second = delivery_store.send(), delivery_store.send()
+    seen, _ = commit(delivery_store, pending(renewals=[first.lease], unattempted=[second.lease]))
     assert [one.split()[0] for one in seen] == ["UPDATE", "UPDATE"]

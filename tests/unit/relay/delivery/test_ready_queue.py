@@ -25,8 +25,8 @@ def some(
     return [Due(n, traffic, domain, sender, fresh) for n in range(start, start + number)]
 
 
-def knowing(*groups: Iterable[Due], most: int = 1000) -> ReadyQueue:
-    made = ReadyQueue(most=most)
+def knowing(*groups: Iterable[Due], max_cached: int = 1000) -> ReadyQueue:
+    made = ReadyQueue(max_cached=max_cached)
     numbers = count(1)
     for group in groups:
         made.add(
@@ -40,7 +40,7 @@ def take(scheduler: ReadyQueue, room: int, places: int = 1000, bulk_room: int = 
 
 
 def test_ten_thousand_reports_do_not_hold_up_a_letter() -> None:
-    scheduler = knowing(some(10_000, "labo", traffic=BULK), some(1, "doctor"), most=20_000)
+    scheduler = knowing(some(10_000, "labo", traffic=BULK), some(1, "doctor"), max_cached=20_000)
     assert take(scheduler, 1)[0].sender == "doctor"
 
 
@@ -96,10 +96,10 @@ def test_nothing_is_known_twice() -> None:
 
 
 def test_room_is_bounded_and_new_mail_makes_room_for_newer() -> None:
-    scheduler = ReadyQueue(most=10)
+    scheduler = ReadyQueue(max_cached=10)
     assert scheduler.add(some(20, "a")) == 10
     assert scheduler.add(some(1, "b", fresh=True, start=100)) == 0
-    scheduler = ReadyQueue(most=10)
+    scheduler = ReadyQueue(max_cached=10)
     scheduler.add(some(10, "a", fresh=True))
     assert scheduler.add(some(1, "b", fresh=True, start=100)) == 1
     assert {due.id for due in take(scheduler, 20)} == {*range(2, 11), 100}

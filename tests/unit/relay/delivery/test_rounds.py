@@ -12,7 +12,7 @@ def all_of(_traffic: Traffic, _domain: str) -> bool:
 
 def with_round(people: list[str], programs: list[str]) -> DestinationRounds:
     feeding = DestinationRounds()
-    feeding.learned({PERSON: people, BULK: programs}, 0)
+    feeding.note_read({PERSON: people, BULK: programs}, 0)
     return feeding
 
 
@@ -35,12 +35,12 @@ def test_a_destination_with_many_senders_goes_on_in_the_next_round() -> None:
     feeding = with_round(["a"], [])
     (visit,) = feeding.visits(all_of)
     assert visit == Visit(PERSON, "a", None)
-    feeding.visited(visit, "m@x")
-    feeding.learned({PERSON: ["a"], BULK: []}, 0)
+    feeding.note_visit(visit, "m@x")
+    feeding.note_read({PERSON: ["a"], BULK: []}, 0)
     (visit,) = feeding.visits(all_of)
     assert visit.after == "m@x"
-    feeding.visited(visit, None)
-    feeding.learned({PERSON: ["a"], BULK: []}, 0)
+    feeding.note_visit(visit, None)
+    feeding.note_read({PERSON: ["a"], BULK: []}, 0)
     assert feeding.visits(all_of)[0].after is None
 
 
@@ -50,19 +50,19 @@ def test_a_round_that_is_asked_for_during_another_follows_it() -> None:
     feeding.begin()
     assert not feeding.due
     feeding.visits(all_of)
-    feeding.learned(None, 0)
+    feeding.note_read(None, 0)
     assert feeding.due
 
 
 def test_after_a_round_with_news_comes_another_and_else_rest() -> None:
     feeding = with_round(["a"], [])
     feeding.visits(all_of)
-    feeding.learned(None, 3)
+    feeding.note_read(None, 3)
     seen = [feeding.due]
-    feeding.learned({PERSON: ["a"], BULK: []}, 0)
+    feeding.note_read({PERSON: ["a"], BULK: []}, 0)
     seen.append(feeding.due)
     feeding.visits(all_of)
-    feeding.learned(None, 0)
+    feeding.note_read(None, 0)
     assert feeding.rests
     feeding.begin()
     seen.append(feeding.due)
@@ -80,10 +80,10 @@ def test_one_that_was_passed_over_comes_round_once_a_delivery_to_it_ended() -> N
     feeding = with_round(["a", "b"], ["a"])
     feeding.visits(lambda _, domain: domain == "b")
     assert feeding.rests
-    feeding.freed("b")  # visited, not skipped
+    feeding.requeue("b")  # visited, not skipped
     assert feeding.rests
     for _ in range(2):
-        feeding.freed("a")
+        feeding.requeue("a")
     assert [(one.traffic, one.domain) for one in feeding.visits(all_of)] == [
         (PERSON, "a"), (BULK, "a"),
     ]  # fmt: skip
@@ -92,6 +92,6 @@ def test_one_that_was_passed_over_comes_round_once_a_delivery_to_it_ended() -> N
 def test_a_new_round_has_all_of_them_once() -> None:
     feeding = with_round(["a"], [])
     feeding.visits(lambda *_: False)
-    feeding.learned({PERSON: ["a"], BULK: []}, 0)
-    feeding.freed("a")
+    feeding.note_read({PERSON: ["a"], BULK: []}, 0)
+    feeding.requeue("a")
     assert len(feeding.visits(all_of)) == 1

@@ -12,7 +12,7 @@ from relay.queue.model import Traffic
 PERSON, BULK = Traffic.PERSON, Traffic.BULK
 
 
-class World:
+class RecordedSlots:
     """Slots of destination "b"; records in order which attempts got a slot or a refusal."""
 
     def __init__(self, width: int) -> None:
@@ -39,63 +39,63 @@ class World:
 
 
 async def test_as_many_speak_as_the_window_is_wide() -> None:
-    world = World(2)
+    recorded = RecordedSlots(2)
     for name in "abcd":
-        await world.come(name)
-    assert world.seen == [("a", True), ("b", True)]
-    await world.leave()
-    assert world.seen[2:] == [("c", True)]
-    world.width = 4
-    await world.leave()
-    assert world.seen[3:] == [("d", True)]
+        await recorded.come(name)
+    assert recorded.seen == [("a", True), ("b", True)]
+    await recorded.leave()
+    assert recorded.seen[2:] == [("c", True)]
+    recorded.width = 4
+    await recorded.leave()
+    assert recorded.seen[3:] == [("d", True)]
 
 
 async def test_people_go_before_programs_which_leave_them_a_place() -> None:
-    world = World(2)
-    await world.come("a")
-    await world.come("program", BULK)
-    await world.come("b")
-    await world.come("c")
-    assert world.seen == [("a", True), ("b", True)]
-    await world.leave()
-    await world.leave()
-    assert world.seen[2:] == [("c", True)]
-    await world.leave()
-    assert world.seen[3:] == [("program", True)]
+    recorded = RecordedSlots(2)
+    await recorded.come("a")
+    await recorded.come("program", BULK)
+    await recorded.come("b")
+    await recorded.come("c")
+    assert recorded.seen == [("a", True), ("b", True)]
+    await recorded.leave()
+    await recorded.leave()
+    assert recorded.seen[2:] == [("c", True)]
+    await recorded.leave()
+    assert recorded.seen[3:] == [("program", True)]
 
 
 async def test_a_probe_does_not_wait() -> None:
-    world = World(0)
-    assert await world.slots.acquire("b", PERSON, at_once=True)
+    recorded = RecordedSlots(0)
+    assert await recorded.slots.acquire("b", PERSON, at_once=True)
 
 
 @pytest.mark.parametrize("closed", [True, False])
 async def test_who_waits_for_what_is_barred_is_sent_away(*, closed: bool) -> None:
-    world = World(1)
+    recorded = RecordedSlots(1)
     for name in "abc":
-        await world.come(name)
+        await recorded.come(name)
     if closed:
-        world.slots.close()
+        recorded.slots.close()
         await asyncio.sleep(0)
     else:
-        world.width = 0
-        await world.leave()
-    assert world.seen == [("a", True), ("b", False), ("c", False)]
-    await world.come("d")
-    assert world.seen[3:] == [("d", False)]
+        recorded.width = 0
+        await recorded.leave()
+    assert recorded.seen == [("a", True), ("b", False), ("c", False)]
+    await recorded.come("d")
+    assert recorded.seen[3:] == [("d", False)]
 
 
 @pytest.mark.parametrize("admitted", [True, False])
 async def test_who_gives_up_takes_no_place(*, admitted: bool) -> None:
-    world = World(1)
-    await world.come("a")
-    gives_up, _ = await world.come("b"), await world.come("c")
+    recorded = RecordedSlots(1)
+    await recorded.come("a")
+    gives_up, _ = await recorded.come("b"), await recorded.come("c")
     if admitted:
-        world.slots.release("b")
+        recorded.slots.release("b")
     gives_up.cancel()
     with suppress(asyncio.CancelledError):
         await gives_up
     if not admitted:
-        await world.leave()
+        await recorded.leave()
     await asyncio.sleep(0)
-    assert world.seen == [("a", True), ("c", True)]
+    assert recorded.seen == [("a", True), ("c", True)]

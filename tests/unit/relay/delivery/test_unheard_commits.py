@@ -10,13 +10,13 @@ from mailstore.errors import StoreUnavailable
 from relay.delivery.iteration_commit import Committed, IterationCommitter, PendingWrites
 from tests.support.clock import NOW
 from tests.support.delivery.backlog import put
-from tests.support.delivery.delivery_world import World, making
+from tests.support.delivery.courier_with_peers import CourierWithPeers, making
 from tests.support.delivery.queued import rows
 from tests.support.waiting import until
 
 
 @pytest.fixture
-def world(tmp_path: Path, database: Database) -> Iterator[World]:
+def courier(tmp_path: Path, database: Database) -> Iterator[CourierWithPeers]:
     with making(tmp_path, database) as made:
         yield made
 
@@ -39,27 +39,27 @@ def deafen(
 
 
 async def test_a_lease_that_was_not_heard_of_is_given_back_at_once(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    courier: CourierWithPeers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = deafen(monkeypatch, lambda writes: bool(writes.wanted))
-    put(world.store.database, "a.mssante.fr")
-    async with world.running():
+    put(courier.store.database, "a.mssante.fr")
+    async with courier.running():
         # At once, not at the end of the lease after half an hour: time stands still here.
-        await until(lambda: rows(world.store.database) == {})
+        await until(lambda: rows(courier.store.database) == {})
     assert len(lost) == 1
-    ((at, claim),) = world.tried
+    ((at, claim),) = courier.tried
     assert (at, claim.attempts) == (NOW, 1)
 
 
 async def test_an_outcome_that_was_not_heard_of_stands(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    courier: CourierWithPeers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A message accepted by the peer, and no longer in the queue, is not sent again.
     lost = deafen(monkeypatch, lambda writes: bool(writes.results))
-    database = world.store.database
+    database = courier.store.database
     put(database, "a.mssante.fr")
-    async with world.running():
+    async with courier.running():
         await until(lambda: bool(lost) and rows(database) == {})
         put(database, "a.mssante.fr", number=1)
-        await until(lambda: len(world.tried) == 2 and rows(database) == {})
-    assert [claim.message_id for _, claim in world.tried] == ["0" * 32, "0" * 31 + "1"]
+        await until(lambda: len(courier.tried) == 2 and rows(database) == {})
+    assert [claim.message_id for _, claim in courier.tried] == ["0" * 32, "0" * 31 + "1"]

@@ -58,7 +58,7 @@ async def test_a_stuck_attempt_is_told_once_with_phase_and_session_and_ended() -
         "delivery.broken_off", "host mx.b", "s1", "stuck",
     )  # fmt: skip
     assert said["seconds"] == 901
-    assert attempt.broken is FailureReason.STUCK
+    assert attempt.abort_reason is FailureReason.STUCK
 
 
 async def test_leases_are_renewed_when_half_of_them_is_over() -> None:
@@ -72,7 +72,7 @@ async def test_leases_are_renewed_when_half_of_them_is_over() -> None:
         assert in_flight.renewals(clock.now) == []
         clock.now += 1
         assert in_flight.renewals(clock.now) == [CLAIM.lease]
-        in_flight.renewed([CLAIM.lease], clock.now)
+        in_flight.note_renewed([CLAIM.lease], clock.now)
         assert in_flight.renewals(clock.now) == []
         watchdog.look()
         assert task.cancelling() == 0

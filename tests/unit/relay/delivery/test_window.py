@@ -12,7 +12,7 @@ from relay.queue.retry import RetryPolicy
 from tests.support.clock import NOW
 
 MINUTE = timedelta(minutes=1)
-POLICY = WindowPolicy(first=5, most=8, probing=RetryPolicy(MINUTE, 10 * MINUTE))
+POLICY = WindowPolicy(first=5, largest=8, probing=RetryPolicy(MINUTE, 10 * MINUTE))
 
 
 def made(policy: WindowPolicy = POLICY) -> DestinationWindow:
@@ -21,22 +21,22 @@ def made(policy: WindowPolicy = POLICY) -> DestinationWindow:
 
 def test_it_starts_with_the_first_window_and_never_over_the_most() -> None:
     assert made().allowance(NOW) == 5
-    assert made(WindowPolicy(first=5, most=3)).allowance(NOW) == 3
+    assert made(WindowPolicy(first=5, largest=3)).allowance(NOW) == 3
 
 
 def test_a_cohort_that_went_well_widens_by_one() -> None:
     one = made()
     for expected in (5, 5, 5, 5, 6, 6, 6, 6, 6, 6, 7):
-        assert not one.succeeded()
+        assert not one.note_reachable()
         assert one.window == expected
     for _ in range(100):
-        one.succeeded()
-    assert one.window == POLICY.most
+        one.note_reachable()
+    assert one.window == POLICY.largest
 
 
 def test_a_failed_cohort_without_a_success_is_death() -> None:
     one = made()
-    assert [one.failed(NOW, 0) for _ in range(5)] == [False, False, False, False, True]
+    assert [one.note_unreachable(NOW, 0) for _ in range(5)] == [False, False, False, False, True]
     assert one.allowance(NOW) == 0
     assert one.dead_until == NOW + MINUTE
 
@@ -44,9 +44,9 @@ def test_a_failed_cohort_without_a_success_is_death() -> None:
 def test_failures_between_successes_narrow_the_window_down_to_one() -> None:
     one = made()
     for _ in range(30):
-        assert not one.failed(NOW, 0)
-        assert not one.failed(NOW, 0)
-        one.succeeded()
+        assert not one.note_unreachable(NOW, 0)
+        assert not one.note_unreachable(NOW, 0)
+        one.note_reachable()
         if one.window == 2:
             break
     assert one.window < 5
@@ -56,7 +56,7 @@ def test_failures_between_successes_narrow_the_window_down_to_one() -> None:
 def test_probes_come_one_at_a_time_after_waits_that_double() -> None:
     one = made()
     for _ in range(5):
-        one.failed(NOW, 0)
+        one.note_unreachable(NOW, 0)
     now, waits = NOW, []
     for _ in range(6):
         assert one.dead_until is not None
@@ -64,15 +64,19 @@ def test_probes_come_one_at_a_time_after_waits_that_double() -> None:
         waits.append((one.dead_until - now) // MINUTE)
         now = one.dead_until
         assert one.allowance(now) == 1
-        assert one.failed(now, 0)
+        assert one.note_unreachable(now, 0)
     assert waits == [1, 2, 4, 8, 10, 10]
-    assert one.succeeded()
+    assert one.note_reachable()
     assert (one.allowance(now), one.failures) == (5, 0)
 
 
 def test_a_wider_patience() -> None:
     one = made(WindowPolicy(first=2, cohorts=2.0))
-    assert [one.failed(NOW, 0) for _ in range(3)] == [False, False, True]  # 1/2 + 1/2 + 1/1
+    assert [one.note_unreachable(NOW, 0) for _ in range(3)] == [
+        False,
+        False,
+        True,
+    ]  # 1/2 + 1/2 + 1/1
 
 
 @pytest.mark.parametrize("dead_until", [None, NOW])
@@ -96,7 +100,7 @@ class Destinations(RuleBasedStateMachine):
     @rule()
     def succeed(self) -> None:
         was_dead = self.one.dead
-        assert self.one.succeeded() is was_dead
+        assert self.one.note_reachable() is was_dead
         assert not self.one.dead
         self.failures = 0
 
@@ -104,7 +108,7 @@ class Destinations(RuleBasedStateMachine):
     def fail(self, jitter: float) -> None:
         was_dead = self.one.dead
         self.failures += 1
-        died = self.one.failed(self.now, jitter)
+        died = self.one.note_unreachable(self.now, jitter)
         assert died or not was_dead
         if died:
             assert self.one.dead_until is not None
@@ -124,8 +128,8 @@ class Destinations(RuleBasedStateMachine):
 
     @invariant()
     def the_window_keeps_its_bounds(self) -> None:
-        assert 1 <= self.one.window <= POLICY.most
-        assert 0 <= self.one.allowance(self.now) <= POLICY.most
+        assert 1 <= self.one.window <= POLICY.largest
+        assert 0 <= self.one.allowance(self.now) <= POLICY.largest
 
     @invariant()
     def the_dead_are_probed_one_at_a_time_and_always_again(self) -> None:
@@ -136,7 +140,7 @@ class Destinations(RuleBasedStateMachine):
 
     @invariant()
     def it_dies_after_a_cohort_at_most(self) -> None:
-        assert self.one.dead or self.failures < POLICY.most
+        assert self.one.dead or self.failures < POLICY.largest
 
 
 TestDestinations = Destinations.TestCase

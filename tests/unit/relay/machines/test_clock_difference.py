@@ -10,7 +10,7 @@ from relay.machines.clock_difference import ClockComparison
 from tests.support.clock import NOW
 
 SECOND = timedelta(seconds=1)
-MOST = 5 * SECOND
+MAX_DIFFERENCE = 5 * SECOND
 SERVER = pytest.mark.parametrize("dialect", ["postgresql"])  # SQLite has no clock of its own
 
 
@@ -19,7 +19,7 @@ class Clocks:
 
     def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
         self.ahead, self.took, self.ran = 0.0, 0.0, 0.0
-        self.comparison = ClockComparison(database, MOST, self.wall, self.running)
+        self.comparison = ClockComparison(database, MAX_DIFFERENCE, self.wall, self.running)
 
         def server(_connection: object) -> datetime:
             self.ran += self.took
@@ -46,7 +46,7 @@ def clocks(database: Database, monkeypatch: pytest.MonkeyPatch) -> Clocks:
 
 
 def test_nothing_is_apart_from_sqlite_and_nothing_known_of_a_server_yet(database: Database) -> None:
-    comparison = ClockComparison(database, MOST, lambda: NOW + timedelta(days=60))
+    comparison = ClockComparison(database, MAX_DIFFERENCE, lambda: NOW + timedelta(days=60))
     sqlite = database.url.get_backend_name() == "sqlite"
     assert comparison.apart is (False if sqlite else None)
     assert comparison.compare() is not sqlite

@@ -110,7 +110,7 @@ def test_a_copy_of_the_whole_memory_is_found_out(database: Database) -> None:
     one = held(database)
     assert one.claim(None)
     two = copy.copy(one)
-    two.randomness, two._unheard = random.Random("two"), set()
+    two.randomness, two._unconfirmed = random.Random("two"), set()
     assert one.count_beat()
     assert not two.count_beat()
     assert one.count_beat()

@@ -7,8 +7,9 @@ import pytest
 from relay.policy.admission import AdmissionFacts, LocalUser, Peer, Stage, admit, examine
 from relay.policy.recipient import Recipient, RecipientStatus
 from relay.smtp.address import SmtpAddress
-from relay.smtp.errors import Refused, Reply
+from relay.smtp.errors import Refused
 from relay.smtp.headers import HeaderFacts
+from relay.smtp.reply import Reply
 from tests.support.sessions.attempts import POLICY, attempt, certificate, local, peer, to
 from whitelist.pki.trust_store import ChainStatus
 

@@ -76,7 +76,8 @@ ATTEMPTS = st.builds(
     content=st.one_of(st.none(), st.sampled_from([LIMIT - 1, LIMIT])),
     report=st.booleans(),
     recipient=st.one_of(
-        st.none(), st.builds(Recipient, ADDRESSES, st.sampled_from(RecipientStatus))
+        st.none(),
+        st.builds(Recipient, ADDRESSES, st.sampled_from(RecipientStatus), st.booleans()),
     ),
     header=st.one_of(
         st.none(),
@@ -131,8 +132,12 @@ def acceptable(a: AdmissionFacts, stages: Stage) -> bool:
         address = a.recipient.address
         if leaves and address.domain == PATIENT_DOMAIN:
             verdicts.append(address.local == INS)
+        report = a.report or (a.sender_stated and a.sender is None)  # DOMAIN §9.40
         verdicts.append(
-            a.recipient.state is RecipientStatus.ACTIVE
+            (
+                a.recipient.state is RecipientStatus.ACTIVE
+                and (report or not a.recipient.reports_only)
+            )
             or (leaves and (a.white_list is None or on_the_list))
         )
     if Stage.MESSAGE in stages and a.header is not None:
@@ -202,7 +207,8 @@ def test_a_peers_recipient_alone_is_judged_as_with_all_the_facts(a: AdmissionFac
     recipient, origin = a.recipient, a.origin
     if recipient is None or isinstance(origin, LocalUser):
         return
-    alone = said(lambda: admit_recipient(recipient, origin, a.white_list))
+    report = a.report or (a.sender_stated and a.sender is None)
+    alone = said(lambda: admit_recipient(recipient, origin, a.white_list, report=report))
     assert alone == said(lambda: admit(a, Stage.RECIPIENT))
 
 
@@ -210,7 +216,8 @@ def test_a_peers_recipient_alone_is_judged_as_with_all_the_facts(a: AdmissionFac
 def test_a_mailbox_that_is_open_to_all_is_refused_to_nobody(a: AdmissionFacts) -> None:
     # `relay.server.rcpt_pipeline` relies on this for hundreds of recipients at once.
     if a.recipient is not None:
-        _, state = a.recipient
+        state = a.recipient.state
         refused = said(lambda: admit(a, Stage.RECIPIENT))
-        assert not (state.open_to_all and refused is not None and refused[1] == "recipient")
+        to_all = state.open_to_all and not a.recipient.reports_only
+        assert not (to_all and refused is not None and refused[1] == "recipient")
         assert state.open_to_all == (state is RecipientStatus.ACTIVE)

@@ -52,8 +52,8 @@ def test_the_longest_waits() -> None:
 
 @given(st.integers(1, 200), st.floats(0, 1, exclude_max=True))
 def test_no_wait_is_longer_than_the_longest(attempts: int, jitter: float) -> None:
-    assert RETRY.wait(attempts, jitter) <= RETRY.most
-    assert RETRY.unknown_wait(attempts, jitter) <= RETRY.unknown_most_wait
+    assert RETRY.wait(attempts, jitter) <= RETRY.max_wait
+    assert RETRY.unknown_wait(attempts, jitter) <= RETRY.max_unknown_wait
 
 
 LIMITS = [
@@ -191,7 +191,7 @@ def test_a_long_queue_is_read_to_its_end(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clock_repairer, "SLICE", 10)
-    monkeypatch.setattr(clock_repairer, "MOST", 4)
+    monkeypatch.setattr(clock_repairer, "BATCH", 4)
     good, bad = Letter(columns={"due": NOW}), Letter(columns={"due": NOW + SIXTY})
     put(database, *[bad if number % 3 else good for number in range(33)])
     told = Told()

@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, Connection, event, insert, select, text, u
 
 from foundation.clock_watch import SLACK
 from mailstore.db.database import Database
-from relay.queue.due import destinations_with_mail, due_by_sender, newest, overdue
-from relay.queue.leases import claim, lease_expired, release_unattempted, renew
+from relay.queue.due import destinations_with_mail, due_by_sender, find_late_or_expired, newest
+from relay.queue.leases import claim, lease_without_attempt, release_unattempted, renew
 from relay.queue.model import ALL, Lease, Newest, Traffic, new_token
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations
@@ -47,10 +47,12 @@ def test_nothing_waits(database: Database) -> None:
         assert destinations_with_mail(connection, PERSON) == []
         assert newest(connection, NOW, 10) == Newest([])
         turn = due_by_sender(
-            connection, PERSON, "b.mssante.fr", after=None, now=NOW, senders=5, most=25
+            connection, PERSON, "b.mssante.fr", after=None, now=NOW, senders=5, limit=25
         )
         assert (turn.found, turn.last) == ([], None)
-        late = overdue(connection, POLICY, NOW, longest=LONGEST, after=0, limit=5, most=5)
+        late = find_late_or_expired(
+            connection, POLICY, NOW, longest=LONGEST, after=0, slice_size=5, limit=5
+        )
         assert (late.keys, late.last) == ([], None)
 
 
@@ -60,7 +62,7 @@ def test_senders_come_in_turns_of_a_few(database: Database) -> None:
     with database.read() as connection:
         for _ in range(3):
             turn = due_by_sender(
-                connection, PERSON, "b.mssante.fr", after=after, now=NOW, senders=2, most=4
+                connection, PERSON, "b.mssante.fr", after=after, now=NOW, senders=2, limit=4
             )
             turns.append(Counter(due.sender for due in turn.found))
             after = turn.last
@@ -85,7 +87,7 @@ def test_held_failed_and_later_mail_is_not_seen(database: Database) -> None:
         assert left.numbers - {one.id for one in left.found} == set(keys[::3])
         for domain in destinations_with_mail(connection, PERSON):
             turn = due_by_sender(
-                connection, PERSON, domain, after=None, now=NOW, senders=9, most=81
+                connection, PERSON, domain, after=None, now=NOW, senders=9, limit=81
             )
             assert turn.found == []
 
@@ -102,15 +104,21 @@ def test_new_mail_is_the_first_of_the_newest(database: Database) -> None:
     assert (first.domain, first.fresh, second.fresh) == ("d.mssante.fr", True, False)
 
 
-def found_overdue(
-    database: Database, at: datetime, *, limit: int = 15, most: int = 15
+def found_late_or_expired(
+    database: Database, at: datetime, *, slice_size: int = 15, limit: int = 15
 ) -> list[int]:
     """Return the result of a whole scan, step by step."""
     keys, after = [], 0
     with database.read() as connection:
         while True:
-            found = overdue(
-                connection, POLICY, at, longest=LONGEST, after=after, limit=limit, most=most
+            found = find_late_or_expired(
+                connection,
+                POLICY,
+                at,
+                longest=LONGEST,
+                after=after,
+                slice_size=slice_size,
+                limit=limit,
             )
             keys += found.keys
             if found.last is None:
@@ -123,23 +131,23 @@ def mark(database: Database, *where: ColumnElement[bool], **values: object) -> N
         connection.execute(update(deliveries).where(*where).values(**values))
 
 
-@pytest.mark.parametrize(("limit", "most"), [(1, 1), (7, 3), (13, 99), (40, 99), (99, 10)])
+@pytest.mark.parametrize(("slice_size", "limit"), [(1, 1), (7, 3), (13, 99), (40, 99), (99, 10)])
 def test_late_mail_is_found_once_by_number_whatever_the_steps(
-    database: Database, limit: int, most: int
+    database: Database, slice_size: int, limit: int
 ) -> None:
     fill(database, BACKLOG, at=NOW - HOUR)
     put(database, "d.mssante.fr", at=NOW)
-    keys = found_overdue(database, NOW, limit=limit, most=most)
+    keys = found_late_or_expired(database, NOW, slice_size=slice_size, limit=limit)
     assert len(keys) == 39
     assert keys == sorted(set(keys))
-    assert found_overdue(database, NOW - timedelta(seconds=1)) == []
+    assert found_late_or_expired(database, NOW - timedelta(seconds=1)) == []
 
 
 def test_what_was_given_a_new_life_does_not_hide_what_comes_behind_it(database: Database) -> None:
     # Retried by hand after a failure: new `created_at`, old number.
     fill(database, BACKLOG, at=NOW - HOUR)
     mark(database, deliveries.c.id <= 30, created_at=NOW)
-    assert len(found_overdue(database, NOW, limit=5)) == 9
+    assert len(found_late_or_expired(database, NOW, limit=5)) == 9
 
 
 def test_who_was_told_and_what_is_held_failed_or_leased_is_left_alone(database: Database) -> None:
@@ -150,7 +158,7 @@ def test_who_was_told_and_what_is_held_failed_or_leased_is_left_alone(database: 
     mark(database, d.id.between(16, 20), state="failed")
     mark(database, d.id.between(21, 25), lease_owner="n:1", lease_until=NOW + HOUR)
     mark(database, d.id.between(26, 30), lease_owner="n:1", lease_until=NOW)
-    keys = found_overdue(database, NOW)
+    keys = found_late_or_expired(database, NOW)
     with database.read() as connection:
         left = connection.scalars(select(d.id).where(d.id > 25).order_by(d.id)).all()
     assert keys == left
@@ -160,20 +168,20 @@ def test_what_is_over_is_found_for_dead_destinations_that_are_not_paused(
     database: Database,
 ) -> None:
     fill(database, BACKLOG, at=NOW - POLICY.life)
-    assert found_overdue(database, NOW) == []
+    assert found_late_or_expired(database, NOW) == []
     rows = [
         {"domain": "b.mssante.fr", "dead_until": NOW + LONGEST, "paused": "why"},
         {"domain": "c.mssante.fr", "dead_until": NOW + LONGEST, "paused": None},
     ]
     with database.write() as connection:
         connection.execute(insert(destinations), rows)
-    assert len(found_overdue(database, NOW)) == 1
+    assert len(found_late_or_expired(database, NOW)) == 1
     with database.write() as connection:
         connection.execute(update(destinations).values(paused=None))
-    assert len(found_overdue(database, NOW)) == 39
+    assert len(found_late_or_expired(database, NOW)) == 39
     with database.write() as connection:
         connection.execute(insert(destinations).values(domain=ALL, paused="why"))
-    assert found_overdue(database, NOW) == []
+    assert found_late_or_expired(database, NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -194,7 +202,7 @@ def test_mail_is_given_up_for_a_death_found_lately_alone(
     with database.write() as connection:
         row = {"domain": "b.mssante.fr", "dead_until": dead_until, "last_error": "old"}
         connection.execute(insert(destinations).values(row))
-    assert len(found_overdue(database, NOW)) == found
+    assert len(found_late_or_expired(database, NOW)) == found
 
 
 @contextmanager
@@ -221,10 +229,14 @@ LEASES = [Lease(key, new_token()) for key in range(200, 220)]
 LOOKS: list[Callable[[Connection], object]] = [
     lambda c: destinations_with_mail(c, PERSON),
     lambda c: newest(c, NOW, 100),
-    lambda c: due_by_sender(c, BULK, "d7.mssante.fr", after="s3@", now=NOW, senders=16, most=400),
-    lambda c: due_by_sender(c, BULK, "d7.mssante.fr", after=None, now=NOW, senders=16, most=400),
-    lambda c: overdue(c, POLICY, NOW + HOUR, longest=LONGEST, after=100, limit=1000, most=50),
-    lambda c: overdue(c, POLICY, NOW + HOUR, longest=LONGEST, after=100, limit=1000, most=5000),
+    lambda c: due_by_sender(c, BULK, "d7.mssante.fr", after="s3@", now=NOW, senders=16, limit=400),
+    lambda c: due_by_sender(c, BULK, "d7.mssante.fr", after=None, now=NOW, senders=16, limit=400),
+    lambda c: find_late_or_expired(
+        c, POLICY, NOW + HOUR, longest=LONGEST, after=100, slice_size=1000, limit=50
+    ),
+    lambda c: find_late_or_expired(
+        c, POLICY, NOW + HOUR, longest=LONGEST, after=100, slice_size=1000, limit=5000
+    ),
     lambda c: DepthCount(after=100).read(c, 1000),
     lambda c: claim(
         c,
@@ -235,7 +247,7 @@ LOOKS: list[Callable[[Connection], object]] = [
         wait=lambda _: HOUR,
         among=list(range(100, 120)),
     ),
-    lambda c: lease_expired(c, list(range(200, 220)), owner="n:1", now=NOW, lease=HOUR),
+    lambda c: lease_without_attempt(c, list(range(200, 220)), owner="n:1", now=NOW, lease=HOUR),
     lambda c: renew(c, LEASES, now=NOW, lease=HOUR),
     lambda c: release_unattempted(c, LEASES, now=NOW),
 ]
@@ -244,13 +256,13 @@ LOOKS: list[Callable[[Connection], object]] = [
 @pytest.fixture
 def backlog(database: Database) -> Database:
     """Fill the queue: so many rows that a bad plan shows; a quarter for dead destinations."""
-    lanes = [
+    senders = [
         (traffic, f"d{domain}.mssante.fr", f"s{sender}@a.mssante.fr", 10)
         for traffic in ("person", "bulk")
         for domain in range(20)
         for sender in range(25)
     ]
-    fill(database, lanes)
+    fill(database, senders)
     if database.url.get_backend_name() == "postgresql":  # in production by autovacuum
         with database.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("ANALYZE"))

@@ -30,8 +30,8 @@ from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
 from tests.support.db.databases import PostgresServer
 from tests.support.delivery.backlog import put
-from tests.support.delivery.delivery_world import World, making
-from tests.support.delivery.office import CLAIRE, TO, Office, pending
+from tests.support.delivery.courier_with_peers import CourierWithPeers, making
+from tests.support.delivery.delivery_store import CLAIRE, TO, DeliveryStore, pending
 from tests.support.delivery.outcomes import DELIVERED, LATER, REFUSED, ended, states, told
 from tests.support.delivery.queued import rows
 from tests.support.waiting import until, until_now
@@ -95,8 +95,8 @@ def standby(dialect: str, database: Database, request: pytest.FixtureRequest) ->
     return Standby(database, request.getfixturevalue("postgres_server"))
 
 
-class Failed(Office):
-    """An office after a fail-over of the database under a running courier.
+class Failed(DeliveryStore):
+    """A delivery store after a fail-over of the database under a running courier.
 
     `old`: deliveries leased on the lost primary.  `new`: deliveries leased afterwards, with the
     same numbers.
@@ -187,7 +187,7 @@ def test_what_an_operator_looked_for_is_not_another_delivery_by_now(
     *,
     with_report: bool,
 ) -> None:
-    made = Office(tmp_path, database)
+    made = DeliveryStore(tmp_path, database)
     standby.replicate()
     made.queue()
     prepare = DropAction.prepare
@@ -201,7 +201,7 @@ def test_what_an_operator_looked_for_is_not_another_delivery_by_now(
         return found
 
     monkeypatch.setattr(DropAction, "prepare", overtaken)
-    act = DropAction(made.bouncer if with_report else None)
+    act = DropAction(made.dsn_writer if with_report else None)
     done = list(
         run_action(database, act, DeliveryFilter(domain=TO.rpartition("@")[2]), lambda: NOW)
     )
@@ -221,16 +221,16 @@ def test_a_number_known_for_another_destination_is_known_anew() -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path, database: Database) -> Iterator[World]:
+def courier(tmp_path: Path, database: Database) -> Iterator[CourierWithPeers]:
     with making(tmp_path, database) as made:
         yield made
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 async def test_a_courier_lives_through_a_failover_and_loses_nothing(
-    world: World, standby: Standby, monkeypatch: pytest.MonkeyPatch
+    courier: CourierWithPeers, standby: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database, go_on = world.store.database, asyncio.Event()
+    database, go_on = courier.store.database, asyncio.Event()
     held = list[Claim]()
 
     async def deliver(claim: Claim, progress: Progress) -> Mapping[str, Outcome]:
@@ -242,10 +242,10 @@ async def test_a_courier_lives_through_a_failover_and_loses_nothing(
             return dict.fromkeys(claim.recipients, DELIVERED)
         raise AttemptFailed(FailureReason.CONNECTION, "not now")
 
-    monkeypatch.setattr(world.manager._runner, "deliver", deliver)
+    monkeypatch.setattr(courier.manager._runner, "deliver", deliver)
     standby.replicate()
     old = [put(database, "a.mssante.fr", number=number) for number in range(3)]
-    async with world.running():
+    async with courier.running():
         await until(lambda: len(held) == 3)
         standby.promote()
         new = [put(database, "b.mssante.fr", number=2**124 + number) for number in range(3)]

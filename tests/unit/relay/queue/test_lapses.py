@@ -16,15 +16,15 @@ from relay.smtp.outcome import Outcome
 from tests.support.clock import NOW
 from tests.support.db.outage import before_postgres
 from tests.support.delivery.backlog import put
-from tests.support.delivery.delivery_world import World
-from tests.support.delivery.office import Office, pending
+from tests.support.delivery.courier_with_peers import CourierWithPeers
+from tests.support.delivery.delivery_store import DeliveryStore, pending
 from tests.support.delivery.queued import rows
 from tests.support.waiting import until
 
 OUTAGE = timedelta(minutes=40)
 
 
-class Slow(World):
+class Slow(CourierWithPeers):
     """A courier whose peers accept a message at once, and reply on demand."""
 
     def __init__(self, folder: Path, database: Database, answers: asyncio.Event) -> None:
@@ -79,18 +79,18 @@ async def test_an_outage_longer_than_leases_doubles_nothing(
     assert [claim.message_id for _, claim in b.tried] == ["0" * 31 + "1"]
 
 
-def test_a_lapsed_lease_is_taken_once_the_others_had_time(office: Office) -> None:
-    taken = office.send()
-    office.queue()
-    (new,) = rows(office.store.database).keys() - {taken.id}
+def test_a_lapsed_lease_is_taken_once_the_others_had_time(delivery_store: DeliveryStore) -> None:
+    taken = delivery_store.send()
+    delivery_store.queue()
+    (new,) = rows(delivery_store.store.database).keys() - {taken.id}
     later = NOW + timedelta(days=10)
 
     def take(*, lapsed: bool) -> tuple[set[int], set[int]]:
         running = iter([0.0, *[GRACE_SECONDS if lapsed else 0.0] * 2])
-        committer = office.committer(lambda: later, Lapses(lambda: next(running)))
+        committer = delivery_store.committer(lambda: later, Lapses(lambda: next(running)))
         wanted = [Lease(key, new_token()) for key in (taken.id, new)]
         committed = committer.commit(pending(wanted=wanted))
-        expired = committer.expire([taken.id, new])
+        expired = committer.lease_without_attempt([taken.id, new])
         return {one.id for one in committed.claims}, {one.id for one in expired}
 
     assert take(lapsed=False) == ({new}, set())
@@ -104,7 +104,7 @@ def test_patience_begins_with_a_courier_and_with_each_failure() -> None:
     for seconds in (0, GRACE_SECONDS - 1, 1):
         now.append(now[-1] + seconds)
         found.append(lapses.may_be_taken)
-    lapses.away()
+    lapses.note_outage()
     for seconds in (0, GRACE_SECONDS - 1, 1):
         now.append(now[-1] + seconds)
         found.append(lapses.may_be_taken)

@@ -13,7 +13,7 @@ from mailstore.mailboxes.messages import Message, NewMessage, store_messages
 from relay.queue.attempt_result import attempt_result
 from relay.queue.destinations import begin_probe, read_destinations, write_health
 from relay.queue.enqueue import enqueue
-from relay.queue.leases import claim, lease_expired, release, release_unattempted, renew
+from relay.queue.leases import claim, lease_without_attempt, release, release_unattempted, renew
 from relay.queue.model import Claim, Lease, QueueItem, Traffic, new_token
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries, destinations, hold_rules
@@ -268,7 +268,7 @@ def test_the_probe_of_a_dead_destination_is_given_once(database: Database) -> No
 
 
 @pytest.mark.parametrize(
-    ("overdue", "known"),
+    ("probe_age", "known"),
     [
         (timedelta(minutes=59), (4, NOW + timedelta(minutes=2))),
         (timedelta(hours=1), (0, None)),
@@ -276,11 +276,11 @@ def test_the_probe_of_a_dead_destination_is_given_once(database: Database) -> No
     ],
 )
 def test_a_death_that_nobody_probed_for_long_is_forgotten(
-    database: Database, overdue: timedelta, known: tuple[int, datetime | None]
+    database: Database, probe_age: timedelta, known: tuple[int, datetime | None]
 ) -> None:
     # The machine was off, or its clock jumped: the next delivery is an attempt, not a probe.
     with database.write() as connection:
-        dead_until = NOW - overdue
+        dead_until = NOW - probe_age
         write_health(
             connection, "b.mssante.fr", failures=4, dead_until=dead_until, last_error="down"
         )
@@ -299,10 +299,15 @@ def test_leases_are_renewed_by_their_tokens_alone(database: Database) -> None:
         assert renew(connection, [other_lease(taken)], now=later, lease=LEASE) == set()
         assert renew(connection, [taken.lease], now=later, lease=LEASE) == {taken.lease}
     with database.write() as connection:
-        assert lease_expired(connection, [taken.id], owner="node:2", now=later, lease=LEASE) == []
+        assert (
+            lease_without_attempt(connection, [taken.id], owner="node:2", now=later, lease=LEASE)
+            == []
+        )
     with database.write() as connection:
         over = later + LEASE
-        (again,) = lease_expired(connection, [taken.id], owner="node:1", now=over, lease=LEASE)
+        (again,) = lease_without_attempt(
+            connection, [taken.id], owner="node:1", now=over, lease=LEASE
+        )
         assert renew(connection, [taken.lease, again.lease], now=over, lease=LEASE) == {again.lease}
 
 

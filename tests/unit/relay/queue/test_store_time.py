@@ -10,8 +10,8 @@ from mailstore.db.database import Database
 from mailstore.db.dialect import server_clock
 from relay.queue.clock_repair import Waits
 from relay.queue.clock_repairer import ClockRepairer
-from relay.queue.due import overdue
-from relay.queue.leases import claim, lease_expired, renew
+from relay.queue.due import find_late_or_expired
+from relay.queue.leases import claim, lease_without_attempt, renew
 from relay.queue.model import LEASE, PROBE, Claim
 from relay.queue.retry import RetryPolicy
 from relay.queue.schema import deliveries
@@ -76,9 +76,16 @@ def test_a_machine_ahead_takes_no_lease_that_another_holds(database: Database) -
     assert take(database, "ahead:1", AHEAD) == []
     with database.write() as connection:
         at = now() + AHEAD
-        assert lease_expired(connection, [key], owner="ahead:1", now=at, lease=LEASE) == []
-        late = overdue(
-            connection, RETRY, at, longest=LEASE, after=0, limit=9, most=9, aged=at - 5 * LEASE
+        assert lease_without_attempt(connection, [key], owner="ahead:1", now=at, lease=LEASE) == []
+        late = find_late_or_expired(
+            connection,
+            RETRY,
+            at,
+            longest=LEASE,
+            after=0,
+            slice_size=9,
+            limit=9,
+            steady_now=at - 5 * LEASE,
         )
         assert late.keys == []
         assert [one.in_flight for one in listing(connection, DeliveryFilter(), at, 9)] == [True]
@@ -101,7 +108,7 @@ def test_a_wrong_clock_holds_a_lease_for_as_long_as_a_right_one(
     assert about(2 * LEASE, lasts(database))
     with database.write() as connection:
         connection.execute(update(deliveries).values(lease_until=now() - MINUTE))
-        (mine,) = lease_expired(connection, [key], owner="other:1", now=at, lease=LEASE)
+        (mine,) = lease_without_attempt(connection, [key], owner="other:1", now=at, lease=LEASE)
         assert renew(connection, [held.lease], now=at, lease=LEASE) == set()
     assert about(LEASE, lasts(database))
     assert rows(database)[key].lease_token == mine.token != held.token

@@ -19,7 +19,7 @@ from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import Keyring, make_first
 from mssante_operator.jobs.body_restoring import BodyRestoreJob
 from mssante_operator.jobs.queue_measurement import QueueMeasurement
-from relay.delivery.operator_labels import OperatorLabels
+from relay.operator_labels import OperatorLabels
 from relay.queue.schema import deliveries
 from relay.queue.unreadable_body import judged, reason_in
 from relay.queue_admin.actions import HoldAction, run_action

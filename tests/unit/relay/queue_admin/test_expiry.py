@@ -13,7 +13,7 @@ from relay.queue_admin.actions import RetryAction
 from relay.queue_admin.expiry import DeletedDelivery, delete_failed
 from relay.smtp.outcome import Outcome, State
 from tests.support.clock import NOW
-from tests.support.delivery.office import CLAIRE, TO, Office
+from tests.support.delivery.delivery_store import CLAIRE, TO, DeliveryStore
 from tests.support.delivery.queued import Letter, message_id, perform, put, recipient_states, rows
 
 DAY = timedelta(days=1)
@@ -57,19 +57,19 @@ def test_what_is_tried_again_is_not_forgotten(database: Database) -> None:
 def test_from_its_failure_to_the_end_of_its_body(
     tmp_path: Path, database: Database, given_up: bool
 ) -> None:
-    office = Office(tmp_path, database)
-    taken = office.send()
+    delivery_store = DeliveryStore(tmp_path, database)
+    taken = delivery_store.send()
     after = 6 * DAY if given_up else timedelta(hours=1)
-    office.conclude(taken, {} if given_up else {TO: REFUSED}, after=after)
+    delivery_store.conclude(taken, {} if given_up else {TO: REFUSED}, after=after)
     (row,) = rows(database).values()
     assert (row.state, row.due) == ("failed", NOW + after)
-    assert len(office.mail(CLAIRE)) == 1  # its sender has the DSN
+    assert len(delivery_store.mail(CLAIRE)) == 1  # its sender has the DSN
     assert list(delete_failed(database, NOW + after)) == []
-    collect_garbage(database, office.store.blobs, NOW + 9 * DAY)
-    assert office.store.blobs.exists(taken.blob)
+    collect_garbage(database, delivery_store.store.blobs, NOW + 9 * DAY)
+    assert delivery_store.store.blobs.exists(taken.blob)
     assert len(list(delete_failed(database, NOW + after + timedelta(seconds=1)))) == 1
-    assert collect_garbage(database, office.store.blobs, NOW + 9 * DAY).blobs == 1
-    assert not office.store.blobs.exists(taken.blob)
+    assert collect_garbage(database, delivery_store.store.blobs, NOW + 9 * DAY).blobs == 1
+    assert not delivery_store.store.blobs.exists(taken.blob)
     with database.read() as connection, pytest.raises(NotFound):
         get_message(connection, taken.message_id)
-    office.store.blobs.close()
+    delivery_store.store.blobs.close()

@@ -16,9 +16,10 @@ from relay.server.session import Service, Session
 from relay.server.session_policy import Handshake
 from relay.server.states import COMMANDS, SessionState, table
 from relay.smtp.address import SmtpAddress
-from relay.smtp.errors import Refused, Reply
+from relay.smtp.errors import Refused
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.parameters import RcptParameters
+from relay.smtp.reply import Reply
 from tests.support.machines.operators import ACTIVE, HOST, inbound
 from tests.support.sessions.session_driver import Driver
 from tests.support.sessions.talking import dial
@@ -31,7 +32,7 @@ class Neighbour:
     peer = Peer()
     name: DistinguishedName | None = None
     ending: Reply | None = None
-    most_recipients = 10
+    max_recipients = 10
     accepts_ahead = True
 
     def __init__(self) -> None:

@@ -184,6 +184,7 @@ def test_a_line_of_998_octets_passes_and_one_of_999_does_not_wherever_cut(
             assert decode(cut(wire, [position]))[3] is violation, position
 
 
+@pytest.mark.integration  # seconds of CPU
 def test_a_megabyte_octet_by_octet_is_linear() -> None:
     # A step works on held and new octets only.  At most four are held, however many came before:
     # so a megabyte in single octets costs a constant for each.

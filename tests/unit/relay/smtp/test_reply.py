@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.smtp.errors import Reply
-from relay.smtp.reply import Acknowledged, ascii_text, refusal_line, reply_lines
+from relay.smtp.reply import Acknowledged, Reply, ascii_text, refusal_line, reply_lines
 
 SESSION = "0199f0d2c3e47000a1b2c3d4e5f60718"
 REPLY = Reply(554, "5.7.1", "Certificate name is not on the national white list")

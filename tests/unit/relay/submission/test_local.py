@@ -13,10 +13,8 @@ from sqlalchemy import delete
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.messages import MailboxEntry, get_message, list_entries
-from relay.acceptance.recipient_lookup import RecipientLookup
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import ListOffer, publish
-from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
 from relay.policy.patients import Counted
 from relay.queue.leases import claim
 from relay.queue_admin.hold_rules import HoldScope, add_rule
@@ -28,9 +26,16 @@ from relay.submission.local import LocalSubmitter
 from tests.support.clock import system_clock
 from tests.support.delivery.listed import listing
 from tests.support.delivery.reports import read_report
-from tests.support.ids import make_id
-from tests.support.machines.operators import ACTIVE, CLOSED, SUSPENDED, make_store, trust_space
-from tests.support.machines.perimeters import fall_behind, trust_state
+from tests.support.delivery.submitters import local_submitter
+from tests.support.machines.operators import (
+    ACTIVE,
+    ALIAS,
+    CLOSED,
+    NO_REPLY,
+    SUSPENDED,
+    make_store,
+)
+from tests.support.machines.perimeters import fall_behind
 from tests.support.storage.blobs import content
 
 SENDER = parse_address("cardiologie@a.mssante.fr")
@@ -56,22 +61,7 @@ def recorded() -> list[tuple[str, dict[str, object]]]:
 def submitter(
     store: Store, tmp_path: Path, recorded: list[tuple[str, dict[str, object]]]
 ) -> LocalSubmitter:
-    space = trust_space()
-    listed = ("a.mssante.fr", "b.mssante.fr", "c.mssante.fr", "patient.mssante.fr")
-    white_list = space.space.sign_list(
-        {domain: space.operators[domain[0].replace("p", "c")] for domain in listed}
-    )
-    follower = trust_state(tmp_path, white_list, space.trust, system_clock, crls=space.crls)
-    return LocalSubmitter(
-        hostname="smtp.a.mssante.fr",
-        policy=AdmissionPolicy(1000, HeaderFromPolicy.REFUSE, patient_max_bytes=800),
-        store=store,
-        directory=RecipientLookup(store.database),
-        trust_state=follower,
-        clock=system_clock,
-        new_id=make_id,
-        record=lambda event, **facts: recorded.append((event, facts)),
-    )
+    return local_submitter(store, tmp_path, lambda event, **facts: recorded.append((event, facts)))
 
 
 def to(*addresses: str) -> list[SmtpAddress]:
@@ -105,6 +95,7 @@ def test_local_and_remote(submitter: LocalSubmitter) -> None:
         ("nobody@a.mssante.fr", "550 5.1.1"),
         (CLOSED, "550 5.2.1"),
         (SUSPENDED, "450 4.2.1"),
+        (NO_REPLY, "550 5.7.1 Nobody reads this mailbox"),  # DOMAIN §9.40
         ("279035121518988@patient.mssante.fr", "553 5.1.3"),  # DOMAIN §9.30
         ("claire.martin@patient.mssante.fr", "553 5.1.3"),
     ],
@@ -116,6 +107,25 @@ def test_a_recipient_who_may_not_have_it(
         submitter.submit(BytesIO(TEXT), SENDER, to(ACTIVE, recipient))
     with submitter.store.database.read() as connection:
         assert list_entries(connection, get_mailbox(connection, ACTIVE).id) == []
+
+
+def test_a_report_reaches_a_mailbox_without_replies_domain_9_40(
+    submitter: LocalSubmitter,
+) -> None:
+    """DOMAIN §9.40: a client sends its MDN under its own address."""
+    mdn = b"Content-Type: multipart/report; report-type=disposition-notification\n" + TEXT
+    submitter.submit(BytesIO(mdn), SENDER, to(NO_REPLY))
+    with submitter.store.database.read() as connection:
+        assert len(list_entries(connection, get_mailbox(connection, NO_REPLY).id)) == 1
+
+
+def test_an_alias_receives_and_never_sends(submitter: LocalSubmitter) -> None:
+    submitter.submit(BytesIO(TEXT), SENDER, to(ALIAS, ACTIVE))
+    with submitter.store.database.read() as connection:
+        (entry,) = list_entries(connection, get_mailbox(connection, ACTIVE).id)
+    assert entry.recipient == ALIAS
+    with pytest.raises(SmtpError, match=r"^550 5\.7\.1 Sender mailbox is unknown"):
+        submitter.submit(BytesIO(TEXT), parse_address(ALIAS), to(ACTIVE))
 
 
 def test_only_the_newest_list_refuses_a_recipient_for_good(

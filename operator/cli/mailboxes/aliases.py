@@ -1,0 +1,86 @@
+"""Commands `mssante mailbox alias`: other addresses of a mailbox."""
+
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from mailstore.mailboxes.aliases import Alias, add_alias, aliases_of, end_alias
+from mailstore.mailboxes.mailboxes import get_mailbox
+
+from ...assembly.storage import open_store
+from ...services.acts import ActTransaction, open_act
+from ...settings.model import load
+from ..output import show_rows
+from ..rights.options import MomentParam
+
+_until = click.option(
+    "--until", type=MomentParam(last=True), help="Last day, or time of the end (2027-01-31)."
+)
+
+
+@click.group()
+def alias() -> None:
+    """Aliases: other addresses here whose mail a mailbox gets."""
+
+
+@alias.command("add")
+@click.argument("address")
+@click.argument("alias")
+@_until
+@click.pass_obj
+def alias_add(given: Path | None, address: str, alias: str, until: datetime | None) -> None:
+    """Give the mailbox ADDRESS the other address ALIAS, for mail that arrives.
+
+    It is never given to another mailbox, even after its end. An alias that has ended may be added
+    again to its mailbox.
+    """
+    with open_act(load(given)) as act, act.write() as change:
+        added = add_alias(change.connection, address, alias, ends_at=until, now=act.clock())
+        _audit(change, "alias.added", address, added)
+    click.echo(f"added {added.address}{_end(added)}")
+
+
+@alias.command("end")
+@click.argument("address")
+@click.argument("alias")
+@_until
+@click.pass_obj
+def alias_end(given: Path | None, address: str, alias: str, until: datetime | None) -> None:
+    """End the ALIAS of the mailbox ADDRESS, now or at a time: mail for it is refused from then."""
+    with open_act(load(given)) as act, act.write() as change:
+        now = act.clock()
+        ended = end_alias(change.connection, address, alias, ends_at=until or now, now=now)
+        _audit(change, "alias.ended", address, ended)
+    click.echo(f"{ended.address}{_end(ended)}")
+
+
+@alias.command("list")
+@click.argument("address")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def alias_list(given: Path | None, address: str, *, as_json: bool) -> None:
+    """List the aliases of the mailbox ADDRESS, those that have ended too."""
+    with closing(open_store(load(given))) as store, store.database.read() as connection:
+        owner = get_mailbox(connection, address).id
+        rows = [
+            {"alias": one.address, "created_at": one.created_at, "ends_at": one.ends_at}
+            for one in aliases_of(connection, [owner]).get(owner, ())
+        ]
+    show_rows(rows, ("alias", "created_at", "ends_at"), as_json=as_json)
+
+
+def _audit(change: ActTransaction, event: str, address: str, found: Alias) -> None:
+    owner = get_mailbox(change.connection, address)
+    change.audit(
+        event,
+        mailbox=owner.key,
+        tenant=owner.tenant_id,
+        alias=found.address,
+        ends_at=found.ends_at,
+    )
+
+
+def _end(found: Alias) -> str:
+    return "" if found.ends_at is None else f" ends at {found.ends_at.isoformat()}"

@@ -1,0 +1,75 @@
+"""Command `mssante domain`: the domains that this operator hosts."""
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from mailstore.mailboxes.domain_removal import check_removable, remove_domain
+from mailstore.mailboxes.mailboxes import add_domain, list_domains
+
+from ...assembly.storage import open_store
+from ...services.acts import open_act
+from ...services.domain_queue import check_nothing_queued
+from ...services.list_tie import untied
+from ...settings.model import load
+from ..output import show_rows, tell
+from .options import ask
+
+
+@click.group()
+def domain() -> None:
+    """The domains that this operator hosts."""
+
+
+@domain.command("add")
+@click.argument("name")
+@click.pass_obj
+def domain_add(given: Path | None, name: str) -> None:
+    """Host a domain; it must be on the white list under our certificate to be of use.
+
+    A warning tells at once if it is not.
+    """
+    settings = load(given)
+    with open_act(settings) as act, act.write() as change:
+        added = add_domain(change.connection, name, now=act.clock())
+        change.audit("domain.added", domain=added.name, tenant=added.tenant_id)
+    click.echo(f"added {added.name}")
+    if problem := untied(settings, added.name):
+        tell(f"warning: {problem}", err=True)
+
+
+@domain.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def domain_list(given: Path | None, *, as_json: bool) -> None:
+    """List the hosted domains."""
+    with closing(open_store(load(given))) as store, store.database.read() as connection:
+        rows = [{"name": d.name, "created_at": d.created_at} for d in list_domains(connection)]
+    show_rows(rows, ("name", "created_at"), as_json=as_json)
+
+
+@domain.command("remove")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def domain_remove(given: Path | None, name: str, *, yes: bool) -> None:
+    """Host a domain no longer; asks first.
+
+    Refused while it has a mailbox whose content is not erased, an alias that has not ended, or mail
+    in the queue. Its addresses are never given to anybody else, even if it is added again.
+    """
+    with open_act(load(given)) as act:
+        with act.store.database.read() as connection:
+            found = check_removable(connection, name, now=act.clock())
+            check_nothing_queued(connection, found.name)
+        ask(
+            f"Host {found.name} no longer? Mail for it is refused from then on",
+            "mail for this domain will be refused",
+            yes=yes,
+        )
+        with act.write() as change:
+            check_nothing_queued(change.connection, found.name)
+            removed = remove_domain(change.connection, found.name, now=act.clock())
+            change.audit("domain.removed", domain=removed.name, tenant=removed.tenant_id)
+    click.echo(f"removed {removed.name}")

@@ -1,0 +1,112 @@
+"""Command `mssante mailbox import`: mailboxes added and changed in bulk from CSV."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from foundation.privacy import mask
+from mailstore.mailboxes.address import address_key
+from mailstore.mailboxes.bulk import carry_out, load_known
+from mailstore.mailboxes.csv_form import LARGEST, CsvLine, read_csv
+from mailstore.mailboxes.import_plan import COLUMNS, REQUIRED, Action, PlannedLine, plan
+from mailstore.mailboxes.mailboxes import list_domains
+
+from ...assembly.storage import open_store
+from ...services.acts import ActTransaction, open_act
+from ...services.list_tie import untied
+from ...settings.identifiers import luhn_kinds
+from ...settings.model import Settings, load
+from ..output import show_rows, tell
+
+
+@click.command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--dry-run", is_flag=True, help="Check each line and report; change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_obj
+def import_mailboxes(given: Path | None, file: IO[bytes], *, dry_run: bool, as_json: bool) -> None:
+    """Add and change mailboxes by the lines of FILE (- for standard input), all or none.
+
+    CSV in UTF-8, separated by , or ; with the names of its columns in the first line: address,
+    type, rpps, adeli, finess, siren, siret, rpps_rang, holders (RPPS, separated by blanks),
+    description, service, responsible, red_list, rank, no_reply (yes or no), quota. A line whose
+    address exists changes it. An empty cell leaves all as it is, - takes the value away.
+
+    Each line is reported; if one is refused, nothing is changed, and the exit code is 1.
+    """
+    lines = read_csv(file.read(LARGEST + 1), COLUMNS, REQUIRED)
+    settings = load(given)
+    planned = _planned(settings, lines) if dry_run else _imported(settings, lines)
+    rows = [
+        {"line": line.number, "address": line.address, "action": line.action, "detail": line.detail}
+        for line in planned
+    ]
+    show_rows(rows, ("line", "address", "action", "detail"), as_json=as_json)
+    counts = Counter(line.action for line in planned)
+    said = ", ".join(f"{counts[action]} {action}" for action in Action)
+    refused = counts[Action.REFUSE] > 0
+    tell(f"{len(planned)} lines: {said}{_ending(dry_run=dry_run, refused=refused)}", err=True)
+    for domain in sorted({line.parsed.domain for line in planned if line.parsed is not None}):
+        if problem := untied(settings, domain):
+            tell(f"warning: {problem}", err=True)
+    if refused:
+        raise SystemExit(1)
+
+
+def _planned(settings: Settings, lines: Sequence[CsvLine]) -> list[PlannedLine]:
+    luhn = luhn_kinds(settings)
+    with closing(open_store(settings)) as store, store.database.read() as connection:
+        return plan(lines, load_known(connection, lines, luhn, lock=False))
+
+
+def _imported(settings: Settings, lines: Sequence[CsvLine]) -> list[PlannedLine]:
+    """Plan and carry out in one transaction; a plan with a refusal changes nothing."""
+    luhn = luhn_kinds(settings)
+    with open_act(settings) as act, act.write() as change:
+        planned = plan(lines, load_known(change.connection, lines, luhn, lock=True))
+        if all(line.action is not Action.REFUSE for line in planned):
+            carry_out(change.connection, planned, act.clock())
+            _audit(change, planned)
+    return planned
+
+
+def _audit(change: ActTransaction, planned: Iterable[PlannedLine]) -> None:
+    tenants = {one.name: one.tenant_id for one in list_domains(change.connection)}
+    events = {Action.ADD: "mailbox.added", Action.CHANGE: "mailbox.changed"}
+    for line in planned:
+        if line.action not in events:
+            continue
+        key = address_key(line.address)
+        change.audit(
+            events[line.action],
+            mailbox=key,
+            tenant=tenants.get(key.rpartition("@")[2]),
+            line=line.number,
+            **_facts(line),
+        )
+
+
+def _facts(line: PlannedLine) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        attribute.value: mask(value) if isinstance(value, str) else value
+        for attribute, value in line.attributes.items()
+    }
+    if line.type is not None:
+        facts |= {"type": line.type.value, "identifier": str(line.identifier)}
+    if line.structure is not None:
+        facts["structure"] = str(line.structure)
+    if line.holders is not None:
+        facts["holders"] = " ".join(line.holders) or "none"
+    if line.sets_quota:
+        facts["quota"] = "none" if line.quota is None else line.quota
+    return facts
+
+
+def _ending(*, dry_run: bool, refused: bool) -> str:
+    if refused:
+        return "; nothing is changed"
+    return "; nothing is changed in a dry run" if dry_run else ""

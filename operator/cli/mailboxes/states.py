@@ -1,0 +1,150 @@
+"""Commands on the state of a mailbox: suspend, resume, close, delete, restore."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from foundation.privacy import mask
+from mailstore.mailboxes.lifecycle import delete_mailbox, restore_mailbox, set_state
+from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.mailboxes.model import Mailbox
+from mailstore.mailboxes.states import InboundMail, MailboxState
+
+from ...services.acts import ActTransaction, open_act
+from ...settings.model import load
+from .options import ReasonParam, ask
+
+GRACE_DAYS: Final = 30
+
+_reason = click.option(
+    "--reason", type=ReasonParam(), required=True, help="Why, for the audit trail."
+)
+_yes = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+@click.command("suspend")
+@click.argument("address")
+@_reason
+@click.option(
+    "--inbound",
+    type=click.Choice([one.value for one in InboundMail]),
+    default=InboundMail.DEFER.value,
+    show_default=True,
+    help="Answer to its mail: put off with 450, or refuse with 550.",
+)
+@click.pass_obj
+def suspend(given: Path | None, address: str, reason: str, inbound: str) -> None:
+    """Put off incoming mail with 450 until resumed, or refuse it."""
+    answer = InboundMail(inbound)
+    with open_act(load(given)) as act, act.write() as change:
+        found = set_state(
+            change.connection,
+            address,
+            MailboxState.SUSPENDED,
+            reason=reason,
+            inbound=None if answer is InboundMail.DEFER else answer,
+            now=act.clock(),
+        )
+        _audit(change, "mailbox.suspended", found, inbound=answer.value)
+    _say(found)
+
+
+@click.command("resume")
+@click.argument("address")
+@click.option("--reason", type=ReasonParam(), help="Why, for the audit trail.")
+@click.pass_obj
+def resume(given: Path | None, address: str, reason: str | None) -> None:
+    """Take mail again."""
+    with open_act(load(given)) as act, act.write() as change:
+        found = set_state(
+            change.connection, address, MailboxState.ACTIVE, reason=reason, now=act.clock()
+        )
+        _audit(change, "mailbox.resumed", found)
+    _say(found)
+
+
+@click.command("close")
+@click.argument("address")
+@_reason
+@_yes
+@click.pass_obj
+def close(given: Path | None, address: str, reason: str, *, yes: bool) -> None:
+    """Refuse mail for good; its messages stay. Asks first, since it cannot be undone."""
+    with open_act(load(given)) as act:
+        with act.store.database.read() as connection:
+            found = get_mailbox(connection, address)
+        ask(
+            f"Close {found.address} for good? Its mail is refused from then on",
+            "closing cannot be undone",
+            yes=yes,
+        )
+        with act.write() as change:
+            found = set_state(
+                change.connection, address, MailboxState.CLOSED, reason=reason, now=act.clock()
+            )
+            _audit(change, "mailbox.closed", found)
+    _say(found)
+
+
+@click.command("delete")
+@click.argument("address")
+@_reason
+@click.option(
+    "--grace-days",
+    type=click.IntRange(0, 3650),
+    default=GRACE_DAYS,
+    show_default=True,
+    help="Days until its content is erased; 0: an hour.",
+)
+@_yes
+@click.pass_obj
+def delete(given: Path | None, address: str, reason: str, grace_days: int, *, yes: bool) -> None:
+    """Delete a mailbox: its mail is refused, its content is erased later. Asks first.
+
+    Until then, mssante mailbox restore brings it back. Nobody else ever gets the address.
+    """
+    with open_act(load(given)) as act:
+        with act.store.database.read() as connection:
+            found = get_mailbox(connection, address)
+        ask(
+            f"Delete {found.address}? Its content is erased after {grace_days} days",
+            "the content will be erased",
+            yes=yes,
+        )
+        with act.write() as change:
+            found = delete_mailbox(
+                change.connection,
+                address,
+                reason=reason,
+                grace=timedelta(days=grace_days),
+                now=act.clock(),
+            )
+            _audit(change, "mailbox.deleted", found, erase_after=found.erase_after)
+    when = f"{found.erase_after:%Y-%m-%d %H:%M} UTC" if found.erase_after else ""
+    click.echo(f"{found.address} is deleted; its content is erased after {when}")
+
+
+@click.command("restore")
+@click.argument("address")
+@_reason
+@click.pass_obj
+def restore(given: Path | None, address: str, reason: str) -> None:
+    """Give a deleted mailbox back its state and content, before that is erased."""
+    with open_act(load(given)) as act, act.write() as change:
+        found = restore_mailbox(change.connection, address, reason=reason, now=act.clock())
+        _audit(change, "mailbox.restored", found)
+    _say(found)
+
+
+STATE_COMMANDS: Final = (suspend, resume, close, delete, restore)
+
+
+def _audit(change: ActTransaction, event: str, found: Mailbox, **facts: Any) -> None:
+    reason = None if found.state_reason is None else mask(found.state_reason)
+    change.audit(event, mailbox=found.key, tenant=found.tenant_id, reason=reason, **facts)
+
+
+def _say(found: Mailbox) -> None:
+    click.echo(f"{found.address} is {found.status}")

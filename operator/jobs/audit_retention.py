@@ -1,0 +1,65 @@
+"""Removal of old rows of the audit trail (`mailstore.audit.retention`)."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from mailstore.audit.event import AuditActor, Door
+from mailstore.audit.keys import AuditKeys
+from mailstore.audit.retention import prune
+from mailstore.db.database import Database
+
+_log = structlog.get_logger(__name__)
+
+ROUND_SECONDS: Final = 86_400.0
+JOB: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
+
+
+@dataclass(slots=True)
+class AuditRetentionJob:
+    """Rounds over the chains.  Rows older than `keep` are removed, as far as anchors cover them.
+
+    While the clock is `in_doubt`, nothing is removed.  `damage`: rows that are not as they were
+    written, which stay.
+    """
+
+    database: Database
+    keys: AuditKeys
+    keep: timedelta
+    clock: Callable[[], datetime]
+    in_doubt: Callable[[], bool] = lambda: False
+    interval: float = ROUND_SECONDS
+    damage: str = ""
+    _ending: bool = field(default=False, init=False)
+
+    async def run(self) -> None:
+        """Run a round every `interval` seconds until cancelled."""
+        try:
+            while True:
+                try:
+                    await asyncio.to_thread(self.round)
+                except Exception:
+                    # Any error: the next round must run, or the trail only grows.
+                    _log.exception("audit.unpruned")
+                await asyncio.sleep(self.interval)
+        finally:
+            self._ending = True  # stops the thread of a round in progress
+
+    def round(self) -> None:
+        """Remove what is old.  Blocks.  Raises StoreUnavailable."""
+        if self.in_doubt():
+            return
+        damage, rows = [], 0
+        for done in prune(self.database, self.keys, self.clock() - self.keep, self.clock, JOB):
+            rows += done.rows
+            if done.problem:
+                damage.append(f"chain {done.chain}: {done.problem}")
+            if self._ending or self.in_doubt():
+                break
+        self.damage = "; ".join(damage)
+        if rows:
+            _log.info("audit.pruned", rows=rows)

@@ -1,0 +1,91 @@
+"""Erasure of the content of deleted mailboxes, once their time of grace is over.
+
+The end of each erasure has a row in the audit trail, in the transaction of its last batch.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from foundation.journal.writer import Journal
+from mailstore.audit.event import AuditActor, AuditEvent, Door
+from mailstore.audit.trail import AuditTrail
+from mailstore.db.database import Database
+from mailstore.mailboxes.erasure import DueMailbox, due_mailboxes, erase_batch
+from mailstore.mailboxes.sent_counts import drop_old
+
+from ..assembly.clock import utc_now
+
+_log = structlog.get_logger(__name__)
+
+ROUND_SECONDS: Final = 3600.0
+_JOB: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
+
+
+@dataclass(slots=True)
+class MailboxErasureJob:
+    """Rounds over deleted mailboxes.  While the clock is `in_doubt`, nothing is erased."""
+
+    database: Database
+    trail: AuditTrail
+    journal: Journal
+    interval: float = ROUND_SECONDS
+    in_doubt: Callable[[], bool] = lambda: False
+    _ending: bool = field(default=False, init=False)
+
+    async def run(self) -> None:
+        """Run a round every `interval` seconds until cancelled."""
+        try:
+            while True:
+                await self._round()
+                await asyncio.sleep(self.interval)
+        finally:
+            self._ending = True  # stops the thread of a round in progress
+
+    async def _round(self) -> None:
+        try:
+            await asyncio.to_thread(self.erase)
+        except Exception:
+            # Any error: the next round must run, or deleted content stays.
+            _log.exception("mailbox.unerased")
+
+    def erase(self) -> None:
+        """Erase all that is due now, and old counts of sent mail.  Raises StoreUnavailable."""
+        if self.in_doubt():
+            return
+        with self.database.write() as connection:
+            drop_old(connection, utc_now())
+        with self.database.read() as connection:
+            due = due_mailboxes(connection, utc_now())
+        for mailbox in due:
+            if not self._erase(mailbox):
+                return
+
+    def _erase(self, mailbox: DueMailbox) -> bool:
+        """Erase one mailbox; False if the round has to end."""
+        entries = messages = 0
+        while not (self._ending or self.in_doubt()):
+            with self.database.write() as connection:
+                batch = erase_batch(connection, mailbox.id, utc_now())
+                if batch is None:
+                    return True
+                entries, messages = entries + batch.entries, messages + batch.messages
+                facts = {"entries": entries, "messages": messages}
+                if batch.done:
+                    event = AuditEvent(
+                        at=utc_now(),
+                        event="mailbox.erased",
+                        actor=_JOB,
+                        tenant=mailbox.tenant_id,
+                        mailbox=mailbox.address,
+                        facts=facts,
+                    )
+                    self.trail.append(connection, [event])
+            if batch.done:
+                self.journal.record("mailbox.erased", mailbox=mailbox.address, **facts)
+                _log.info("mailbox.erased", **facts)
+                return True
+        return False

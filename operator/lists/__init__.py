@@ -1,1 +1,0 @@
-"""White list and revocation lists: refresh, and sharing among machines."""

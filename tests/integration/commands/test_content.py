@@ -1,0 +1,156 @@
+"""Content of mailboxes: for holders, by grants, and by break-glass access (DOMAIN U1.2)."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from mailstore.accounts.accounts import add_account
+from mailstore.accounts.identifiers import add_identifier
+from mailstore.accounts.kinds import AccountKind
+from mailstore.accounts.person_identifiers import PersonIdentifier
+from mailstore.credentials.passwords import PasswordHashes, set_password
+from mailstore.db.database import Database
+from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.rights.grants import Grantee, give
+from mailstore.rights.model import Period, Right
+from tests.support.clock import NOW
+from tests.support.machines.daemon import Daemon, lay_out
+
+MARTIN = "claire.martin@a.mssante.fr"
+ORG = "cardiologie@a.mssante.fr"
+PASSWORD = "quatre chevaux bleus 7"
+WORD = "myxoedeme"
+LETTER = (
+    f"From: <{MARTIN}>\r\nSubject: {WORD}\r\nDate: Sun, 29 Nov 2026 10:00:00 +0100\r\n"
+    f"Message-ID: <1@a.mssante.fr>\r\n\r\ntext {WORD}\r\n"
+).encode()
+As = Callable[[str], tuple[str, ...]]
+
+
+@pytest.fixture(scope="module")
+def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
+    """Operator with a message from a holder to an ORG mailbox, and three accounts."""
+    daemon = lay_out(tmp_path_factory.mktemp("content") / "a", "a")
+    verifier = PasswordHashes().hash(PASSWORD)
+    with (
+        closing(Database(daemon.folder / "data" / "mssante.db")) as database,
+        database.write() as conn,
+    ):
+        for login in ("dr.martin", "ide.petit", "admin"):
+            account = add_account(conn, 1, login, AccountKind.PERSON, family_name=login, now=NOW)
+            set_password(conn, account, verifier, now=NOW)
+            if login == "dr.martin":
+                held = get_mailbox(conn, MARTIN).identifier
+                number = PersonIdentifier.parse(held.kind.value, held.value)
+                add_identifier(conn, login, number, now=NOW)
+            if login == "ide.petit":
+                box, read = get_mailbox(conn, ORG), frozenset({Right.READ})
+                to = Grantee(account.id, login, 1)
+                give(conn, box.id, 1, to, read, Period(NOW), given_by="root")
+    (daemon.folder / "password").write_text(f"{PASSWORD}\n")
+    letter = daemon.folder / "letter.eml"
+    letter.write_bytes(LETTER)
+    daemon.run("message", "send", str(letter), "--from", MARTIN, "--to", ORG, "--to", MARTIN)
+    return daemon
+
+
+@pytest.fixture
+def as_(operator_a: Daemon) -> As:
+    def words(login: str) -> tuple[str, ...]:
+        return ("--as", login, "--password-file", str(operator_a.folder / "password"))
+
+    return words
+
+
+def message(daemon: Daemon, mailbox: str) -> str:
+    (row,) = json.loads(daemon.run("message", "list", mailbox, "--json"))
+    return str(row["id"])
+
+
+def audit(daemon: Daemon) -> list[dict[str, Any]]:
+    """Audit rows, newest first."""
+    with closing(sqlite3.connect(daemon.folder / "data" / "mssante.db")) as conn:
+        conn.row_factory = sqlite3.Row
+        return [dict(row) for row in conn.execute("SELECT * FROM audit_rows ORDER BY seq DESC")]
+
+
+def test_without_a_reason_the_unix_user_reads_nothing(operator_a: Daemon) -> None:
+    number, before = message(operator_a, ORG), len(audit(operator_a))
+    for words in (
+        ("message", "show", number, "--content"),
+        ("message", "export", ORG),
+        ("message", "list", ORG, "--subjects"),
+    ):
+        said = operator_a.run(*words, code=1)
+        assert "give --reason, or open an access" in said
+        assert WORD not in said
+    assert len(audit(operator_a)) == before
+
+
+def test_with_a_reason_each_reading_is_audited_and_the_holder_will_be_told(
+    operator_a: Daemon,
+) -> None:
+    number = message(operator_a, ORG)
+    reason = ("--reason", "Réquisition 12")
+    assert WORD in operator_a.run("message", "show", number, "--content", *reason)
+    asked, read = (audit(operator_a)[n] for n in (1, 0))
+    assert (asked["event"], asked["mailbox"]) == ("break_glass.asked", ORG)
+    assert json.loads(asked["facts"])["reason"] == "Réquisition 12"
+    assert (read["event"], read["mailbox"], read["message"]) == ("message.read", ORG, number)
+    # The access is open for an hour: no other reason is needed, each reading is audited.
+    assert WORD in operator_a.run("message", "export", ORG)
+    assert audit(operator_a)[0]["event"] == "mailbox.exported"
+    assert WORD in operator_a.run("message", "list", ORG, "--subjects")
+    assert audit(operator_a)[0]["event"] == "mailbox.subjects_read"
+    (listed,) = json.loads(operator_a.run("break-glass", "list", "--json"))
+    assert (listed["mailbox"], listed["holder_told_at"]) == (ORG, None)
+    assert WORD not in repr(audit(operator_a))
+
+
+def test_a_holder_and_a_member_read_without_a_break_glass_access(
+    operator_a: Daemon, as_: As
+) -> None:
+    assert WORD in operator_a.run("message", "export", MARTIN, *as_("dr.martin"))
+    row = audit(operator_a)[0]
+    assert (row["event"], row["account"], row["mailbox"]) == (
+        "mailbox.exported",
+        "dr.martin",
+        MARTIN,
+    )
+    # One factor is not enough for an ORG mailbox (DOMAIN §9.36), even with a grant.
+    said = operator_a.run("message", "export", ORG, *as_("ide.petit"), code=1)
+    assert "may not ask-content" in said
+    assert WORD not in said
+
+
+def test_an_account_without_a_right_reads_nothing(operator_a: Daemon, as_: As) -> None:
+    reason = ("--reason", "curiosity")
+    said = operator_a.run("message", "export", MARTIN, *reason, *as_("admin"), code=1)
+    assert "may not ask-content" in said
+    assert audit(operator_a)[0]["event"] == "act.refused"
+    operator_a.run("role", "give", "admin", "operator", "--domain", "a.mssante.fr")
+    said = operator_a.run("message", "export", MARTIN, *as_("admin"), code=1)
+    assert "give --reason" in said
+    assert WORD in operator_a.run("message", "export", MARTIN, *reason, *as_("admin"))
+    row = audit(operator_a)[0]
+    assert (row["event"], row["account"]) == ("mailbox.exported", "admin")
+
+
+def test_two_persons_where_the_operator_wants_two(operator_a: Daemon) -> None:
+    config = operator_a.config.read_text()
+    operator_a.config.write_text(config + "\n[rights]\nbreak_glass_persons = 2\n")
+    try:
+        said = operator_a.run("message", "export", MARTIN, "--reason", "x", code=1)
+        assert "open an access with: mssante break-glass open" in said
+    finally:
+        operator_a.config.write_text(config)
+
+
+def test_a_reason_without_content_is_wrong_usage(operator_a: Daemon) -> None:
+    number = message(operator_a, ORG)
+    operator_a.run("message", "show", number, "--reason", "x", code=2)
+    operator_a.run("message", "list", ORG, "--reason", "x", code=2)

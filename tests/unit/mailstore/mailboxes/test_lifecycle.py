@@ -1,0 +1,102 @@
+"""States of mailboxes: suspended, closed, deleted, restored (DOMAIN §9.39)."""
+
+from datetime import timedelta
+
+import pytest
+
+from mailstore.db.database import Database
+from mailstore.errors import Conflict, InvalidState
+from mailstore.mailboxes.changes import change_number
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.lifecycle import LEAST_GRACE, delete_mailbox, restore_mailbox, set_state
+from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
+from mailstore.mailboxes.states import InboundMail, MailboxState
+from tests.support.clock import NOW
+
+RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
+BOX = "a@chu.mssante.fr"
+LATER = NOW + timedelta(days=1)
+GRACE = timedelta(days=30)
+
+
+@pytest.fixture
+def hosted(database: Database) -> Database:
+    with database.write() as conn:
+        add_domain(conn, "chu.mssante.fr", now=NOW)
+        add_mailbox(conn, BOX, MailboxType.PER, RPPS, now=NOW)
+    return database
+
+
+def test_a_state_has_date_reason_and_answer_domain_9_39(hosted: Database) -> None:
+    """DOMAIN §9.39."""
+    with hosted.write() as conn:
+        number = change_number(conn)
+        box = set_state(
+            conn,
+            BOX,
+            MailboxState.SUSPENDED,
+            reason="congé",
+            inbound=InboundMail.REFUSE,
+            now=NOW,
+        )
+        assert change_number(conn) != number
+        assert (box.state_since, box.state_reason, box.inbound) == (
+            NOW,
+            "congé",
+            InboundMail.REFUSE,
+        )
+        # Once more: date and reason are those of the beginning.
+        assert box == set_state(
+            conn, BOX, MailboxState.SUSPENDED, reason="x", inbound=InboundMail.REFUSE, now=LATER
+        )
+        box = set_state(conn, BOX, MailboxState.ACTIVE, reason="retour", now=LATER)
+        assert (box.state_since, box.state_reason, box.inbound) == (LATER, "retour", None)
+
+
+def test_a_deleted_mailbox_is_restored_as_it_was(hosted: Database) -> None:
+    with hosted.write() as conn:
+        before = set_state(conn, BOX, MailboxState.SUSPENDED, inbound=InboundMail.REFUSE, now=NOW)
+        number = change_number(conn)
+        box = delete_mailbox(conn, BOX, reason="doublon", grace=GRACE, now=NOW)
+        assert change_number(conn) != number
+    assert (box.status, box.state, box.deleted_at) == ("deleted", MailboxState.CLOSED, NOW)
+    assert (box.erase_after, box.erased_at, box.state_reason) == (NOW + GRACE, None, "doublon")
+    with pytest.raises(InvalidState, match="deleted already"), hosted.write() as conn:
+        delete_mailbox(conn, BOX, reason="x", grace=GRACE, now=LATER)
+    for state in MailboxState:
+        with pytest.raises(InvalidState, match="is deleted"), hosted.write() as conn:
+            set_state(conn, BOX, state)
+    with hosted.write() as conn:
+        number = change_number(conn)
+        back = restore_mailbox(conn, BOX, reason="erreur", now=LATER)
+        assert change_number(conn) != number
+    assert (back.status, back.inbound) == ("suspended", before.inbound)
+    assert (back.state_since, back.state_reason) == (LATER, "erreur")
+    assert (back.deleted_at, back.erase_after) == (None, None)
+
+
+def test_a_closed_mailbox_is_deleted_and_restored_closed(hosted: Database) -> None:
+    with hosted.write() as conn:
+        set_state(conn, BOX, MailboxState.CLOSED, now=NOW)
+        delete_mailbox(conn, BOX, reason="x", grace=GRACE, now=NOW)
+        assert restore_mailbox(conn, BOX, reason="y", now=LATER).state is MailboxState.CLOSED
+
+
+def test_restoring_has_an_end(hosted: Database) -> None:
+    with pytest.raises(InvalidState, match="not deleted"), hosted.write() as conn:
+        restore_mailbox(conn, BOX, reason="x", now=NOW)
+    with hosted.write() as conn:
+        box = delete_mailbox(conn, BOX, reason="x", grace=timedelta(0), now=NOW)
+    assert box.erase_after == NOW + LEAST_GRACE
+    with pytest.raises(InvalidState, match="too late"), hosted.write() as conn:
+        restore_mailbox(conn, BOX, reason="x", now=NOW + LEAST_GRACE)
+
+
+def test_the_address_of_a_deleted_mailbox_is_not_given_again_domain_9_34(hosted: Database) -> None:
+    """DOMAIN §9.34: not even to the same person, whose mail it would mix with."""
+    with hosted.write() as conn:
+        delete_mailbox(conn, BOX, reason="x", grace=GRACE, now=NOW)
+    with pytest.raises(Conflict, match="exists already"), hosted.write() as conn:
+        add_mailbox(conn, BOX, MailboxType.PER, RPPS, now=LATER)
+    with hosted.read() as conn:
+        assert get_mailbox(conn, BOX).status == "deleted"

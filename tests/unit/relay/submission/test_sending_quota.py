@@ -1,0 +1,120 @@
+"""Limits of a sending mailbox in an hour (DOMAIN U7, 12), on both databases."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailstore.blobs.store import Store
+from mailstore.mailboxes.identifiers import MailboxType
+from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.mailboxes.messages import list_entries
+from mailstore.mailboxes.sent_counts import drop_old, limited_by_type, list_sending
+from relay.policy.sending_limits import SendingLimit
+from relay.smtp.address import SmtpAddress, parse_address
+from relay.smtp.errors import SmtpError
+from relay.submission.local import LocalSubmitter
+from relay.submission.sending_quota import SendingQuota
+from tests.support.clock import NOW
+from tests.support.delivery.listed import listing
+from tests.support.delivery.submitters import local_submitter
+from tests.support.machines.operators import ACTIVE, NO_REPLY, make_store
+
+SENDER = parse_address("cardiologie@a.mssante.fr")
+TEXT = b"From: cardiologie@a.mssante.fr\nSubject: [FIN]\n\nBonjour\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path, database_url: str) -> Iterator[Store]:
+    store = make_store(tmp_path, database_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def recorded() -> list[tuple[str, dict[str, Any]]]:
+    return []
+
+
+@pytest.fixture
+def submitter(
+    store: Store, tmp_path: Path, recorded: list[tuple[str, dict[str, Any]]]
+) -> LocalSubmitter:
+    return local_submitter(store, tmp_path, lambda event, **facts: recorded.append((event, facts)))
+
+
+def to(*addresses: str) -> list[SmtpAddress]:
+    return [parse_address(address) for address in addresses]
+
+
+def limited_to(submitter: LocalSubmitter, messages: int, recipients: int) -> LocalSubmitter:
+    return replace(
+        submitter, limits={MailboxType.PER: SendingLimit(messages, recipients)}, clock=lambda: NOW
+    )
+
+
+def counts(submitter: LocalSubmitter) -> list[tuple[str, int, int, int]]:
+    with submitter.store.database.read() as connection:
+        found = list_sending(connection, NOW, 10)
+    return [(one.address, one.messages, one.recipients, one.refused) for one in found]
+
+
+def test_a_person_is_stopped_and_its_refusal_noted(
+    submitter: LocalSubmitter, recorded: list[tuple[str, dict[str, object]]]
+) -> None:
+    limited = limited_to(submitter, 2, 0)
+    for _ in range(2):
+        limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE, "dr@b.mssante.fr"))
+    recorded.clear()
+    with pytest.raises(SmtpError, match=r"^452 4\.5\.3 Sending limit: 2 messages an hour"):
+        limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    assert counts(submitter) == [(str(SENDER), 2, 4, 1)]
+    ((event, facts),) = recorded
+    assert (event, facts["type"], facts["sender"]) == (*("submission.limited", "PER", str(SENDER)),)
+    with submitter.store.database.read() as connection:
+        assert len(list_entries(connection, get_mailbox(connection, ACTIVE).id)) == 2
+        assert limited_by_type(connection, NOW) == {MailboxType.PER: 1}
+        assert limited_by_type(connection, NOW + timedelta(hours=1)) == {MailboxType.PER: 1}
+        assert limited_by_type(connection, NOW + timedelta(hours=2)) == {}
+    # The next hour has room again.
+    later = replace(limited, clock=lambda: NOW + timedelta(hours=1))
+    later.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    with submitter.store.database.write() as connection:
+        assert drop_old(connection, NOW + timedelta(days=3)) == 2
+    assert counts(submitter) == []
+
+
+def test_recipients_count(submitter: LocalSubmitter) -> None:
+    limited = limited_to(submitter, 0, 3)
+    limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE, "dr@b.mssante.fr"))
+    with pytest.raises(SmtpError, match=r"3 recipients an hour .* and 2 are used"):
+        limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE, "dr@b.mssante.fr"))
+    limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    assert counts(submitter) == [(str(SENDER), 2, 3, 1)]
+
+
+def test_another_process_counts_too(
+    submitter: LocalSubmitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the look at the start did not see, the transaction of acceptance does."""
+    limited = limited_to(submitter, 1, 0)
+    limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    monkeypatch.setattr(SendingQuota, "check", lambda _: None)
+    with pytest.raises(SmtpError, match="Sending limit"):
+        limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE, "dr@b.mssante.fr"))
+    assert counts(submitter) == [(str(SENDER), 1, 1, 1)]
+    with submitter.store.database.read() as connection:
+        assert len(list_entries(connection, get_mailbox(connection, ACTIVE).id)) == 1
+        assert listing(connection, 10) == []
+
+
+def test_a_program_may(submitter: LocalSubmitter) -> None:
+    limited = limited_to(submitter, 1, 1)
+    program = TEXT.replace(b"cardiologie", b"noreply-labo")
+    for _ in range(3):
+        limited.submit(BytesIO(program), parse_address(NO_REPLY), to(ACTIVE))
+    assert counts(submitter) == [(NO_REPLY, 3, 3, 0)]

@@ -1,0 +1,1 @@
+"""Refresh of the white list and of revocation lists: sources, schedule, adoption."""
