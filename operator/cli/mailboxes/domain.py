@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from mailstore.accounts.tenants import get_tenant, give_domain, list_tenants
 from mailstore.mailboxes.domain_removal import check_removable, remove_domain
 from mailstore.mailboxes.mailboxes import add_domain, list_domains
 
@@ -24,8 +25,9 @@ def domain() -> None:
 
 @domain.command("add")
 @click.argument("name")
+@click.option("--tenant", help="Tenant that owns it. [operator]")
 @click.pass_obj
-def domain_add(given: Path | None, name: str) -> None:
+def domain_add(given: Path | None, name: str, tenant: str | None) -> None:
     """Host a domain; it must be on the white list under our certificate to be of use.
 
     A warning tells at once if it is not.
@@ -33,7 +35,12 @@ def domain_add(given: Path | None, name: str) -> None:
     settings = load(given)
     with open_act(settings) as act, act.write() as change:
         added = add_domain(change.connection, name, now=act.clock())
-        change.audit("domain.added", domain=added.name, tenant=added.tenant_id)
+        owner = added.tenant_id
+        if tenant is not None:
+            found = get_tenant(change.connection, tenant)
+            give_domain(change.connection, added.name, found, now=act.clock())
+            owner = found.id
+        change.audit("domain.added", domain=added.name, tenant=owner)
     click.echo(f"added {added.name}")
     if problem := untied(settings, added.name):
         tell(f"warning: {problem}", err=True)
@@ -45,8 +52,12 @@ def domain_add(given: Path | None, name: str) -> None:
 def domain_list(given: Path | None, *, as_json: bool) -> None:
     """List the hosted domains."""
     with closing(open_store(load(given))) as store, store.database.read() as connection:
-        rows = [{"name": d.name, "created_at": d.created_at} for d in list_domains(connection)]
-    show_rows(rows, ("name", "created_at"), as_json=as_json)
+        owners = {one.id: one.name for one in list_tenants(connection)}
+        rows = [
+            {"name": one.name, "created_at": one.created_at, "tenant": owners[one.tenant_id]}
+            for one in list_domains(connection)
+        ]
+    show_rows(rows, ("name", "tenant", "created_at"), as_json=as_json)
 
 
 @domain.command("remove")

@@ -74,6 +74,10 @@ def test_a_customer_s_people_from_first_to_last(operator_q: Daemon) -> None:
     assert run("tenant", "take", "chu-lyon", "CHU.mssante.fr") == (
         "chu.mssante.fr belongs to chu-lyon\n"
     )
+    run("domain", "add", "bloc.mssante.fr", "--tenant", "chu-lyon")
+    owners = {one["name"]: one["tenant"] for one in listed(operator_q, "domain", "list")}
+    assert owners == {"bloc.mssante.fr": "chu-lyon", "chu.mssante.fr": "chu-lyon"}
+    assert "no tenant x" in run("domain", "add", "x.mssante.fr", "--tenant", "x", code=1)
     in_chu = ("--tenant", "chu-lyon")
     names = ("--family-name", "Martin", "--given-name", "Claire")
     assert run("account", "add", "Claire", *names, "--rpps", RPPS, *in_chu) == "added claire\n"
@@ -115,7 +119,7 @@ def test_a_customer_s_people_from_first_to_last(operator_q: Daemon) -> None:
     run("account", "group", "remove", "bloc", *in_chu)
     run("tenant", "rename", "chu-lyon", "--to", "hcl")
     found = listed(operator_q, "tenant", "show", "hcl")
-    assert (found["title"], found["domains"], found["accounts"]) == ("CHU de Lyon", 1, 2)
+    assert (found["title"], found["domains"], found["accounts"]) == ("CHU de Lyon", 2, 2)
     rows = [row for row in trail(operator_q) if row["event"] != "domain.added"]
     assert [row["event"] for row in rows] == [
         *("tenant.added", "domain.moved", "account.added", "account.added"),
