@@ -17,7 +17,7 @@ def access_number(conn: Connection) -> int:
 
 
 def note_ending(conn: Connection) -> None:
-    """Change the number; the row is locked until the transaction ends.
+    """Change the number; the row is locked until the transaction ends, so this comes last in it.
 
     By a random step: after a fail-over to a lagging standby, a new change gives another number than
     the lost change.

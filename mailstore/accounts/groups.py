@@ -71,9 +71,10 @@ def remove_group(conn: Connection, group: Group, *, now: datetime) -> list[Endin
         .where(group_members.c.group_id == group.id)
         .returning(group_members.c.account_id)
     ).all()
-    note_ending(conn)
+    ended = end_grants(conn, grants.c.group_id == group.id, now)
+    note_ending(conn)  # last: its row is locked by each act that ends something
     return [
-        *end_grants(conn, grants.c.group_id == group.id, now),
+        *ended,
         *(MembershipEnded(account=one, group=group.id, at=now) for one in members),
     ]
 
