@@ -20,7 +20,7 @@ from mailstore.db.database import Database
 from mailstore.db.people_schema import credentials
 from mailstore.errors import InvalidCredential, InvalidName
 from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.mailboxes import Mailbox
+from mailstore.mailboxes.model import Mailbox
 from mailstore.sealed.keyring import Keyring
 from tests.support.clock import NOW
 from tests.support.people.accounts import box, customer, person, program
