@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select, update
 from mailstore.audit.chain import START, Totals, row_digest
 from mailstore.audit.keys import AuditKeys, add_key
 from mailstore.audit.locking import BROKEN_SEAL, begin_chain, lock_totals
-from mailstore.audit.ownership import has_begun, is_ours
+from mailstore.audit.ownership import begin, has_begun, is_ours
 from mailstore.audit.rotation import use_newest_key
 from mailstore.audit.tables import ends_of, sealed_ends, sealed_rows, stored_row
 from mailstore.audit.trail import AuditTrail
@@ -196,8 +196,12 @@ def test_keys_of_another_store_are_told(
     others = audit_keys(tmp_path / "elsewhere")
     assert not has_begun(database)
     assert is_ours(database, others)
-    append(database, trail, event())
+    begin(database, trail.keys)
     assert has_begun(database)
+    assert not is_ours(database, others)
+    with pytest.raises(KeyMissing):
+        begin(database, others)
+    append(database, trail, event())
     assert is_ours(database, trail.keys)
     assert not is_ours(database, others)
     with database.write() as connection:
