@@ -107,6 +107,7 @@ def test_a_malformed_row_is_told(filled: Database, change: str) -> None:
 
 
 def test_a_row_by_its_place(filled: Database) -> None:
+    # DOMAIN §9.59: who, when, what, and the failure.
     with filled.read() as connection:
         row = get_row(connection, 1, 5)
         assert get_row(connection, 1, 7) is None

@@ -52,6 +52,7 @@ def test_rows_are_linked_and_sealed(database: Database, trail: AuditTrail) -> No
 
 
 def test_a_row_is_there_if_and_only_if_its_act_is(database: Database, trail: AuditTrail) -> None:
+    # DOMAIN §9.59: every act on a mailbox is traced.
     append(database, trail, event())
     before = rows(database), chains(database)
 
