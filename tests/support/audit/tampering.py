@@ -528,9 +528,26 @@ def _owner_removes_anchors(connection: Connection, world: World) -> None:
     connection.execute(update(audit_state).values(values))
 
 
+def _owner_prunes(connection: Connection, world: World) -> None:
+    """All rows but the last removed as the retention does, and the floor sealed."""
+    key = world.keys.newest
+    ends = ends_of(connection.execute(select(*sealed_ends).where(_ONE)).one())
+    floor = _get(connection, audit_rows, _row(1, HEAD - 1))
+    moved = replace(ends, floor_seq=HEAD - 1, floor_digest=floor["digest"])
+    connection.execute(delete(audit_rows).where(audit_rows.c.chain == 1, audit_rows.c.seq < HEAD))
+    values = {
+        "floor_seq": moved.floor_seq,
+        "floor_digest": moved.floor_digest,
+        "seal": key.seal_chain(moved),
+    }
+    connection.execute(update(audit_chains).where(_ONE).values(values))
+    _owner_removes_anchors(connection, world)
+
+
 STEALTHY: Final[Mapping[str, Tampering]] = {
     "state of before restored whole": _all_of_before,
     "all tables emptied": _emptied,
     "rewritten by the owner of the machine": _owner_rewrites,
     "anchors removed by the owner of the machine": _owner_removes_anchors,
+    "rows removed early by the owner of the machine": _owner_prunes,
 }
