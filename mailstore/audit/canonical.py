@@ -101,9 +101,9 @@ def _fact(value: Fact) -> Fact:
     return writable(value) if isinstance(value, str) else value
 
 
-def columns(row: AuditRow) -> dict[str, Any]:
-    """The row as columns by name."""
-    return dict(zip(COLUMNS, _values(row), strict=True))
+def values(row: AuditRow) -> tuple[Any, ...]:
+    """The values of a row, in the order of COLUMNS."""
+    return tuple(_values(row))
 
 
 def _text(value: str | None) -> str | None:

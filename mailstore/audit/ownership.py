@@ -1,8 +1,9 @@
-"""Whether a key file belongs to the audit trail of a database."""
+"""Key file and audit trail of a database: whether they belong together."""
 
 from sqlalchemy import select
 
 from mailstore.audit.keys import AuditKeys
+from mailstore.audit.locking import lock_totals
 from mailstore.audit.tables import ends_of, sealed_ends, sealed_totals, totals_of
 from mailstore.db.audit_schema import audit_chains, audit_state
 from mailstore.db.database import Database
@@ -29,7 +30,16 @@ def is_ours(database: Database, keys: AuditKeys) -> bool:
         ).all()
         totals = connection.execute(select(*sealed_totals)).all()
     return (
-        not chains
+        not (chains or totals)
         or any(keys.chain_age(ends_of(one), one.seal) is not None for one in chains)
         or any(keys.totals_age(totals_of(one), one.seal) is not None for one in totals)
     )
+
+
+def begin(database: Database, keys: AuditKeys) -> None:
+    """Begin a trail that has not begun, so that other keys are refused from now on.
+
+    Raises StoreUnavailable, also KeyMissing.
+    """
+    with database.write() as connection:
+        lock_totals(connection, keys)

@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, select, tuple_
+from sqlalchemy.exc import OperationalError
 
 from mailstore.audit.canonical import writable
 from mailstore.db.audit_schema import audit_rows
 from mailstore.db.schema import instant, microseconds
+from mailstore.errors import MailstoreError
 
 _PLACE: Final = (audit_rows.c.at, audit_rows.c.chain, audit_rows.c.seq)
 _TEXTS: Final = ("account", "unix_user", "mailbox", "subject")
@@ -67,21 +69,50 @@ def search(
 ) -> list[FoundRow]:
     """Find rows, the newest first; `after`: cursor of the last row of the page before.
 
-    ValueError for a malformed cursor.
+    ValueError for a malformed cursor; MailstoreError for a row that was tampered with.
     """
     query = _filtered(select(audit_rows), wanted)
     if after is not None:
-        at, chain, seq = map(int, after.split("."))
-        query = query.where(tuple_(*_PLACE) < (instant(at), chain, seq))
+        query = query.where(tuple_(*_PLACE) < _place_of(after))
     ordered = query.order_by(*(one.desc() for one in _PLACE)).limit(limit)
-    return [_found(one) for one in connection.execute(ordered)]
+    if wanted.concerns is None:
+        return _read(connection, ordered)
+    # Two queries, each by its index: SQLite would read all rows of both to sort them.
+    login = writable(wanted.concerns)
+    both = {
+        one.cursor: one
+        for column in (audit_rows.c.account, audit_rows.c.subject)
+        for one in _read(connection, ordered.where(column == login))
+    }
+    newest_first = sorted(both.values(), key=lambda one: (one.at, one.chain, one.seq), reverse=True)
+    return newest_first[:limit]
 
 
 def get_row(connection: Connection, chain: int, seq: int) -> FoundRow | None:
-    """A row by its place; None if there is none."""
+    """A row by its place; None if there is none. MailstoreError as `search`."""
     query = select(audit_rows).where(audit_rows.c.chain == chain).where(audit_rows.c.seq == seq)
-    found = connection.execute(query).one_or_none()
-    return None if found is None else _found(found)
+    return next(iter(_read(connection, query)), None)
+
+
+def _place_of(cursor: str) -> tuple[datetime, int, int]:
+    at, chain, seq = map(int, cursor.split("."))
+    try:
+        return instant(at), chain, seq
+    except OverflowError:
+        raise ValueError("its time is beyond the year 9999") from None
+
+
+def _read(connection: Connection, query: Select[Any]) -> list[FoundRow]:
+    try:
+        return [_found(one) for one in connection.execute(query)]
+    except (TypeError, ValueError, OverflowError, OperationalError) as error:
+        # Values that no writer of ours stores, which SQLite takes for any column.
+        if isinstance(error, OperationalError) and connection.dialect.name != "sqlite":
+            raise
+        raise MailstoreError(
+            "a row of the audit trail is malformed, and so none of this page can be shown; "
+            "run: mssante audit verify"
+        ) from error
 
 
 def _filtered(query: Select[Any], wanted: AuditFilter) -> Select[Any]:
@@ -90,9 +121,6 @@ def _filtered(query: Select[Any], wanted: AuditFilter) -> Select[Any]:
         if value is not None:
             stored = writable(value) if name in _TEXTS else value
             query = query.where(audit_rows.c[name] == stored)
-    if wanted.concerns is not None:
-        login = writable(wanted.concerns)
-        query = query.where((audit_rows.c.account == login) | (audit_rows.c.subject == login))
     if wanted.event is not None:
         exact = audit_rows.c.event == wanted.event
         query = query.where(

@@ -8,17 +8,18 @@ a rollback or a kill leaves chain and rows as before.
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
-from mailstore.audit.canonical import columns
+from mailstore.audit.canonical import COLUMNS, values
 from mailstore.audit.chain import extend
 from mailstore.audit.event import AuditEvent
 from mailstore.audit.keys import AuditKeys
 from mailstore.audit.locking import LockedChain, lock_free_chain, write_ends
 from mailstore.db.audit_schema import audit_rows
-from mailstore.db.schema import instant, microseconds
+from mailstore.db.bulk_insert import BulkInsert
+from mailstore.db.schema import microseconds
 
-_INSERT: Final = insert(audit_rows)
+_INSERT: Final = BulkInsert(audit_rows, (*COLUMNS, "digest", "seal"))
 
 
 class AuditTrail:
@@ -41,14 +42,7 @@ class AuditTrail:
 def append_to(connection: Connection, locked: LockedChain, events: Sequence[AuditEvent]) -> None:
     """Add events to a locked chain."""
     ends, linked = extend(locked.ends, events)
-    rows = [
-        {
-            **columns(one.row),
-            "at": instant(one.row.at),
-            "digest": one.digest,
-            "seal": locked.key.seal_row(one.digest),
-        }
-        for one in linked
-    ]
-    connection.execute(_INSERT, rows)
+    seal = locked.key.seal_row
+    rows = [(*values(one.row), one.digest, seal(one.digest)) for one in linked]
+    _INSERT.insert(connection, rows)
     write_ends(connection, ends, locked.key)

@@ -4,6 +4,7 @@ Reads page by page beside writers, in bounded memory.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,7 @@ from mailstore.audit.tables import sealed_ends, sealed_totals, totals_of
 from mailstore.audit.verify_anchors import AnchorCheck
 from mailstore.audit.verify_chain import check_chain
 from mailstore.db.database import Database
+from mailstore.db.schema import microseconds
 
 _PLACE = "totals"
 
@@ -29,11 +31,14 @@ def verify(
     *,
     given: Iterable[SignedStatement] = (),
     public_keys: Sequence[bytes] = (),
+    kept_since: datetime | None = None,
 ) -> Iterator[Finding]:
     """Yield every sign of tampering; none: all is as it was written. Raises StoreUnavailable.
 
     `given`: anchors that were kept elsewhere; `public_keys`: of their signers, the oldest first, as
-    noted elsewhere; without them those of the keys.
+    noted elsewhere; without them those of the keys. `kept_since`: time from which on the retention
+    has removed no row: the owner of the keys could remove rows as it does, but anchors show when
+    they were written.
     """
     found, chains = _totals_and_chains(database)
     yield from _totals_findings(keys, found, chains)
@@ -46,7 +51,12 @@ def verify(
             yield from check_chain(database, keys, chain, age, checked)
     if age is not None and checked.newest_age > age:
         yield from _old_totals(database, keys, checked.newest_age)
-    anchors = AnchorCheck(database, public_keys or [one.public_key for one in keys.all], checked)
+    anchors = AnchorCheck(
+        database,
+        public_keys or [one.public_key for one in keys.all],
+        checked,
+        None if kept_since is None else microseconds(kept_since),
+    )
     yield from anchors.kept()
     if type(totals.anchors) is int:
         yield from anchors.missing(totals.anchors)

@@ -34,15 +34,17 @@ _KEPT: Any = select(
 class AnchorCheck:
     """Check of all anchors, in the order of their numbers. Raises StoreUnavailable.
 
-    `public_keys`: of the signers, the oldest first, 32 octets each.
+    `public_keys`: of the signers, the oldest first, 32 octets each. `kept_since`: time in
+    microseconds since 1970 from which on no row may have been removed; None: any may.
     """
 
     database: Database
     public_keys: Sequence[bytes]
     checked: Checked
+    kept_since: int | None = None
     _last: int = 0
     _before: bytes | None = field(default_factory=first_before)
-    _heads: Heads = field(default_factory=dict)
+    _previous: Statement | None = None
     _age: int = 0
 
     def kept(self) -> Iterator[Finding]:
@@ -67,9 +69,10 @@ class AnchorCheck:
 
     def given(self, anchors: Iterable[SignedStatement]) -> Iterator[Finding]:
         """Check anchors that were kept elsewhere."""
-        for one in anchors:
+        self._previous = None
+        statements = [(parse_statement(one.statement), one) for one in anchors]
+        for statement, one in sorted(statements, key=lambda pair: pair[0].number):
             self.checked.anchors += 1
-            statement = parse_statement(one.statement)
             place = f"given {anchor_place(statement.number)}"
             if self._signer(one.statement, one.signature) is None:
                 yield Finding(place, "its signature is by none of the keys")
@@ -84,7 +87,7 @@ class AnchorCheck:
                 yield Finding(place, "it is not in the database: it was removed there")
             elif kept != one.statement:
                 yield Finding(place, "the one in the database is another: it was changed there")
-            yield from self._against_chains(place, statement.heads)
+            yield from self._against_chains(place, statement)
 
     def _row(self, row: Row[Any]) -> Iterator[Finding]:
         place = anchor_place(row.number)
@@ -112,14 +115,7 @@ class AnchorCheck:
         if self._before is not None and statement.before != self._before:
             yield Finding(place, "the anchor before it is not the one that it names")
         self._before = text_digest(row.statement)
-        yield from self._against_last(place, statement)
-        yield from self._against_chains(place, statement.heads)
-
-    def _against_last(self, place: str, statement: Statement) -> Iterator[Finding]:
-        for chain, (seq, _) in self._heads.items():
-            if statement.heads.get(chain, (0, b""))[0] < seq:
-                yield Finding(place, f"chain {chain} is shorter in it than in an anchor before it")
-        self._heads = statement.heads
+        yield from self._against_chains(place, statement)
 
     def _signer(self, statement: str, signature: object) -> int | None:
         if isinstance(signature, bytes):
@@ -128,7 +124,13 @@ class AnchorCheck:
                     return age
         return None
 
-    def _against_chains(self, place: str, heads: Heads) -> Iterator[Finding]:
+    def _against_chains(self, place: str, statement: Statement) -> Iterator[Finding]:
+        """Check the heads against the chains as they are, and against the anchor before."""
+        heads, previous = statement.heads, self._previous
+        before = previous.heads if previous is not None else {}
+        for chain, (seq, _) in before.items():
+            if heads.get(chain, (0, b""))[0] < seq:
+                yield Finding(place, f"chain {chain} is shorter in it than in an anchor before it")
         with snapshot(self.database) as connection:
             found = connection.execute(
                 select(*sealed_ends).where(audit_chains.c.id.in_(heads))
@@ -137,8 +139,16 @@ class AnchorCheck:
             digests = _digests(connection, heads)
         for chain, (seq, digest) in sorted(heads.items()):
             problem = _head_problem(ends.get(chain), seq, digest, digests.get((chain, seq)))
+            # A row that came since the anchor before is younger than that anchor.
+            came = previous is not None and seq > before.get(chain, (0, b""))[0]
+            if not problem and came and previous is not None and self._is_kept(previous.at):
+                problem = _removal_problem(ends[chain], seq)
             if problem:
                 yield Finding(place, f"chain {chain} row {seq}: {problem}")
+        self._previous = statement
+
+    def _is_kept(self, at: int) -> bool:
+        return self.kept_since is not None and at >= self.kept_since
 
 
 def _digests(connection: Connection, heads: Heads) -> dict[tuple[int, int], object]:
@@ -170,3 +180,8 @@ def _head_problem(ends: ChainEnds | None, seq: int, digest: bytes, there: object
     if there is None:
         return "the row was removed"
     return "" if there == digest else "the row is another one than when the anchor was made"
+
+
+def _removal_problem(ends: ChainEnds, seq: int) -> str:
+    """Reason why a row must still be there; empty if it is."""
+    return "it was removed before the end of its retention" if seq <= ends.floor_seq else ""

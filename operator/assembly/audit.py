@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from mailstore.audit.keys import AuditKeys, make_key_file
-from mailstore.audit.ownership import has_begun, is_ours
+from mailstore.audit.ownership import begin, has_begun, is_ours
 from mailstore.audit.trail import AuditTrail
 from mailstore.db.database import Database
 from mailstore.errors import InvalidKeys, StoreUnavailable
@@ -22,26 +22,26 @@ def audit_keys_file(settings: Settings) -> Path:
 
 
 def make_audit_keys(settings: Settings) -> Path | None:
-    """Create the key file if it is missing; call it once the schema is up to date.
+    """Create the key file if it is missing, and begin the trail; the schema must be up to date.
 
     Returns its path if it was created, else None.  Raises SettingsError, also if the trail has
-    begun and so needs the missing keys, and Outage.
+    begun with other keys, and Outage.
     """
     path = audit_keys_file(settings)
-    if path.exists():
-        return None
     with closing(open_database(settings)) as database:
         try:
-            begun = has_begun(database)
+            made = not path.exists()
+            if made and has_begun(database):
+                problem = "no such file, and the audit trail has begun with its keys"
+                raise _refusal(settings, path, problem)
+            if made:
+                made = make_key_file(path, utc_now())
+            begin(database, open_trail(settings, database).keys)
+        except InvalidKeys as error:
+            raise settings_fault(settings, "storage.audit_keys", error) from error
         except StoreUnavailable as error:
             raise settings_fault(settings, "storage", error) from error
-    if begun:
-        raise _refusal(settings, path, "no such file, and the audit trail has begun with its keys")
-    try:
-        make_key_file(path, utc_now())
-    except InvalidKeys as error:
-        raise settings_fault(settings, "storage.audit_keys", error) from error
-    return path
+    return path if made else None
 
 
 def open_audit_keys(settings: Settings) -> AuditKeys:

@@ -3,9 +3,9 @@
 import email
 import email.policy
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -22,18 +22,19 @@ from mailstore.audit.statement import SignedStatement, find_anchors
 from mailstore.audit.verify import verify
 from mailstore.mailboxes.address import address_key
 
-from ..assembly.audit import audit_keys_file, open_audit_keys
+from ..assembly.audit import audit_keys_file, open_audit_keys, open_trail
 from ..assembly.clock import utc_now
 from ..assembly.storage import open_store
 from ..errors import OperatorError
 from ..services.acts import open_recorder
-from ..services.audit import open_desk
-from ..settings.model import Settings, load
+from ..services.audit import AuditDesk, open_desk
+from ..settings.model import Settings, SettingsError, load
 from .options.private_file import PrivateFile
 from .output import masked, say, show_record, show_rows, tell
 
 _COLUMNS: Final = ("place", "at", "event", "result", "account", "unix_user", "mailbox", "subject")
 _OCTETS: Final = 32  # of a public key
+_SLACK: Final = timedelta(days=1)  # between the times of rows and of anchors
 
 
 class AuditError(OperatorError):
@@ -146,6 +147,11 @@ def search_(
     type=PublicKeyParam(),
     help="Public key of the anchors as noted elsewhere, the oldest first; for those of the file.",
 )
+@click.option(
+    "--keep-days",
+    type=click.IntRange(1),
+    help="Days that rows must have been kept, whatever the configuration says now.",
+)
 @click.option("--limit", default=1000, show_default=True, type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object a line.")
 @click.pass_obj
@@ -153,6 +159,7 @@ def verify_(
     given: Path | None,
     files: tuple[Path, ...],
     public_keys: tuple[bytes, ...],
+    keep_days: int | None,
     *,
     limit: int,
     as_json: bool,
@@ -164,12 +171,18 @@ def verify_(
     count = 0
     with ExitStack() as opened:
         record = opened.enter_context(open_recorder(settings))
-        store = open_store(settings)
-        opened.callback(store.close)
+        store = opened.enter_context(closing(open_store(settings)))
         keys = open_audit_keys(settings)
-        for finding in verify(
-            store.database, keys, checked, given=anchors, public_keys=public_keys
-        ):
+        kept = timedelta(days=keep_days or settings.audit.keep_days)
+        found = verify(
+            store.database,
+            keys,
+            checked,
+            given=anchors,
+            public_keys=public_keys,
+            kept_since=utc_now() - kept + _SLACK,
+        )
+        for finding in found:
             count += 1
             if as_json:
                 click.echo(json.dumps(masked(asdict(finding))))
@@ -192,10 +205,21 @@ def verify_(
 @click.option("--output", type=PrivateFile(), default="-", help="File. [standard output]")
 @click.pass_obj
 def export_(given: Path | None, output: IO[bytes]) -> None:
-    """Write the whole trail as lines of JSON, with digests, for an outsider to recompute."""
-    with open_desk(load(given)) as desk:
-        desk.audit("audit.exported")
-        for one in export(desk.store.database):
+    """Write the whole trail as lines of JSON, with digests, for an outsider to recompute.
+
+    Needs no key. With a key file that is missing or wrong, the export leaves no row in the trail.
+    """
+    settings = load(given)
+    with ExitStack() as opened:
+        record = opened.enter_context(open_recorder(settings))
+        store = opened.enter_context(closing(open_store(settings)))
+        try:
+            trail = open_trail(settings, store.database)
+        except SettingsError as error:
+            tell(f"this export is not in the trail: {error}", err=True)
+        else:
+            AuditDesk(store, trail, record).audit("audit.exported")
+        for one in export(store.database):
             output.write(f"{json.dumps(one)}\n".encode())
         output.flush()
 

@@ -82,13 +82,13 @@ def upgrade(given: Path | None) -> None:
         with open_recorder(settings) as record:
             record("keys.made", file=str(made))
         tell(f"new key file {made}: keep a copy apart from the messages")
+    with closing(open_store(settings, mark=True)) as store:
+        store_mark.put_place(store.database, store.blobs)
     audit_keys = make_audit_keys(settings)
     if audit_keys is not None:
         with open_recorder(settings) as record:
             record("audit_keys.made", file=str(audit_keys))
         tell(f"new key file {audit_keys} of the audit trail: keep a copy apart from the database")
-    with closing(open_store(settings, mark=True)) as store:
-        store_mark.put_place(store.database, store.blobs)
     click.echo(f"schema is at {migrations.current(settings.database_url)}")
 
 

@@ -193,8 +193,7 @@ def test_the_keys_are_never_made_anew_beside_a_trail(operator_a: Daemon) -> None
     try:
         # The trail is empty: an upgrade makes them.
         assert "made the keys" in operator_a.run("db", "upgrade")
-        append(operator_a, event(at=utc_now()))
-        keys.unlink()
+        keys.unlink()  # before the first row
         for words in (["db", "upgrade"], ["audit", "search"], ["audit", "key"]):
             said = operator_a.run(*words, code=1)
             assert f"storage.audit_keys: {keys}: no such file" in said
@@ -205,6 +204,9 @@ def test_the_keys_are_never_made_anew_beside_a_trail(operator_a: Daemon) -> None
         assert "not the key file of this store's audit trail" in operator_a.run(
             "audit", "search", code=1
         )
+        exported = operator_a.run("audit", "export")
+        assert "this export is not in the trail" in exported
+        assert '"kind": "totals"' in exported
         code, _, said = command("--config", str(operator_a.config), "serve")
         assert code == 1
         assert "not the key file of this store's audit trail" in said

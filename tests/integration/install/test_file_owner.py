@@ -39,6 +39,11 @@ def test_the_owner_may(tmp_path: Path) -> None:
 
 BOX = "claire.martin@a.mssante.fr"
 WRITES: dict[str, tuple[str, ...]] = {
+    "audit anchor": (),
+    "audit export": (),  # the row that tells of it
+    "audit search": (),
+    "audit show": ("1.1",),
+    "audit verify": (),  # the event
     "db upgrade": (),
     "domain add": ("chu.mssante.fr",),
     "keys rotate": (),
@@ -65,6 +70,7 @@ WRITES: dict[str, tuple[str, ...]] = {
 }
 MESSAGE = make_id()  # of nothing
 READS: dict[str, tuple[str, ...]] = {
+    "audit key": (),
     "config check": (),
     "config reference": (),
     "db current": (),

@@ -280,7 +280,8 @@ class TestCommands:
         assert "schema is at" in machines[0].run("db", "upgrade")
         for words in (("db", "upgrade"), ("serve",), ("config", "check")):
             assert FOREIGN in machines[1].run(*words, code=1)
-        shutil.copy(*(machine.folder / "data" / "keys" for machine in machines))
+        for file in ("keys", "audit-keys"):
+            shutil.copy(*(machine.folder / "data" / file for machine in machines))
         machines[1].run("db", "upgrade")
         postgres_server.drop(name)
 

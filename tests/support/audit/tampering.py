@@ -159,7 +159,7 @@ def _rows() -> Iterator[tuple[str, Tampering]]:
     yield "a row renumbered", _set(audit_rows, _row(1, HEAD), seq=HEAD + 5)
     yield "all rows renumbered", _set(audit_rows, of_one, seq=audit_rows.c.seq + 100)
     yield "all rows to another chain", _set(audit_rows, of_one, chain=9)
-    for name, place in (
+    for name, changed in (
         ("behind the head", {"seq": HEAD + 1}),
         ("far behind the head", {"seq": 10**15}),
         ("before the floor", {"seq": FLOOR}),
@@ -169,7 +169,7 @@ def _rows() -> Iterator[tuple[str, Tampering]]:
         ("in a chain that is none", {"chain": 4}),
         ("in a chain below 0", {"chain": -1}),
     ):
-        yield f"row inserted {name}", _copy(audit_rows, _row(1, 5), **place)
+        yield f"row inserted {name}", _copy(audit_rows, _row(1, 5), **changed)
     yield "row inserted with its digest computed", _insert_computed
 
 
@@ -329,13 +329,14 @@ def _anchors() -> Iterator[tuple[str, Tampering]]:
         "statements of two anchors exchanged",
         _exchange(audit_anchors, ("number", "at"), _THIRD, audit_anchors.c.number == 4),
     )
-    for name, change in {
+    changes: dict[str, Row] = {
         "number": {"number": 7},
         "time": {"at": 0},
         "digest of the one before": {"before": ODD},
         "heads": {"heads": {1: (3, ODD)}},
         "no heads": {"heads": {}},
-    }.items():
+    }
+    for name, change in changes.items():
         yield f"{name} of an anchor's statement", _restate(change, None)
         yield f"{name} of an anchor's statement, signed by the old key", _restate(change, 0)
     yield "anchor signed by another key", _sign_by_another
@@ -510,8 +511,8 @@ def _owner_rewrites(connection: Connection, world: World) -> None:
         statement = parse_statement(row.statement)
         heads = dict(statement.heads)
         if heads[1][0] >= 5:
-            digest = connection.scalar(select(audit_rows.c.digest).where(_row(1, heads[1][0])))
-            heads[1] = heads[1][0], digest
+            row_now = _get(connection, audit_rows, _row(1, heads[1][0]))
+            heads[1] = heads[1][0], row_now["digest"]
         changed = replace(statement, heads=heads, before=before or statement.before).text()
         before = text_digest(changed)
         where = audit_anchors.c.number == row.number
@@ -527,9 +528,26 @@ def _owner_removes_anchors(connection: Connection, world: World) -> None:
     connection.execute(update(audit_state).values(values))
 
 
+def _owner_prunes(connection: Connection, world: World) -> None:
+    """All rows but the last removed as the retention does, and the floor sealed."""
+    key = world.keys.newest
+    ends = ends_of(connection.execute(select(*sealed_ends).where(_ONE)).one())
+    floor = _get(connection, audit_rows, _row(1, HEAD - 1))
+    moved = replace(ends, floor_seq=HEAD - 1, floor_digest=floor["digest"])
+    connection.execute(delete(audit_rows).where(audit_rows.c.chain == 1, audit_rows.c.seq < HEAD))
+    values = {
+        "floor_seq": moved.floor_seq,
+        "floor_digest": moved.floor_digest,
+        "seal": key.seal_chain(moved),
+    }
+    connection.execute(update(audit_chains).where(_ONE).values(values))
+    _owner_removes_anchors(connection, world)
+
+
 STEALTHY: Final[Mapping[str, Tampering]] = {
     "state of before restored whole": _all_of_before,
     "all tables emptied": _emptied,
     "rewritten by the owner of the machine": _owner_rewrites,
     "anchors removed by the owner of the machine": _owner_removes_anchors,
+    "rows removed early by the owner of the machine": _owner_prunes,
 }

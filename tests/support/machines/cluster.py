@@ -67,7 +67,8 @@ def lay_out_apart(
         keep_in_bucket(machine, place, url, *keys)
     # Each machine must read the other's bodies.
     for machine in machines[1:]:
-        shutil.copy(machines[0].folder / "data" / "keys", machine.folder / "data" / "keys")
+        for name in ("keys", "audit-keys"):
+            shutil.copy(machines[0].folder / "data" / name, machine.folder / "data" / name)
     seed_mailboxes(database)
     return machines
 

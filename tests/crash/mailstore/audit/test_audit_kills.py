@@ -20,7 +20,7 @@ from mailstore.db.schema import domains
 from tests.support.audit.trails import audit_keys
 from tests.support.audit.writer import act
 
-PROCESSES, ROUNDS = 3, 3
+PROCESSES, ROUNDS = 3, 2
 
 pytestmark = pytest.mark.timeout(300)
 

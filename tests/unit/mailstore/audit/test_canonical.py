@@ -41,9 +41,10 @@ def test_text_that_moves_to_the_next_column_changes_the_form(
     at = data.draw(st.integers(0, len(names) - 2))
     whole = data.draw(TEXTS)
     cuts = data.draw(st.tuples(*[st.integers(0, len(whole))] * 2))
-    one, other = (
-        replace(row, **{names[at]: whole[:cut], names[at + 1]: whole[cut:]}) for cut in cuts
-    )
+    parts: list[dict[str, Any]] = [
+        {names[at]: whole[:cut], names[at + 1]: whole[cut:]} for cut in cuts
+    ]
+    one, other = (replace(row, **part) for part in parts)
     assert (form(one) == form(other)) == (one == other)
 
 
@@ -94,7 +95,7 @@ def test_two_different_sets_of_facts_are_two_texts(one: Any, other: Any) -> None
 
 
 def test_facts_have_sorted_keys_and_times_in_iso_8601() -> None:
-    facts = {"ends_at": NOW, "days": 3, "all": True, "by": None, "alias": "é"}
+    facts: dict[str, Any] = {"ends_at": NOW, "days": 3, "all": True, "by": None, "alias": "é"}
     assert facts_text(facts) == (
         '{"alias":"\\u00e9","all":true,"by":null,"days":3,'
         '"ends_at":"2026-11-22T10:11:12.131415+00:00"}'

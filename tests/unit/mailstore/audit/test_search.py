@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from mailstore.audit.anchors import make_anchor
 from mailstore.audit.event import AuditActor, Door, Result
@@ -14,6 +15,7 @@ from mailstore.audit.export import export
 from mailstore.audit.search import AuditFilter, FoundRow, get_row, search
 from mailstore.audit.trail import AuditTrail
 from mailstore.db.database import Database
+from mailstore.errors import MailstoreError
 from tests.support.audit.trails import append, audit_keys, event
 from tests.support.clock import NOW
 
@@ -79,13 +81,33 @@ def test_pages_follow_each_other(filled: Database) -> None:
     assert seen == [6, 5, 4, 3, 2, 1]
 
 
-@pytest.mark.parametrize("cursor", ["", "1.2", "a.b.c", "1.2.3.4"])
+@pytest.mark.parametrize("cursor", ["", "1.2", "a.b.c", "1.2.3.4", f"{10**18}.1.1"])
 def test_a_malformed_cursor_is_refused(filled: Database, cursor: str) -> None:
     with filled.read() as connection, pytest.raises(ValueError, match=r"."):
         search(connection, AuditFilter(), limit=2, after=cursor)
 
 
+def test_pages_of_what_concerns_an_account_follow_each_other(filled: Database) -> None:
+    with filled.read() as connection:
+        (first,) = search(connection, AuditFilter(concerns="dr.b"), limit=1)
+        (second,) = search(connection, AuditFilter(concerns="dr.b"), limit=1, after=first.cursor)
+    assert (first.seq, second.seq) == (4, 3)
+
+
+@pytest.mark.parametrize("change", ["facts = '{'", "at = 'noon'", "account = CAST(x'ff' AS TEXT)"])
+def test_a_malformed_row_is_told(filled: Database, change: str) -> None:
+    if filled.several and "facts" not in change:
+        pytest.skip("PostgreSQL refuses it")
+    with filled.write() as connection:
+        connection.execute(text(f"UPDATE audit_rows SET {change} WHERE seq = 3"))  # noqa: S608 - above
+    with filled.read() as connection:
+        with pytest.raises(MailstoreError, match="mssante audit verify"):
+            search(connection, AuditFilter(), limit=9)
+        assert len(search(connection, AuditFilter(mailbox="a@x.fr"), limit=9)) == 2
+
+
 def test_a_row_by_its_place(filled: Database) -> None:
+    # DOMAIN §9.59: who, when, what, and the failure.
     with filled.read() as connection:
         row = get_row(connection, 1, 5)
         assert get_row(connection, 1, 7) is None

@@ -68,3 +68,11 @@ def test_a_finding_names_its_place(world: World) -> None:
     assert [str(one) for one in world.findings()] == [
         "anchor 5: chain 1 row 8: the chain ends at row 7: it was cut off at the end"
     ]
+
+
+def test_rows_removed_before_their_time_are_told(world: World) -> None:
+    # The owner of the keys can move a floor; anchors show when its rows were written.
+    tamper(world, STEALTHY["rows removed early by the owner of the machine"])
+    found = [str(one) for one in world.findings(world.sent)]
+    assert "given anchor 4: chain 1 row 7: it was removed before the end of its retention" in found
+    assert not any("given anchor 5: chain 1 row 8" in one for one in found)

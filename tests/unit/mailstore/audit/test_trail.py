@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select, update
 from mailstore.audit.chain import START, Totals, row_digest
 from mailstore.audit.keys import AuditKeys, add_key
 from mailstore.audit.locking import BROKEN_SEAL, begin_chain, lock_totals
-from mailstore.audit.ownership import has_begun, is_ours
+from mailstore.audit.ownership import begin, has_begun, is_ours
 from mailstore.audit.rotation import use_newest_key
 from mailstore.audit.tables import ends_of, sealed_ends, sealed_rows, stored_row
 from mailstore.audit.trail import AuditTrail
@@ -52,6 +52,7 @@ def test_rows_are_linked_and_sealed(database: Database, trail: AuditTrail) -> No
 
 
 def test_a_row_is_there_if_and_only_if_its_act_is(database: Database, trail: AuditTrail) -> None:
+    # DOMAIN §9.59: every act on a mailbox is traced.
     append(database, trail, event())
     before = rows(database), chains(database)
 
@@ -196,8 +197,12 @@ def test_keys_of_another_store_are_told(
     others = audit_keys(tmp_path / "elsewhere")
     assert not has_begun(database)
     assert is_ours(database, others)
-    append(database, trail, event())
+    begin(database, trail.keys)
     assert has_begun(database)
+    assert not is_ours(database, others)
+    with pytest.raises(KeyMissing):
+        begin(database, others)
+    append(database, trail, event())
     assert is_ours(database, trail.keys)
     assert not is_ours(database, others)
     with database.write() as connection:
