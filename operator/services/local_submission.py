@@ -35,7 +35,9 @@ def _submitter(settings: Settings, store: Store, journal: Journal) -> LocalSubmi
         hostname=settings.operator.hostname,
         policy=policies.policy(settings),
         store=store,
-        directory=RecipientLookup(store.database, postmaster=postmaster_address(settings)),
+        directory=RecipientLookup(
+            store.database, postmaster=postmaster_address(settings), now=utc_now
+        ),
         trust_state=open_trust_state(settings, open_trust(settings)),
         clock=utc_now,
         new_id=make_id,
