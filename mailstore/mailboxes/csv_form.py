@@ -1,7 +1,8 @@
 """CSV files that people make: header line, UTF-8 with or without BOM, `,` or `;`. Pure.
 
 Strict: a column that is not known, named twice or lacking is an error of the file; a line with a
-wrong number of cells is an error of the line. Quotes follow RFC 4180.
+wrong number of cells is an error of the line. A cell in double quotes may have separators and line
+ends.
 """
 
 import csv

@@ -28,6 +28,7 @@ from whitelist.errors import TrustFileError
 from whitelist.pki.certificates import read_pem
 
 from ..assembly import policies
+from ..assembly.clock import utc_now
 from ..assembly.relay import postmaster_address
 from ..assembly.storage import open_store
 from ..assembly.trust import open_tls, open_trust, open_trust_state
@@ -225,7 +226,9 @@ def _recipients(
         return []
     found: list[AdmissionFinding] = []
     with closing(open_store(settings)) as store:
-        directory = RecipientLookup(store.database, postmaster=postmaster_address(settings))
+        directory = RecipientLookup(
+            store.database, postmaster=postmaster_address(settings), now=utc_now
+        )
         for text in given:
             address = parse_address(text)
             found_here = directory.find(address)

@@ -91,7 +91,9 @@ async def run_worker(settings: Settings, launch: StartArgs, orders: Orders, star
         limits=limits,
         policy=policies.policy(settings),
         trust_state=trust_state,
-        recipient_lookup=RecipientLookup(store.database, postmaster=postmaster_address(settings)),
+        recipient_lookup=RecipientLookup(
+            store.database, postmaster=postmaster_address(settings), now=utc_now
+        ),
         blobs=store.blobs,
         disk_guard=disk_guard,
         scanners=open_scanners(settings),

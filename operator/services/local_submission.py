@@ -40,7 +40,9 @@ def make_submitter(
         hostname=settings.operator.hostname,
         policy=policies.policy(settings),
         store=store,
-        lookup=RecipientLookup(store.database, postmaster=postmaster_address(settings)),
+        lookup=RecipientLookup(
+            store.database, postmaster=postmaster_address(settings), now=utc_now
+        ),
         trust_state=trust_state,
         clock=utc_now,
         new_id=make_id,

@@ -20,7 +20,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection
@@ -79,10 +79,8 @@ class _CachedAnswers:
 class RecipientLookup:
     """Looks addresses up in the database, in a thread; `clock` is monotonic, in seconds.
 
-    `now` is the time by which aliases end.
-
-    `postmaster` is the mailbox for mail to postmaster; without it, postmaster is a mailbox like any
-    other.
+    `now` is the time by which aliases end.  `postmaster` is the mailbox for mail to postmaster;
+    without it, postmaster is a mailbox like any other.
     """
 
     def __init__(
@@ -90,8 +88,8 @@ class RecipientLookup:
         database: Database,
         clock: Callable[[], float] = time.monotonic,
         *,
+        now: Callable[[], datetime],
         postmaster: SmtpAddress | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
         self._clock = clock

@@ -126,15 +126,33 @@ MUTANTS = (
     ),
     Mutant(
         "acceptance: a full mailbox takes no more",
-        "            if used >= mailbox.quota or used + size > mailbox.quota:\n",
+        "            if used >= quota or used + size > quota:\n",
         "            if False:\n",
         ("test_a_full_mailbox",),
     ),
     Mutant(
         "acceptance: a mailbox takes no message beyond its quota",
-        "            if used >= mailbox.quota or used + size > mailbox.quota:\n",
-        "            if used >= mailbox.quota:\n",
+        "            if used >= quota or used + size > quota:\n",
+        "            if used >= quota:\n",
         ("test_a_full_mailbox",),
+    ),
+    Mutant(
+        "acceptance: an alias that has ended is unknown",
+        "            mailbox = mailbox if now < mailbox.ends_at else None\n",
+        "",
+        ("test_an_alias_ends_at_its_time",),
+    ),
+    Mutant(
+        "acceptance: an alias that ends soon is asked each time",
+        "            bounded = mailbox.ends_at - now < _NEAR\n",
+        "            bounded = False\n",
+        ("test_an_alias_ends_at_its_time",),
+    ),
+    Mutant(
+        "acceptance: an alias never sends",
+        "                if not alias:\n",
+        "                if False:\n",
+        ("test_who_sends", "test_an_alias_receives_and_never_sends"),
     ),
     Mutant(
         "acceptance: a mailbox with a quota is asked each time",

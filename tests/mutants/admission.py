@@ -147,6 +147,18 @@ MUTANTS = (
         _REFUSED,
     ),
     Mutant(
+        "admission: a mailbox without replies takes reports alone",
+        "    if recipient.reports_only and not report and state in _WOULD_TAKE:\n",
+        "    if False:\n",
+        ("test_dialogue[no_reply-",),
+    ),
+    Mutant(
+        "admission: reports reach a mailbox without replies",
+        "        self._report = sender is None\n",
+        "        self._report = False\n",
+        ("test_dialogue[no_reply-",),
+    ),
+    Mutant(
         "admission: a recipient is asked for",
         "    policy.admit_recipient(Recipient(address, found.state, found.reports_only))\n",
         "",

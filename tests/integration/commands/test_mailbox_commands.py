@@ -169,7 +169,7 @@ def test_an_alias_receives_until_its_end(operator_a: Daemon) -> None:
     said = operator_a.run(
         "mailbox", "alias", "add", BOX, "Cœur@a.mssante.fr", "--until", "2099-12-31"
     )
-    assert said == "added Cœur@a.mssante.fr ends at 2100-01-01T00:00:00+00:00\n"
+    assert said == "added Cœur@a.mssante.fr, until 2100-01-01T00:00:00+00:00\n"
     assert shown(operator_a, BOX)["aliases"] == ["Cœur@a.mssante.fr"]
     (row,) = json.loads(operator_a.run("mailbox", "alias", "list", BOX, "--json"))
     assert (row["alias"], row["ends_at"]) == ("Cœur@a.mssante.fr", "2100-01-01T00:00:00+00:00")

@@ -27,7 +27,7 @@ def local_submitter(
         hostname="smtp.a.mssante.fr",
         policy=AdmissionPolicy(1000, HeaderFromPolicy.REFUSE, patient_max_bytes=800),
         store=store,
-        lookup=RecipientLookup(store.database),
+        lookup=RecipientLookup(store.database, now=system_clock),
         trust_state=follower,
         clock=system_clock,
         new_id=make_id,

@@ -246,7 +246,7 @@ async def inbound(
         limits=limits,
         policy=policy,
         trust_state=follower,
-        recipient_lookup=RecipientLookup(store.database, postmaster=postmaster),
+        recipient_lookup=RecipientLookup(store.database, postmaster=postmaster, now=system_clock),
         blobs=store.blobs,
         disk_guard=disk_guard,
         scanners=scanners,

@@ -17,6 +17,7 @@ from relay.server.listen_socket import bind
 from relay.server.listener import Listener
 from relay.server.peer_service import peer_session
 from relay.smtp.address import SmtpAddress
+from tests.support.clock import system_clock
 from tests.support.machines.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.sessions.talking import Caller, call, dial
 from tests.support.storage.blobs import folder
@@ -295,7 +296,7 @@ async def test_an_unforeseen_fault_ends_the_session_and_nothing_else(tmp_path: P
     async with inbound(tmp_path) as server:
         broken = replace(
             server.context,
-            recipient_lookup=Broken(server.store.database),
+            recipient_lookup=Broken(server.store.database, now=system_clock),
             connection_counts=ConnectionCounts(SessionLimits()),
         )
         listener, bound = Listener(peer_session, broken), bind(HOST, 0)

@@ -15,6 +15,7 @@ from relay.server import rcpt_pipeline
 from relay.server.rcpt_pipeline import RcptLines, parse_rcpt_line
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import parse_rcpt_parameters
+from tests.support.clock import system_clock
 from tests.support.machines.operators import ACTIVE, SUSPENDED, make_store
 
 ORG = "cardiologie@a.mssante.fr"
@@ -49,7 +50,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 async def knowing(store: Store, now: list[float]) -> RcptLines:
-    lookup = RecipientLookup(store.database, lambda: now[0])
+    lookup = RecipientLookup(store.database, lambda: now[0], now=system_clock)
     for address in (ACTIVE, ORG, SUSPENDED, "nobody@a.mssante.fr", "dr@gmail.com"):
         await lookup.lookup(parse_address(address))
     return RcptLines(lookup)

@@ -84,7 +84,7 @@ def _submit(sender: Sender, body: bytes) -> str:
         hostname="smtp.a.mssante.fr",
         policy=AdmissionPolicy(100_000),
         store=sender.store,
-        lookup=RecipientLookup(sender.store.database),
+        lookup=RecipientLookup(sender.store.database, now=system_clock),
         trust_state=sender.trust_state,
         clock=system_clock,
         new_id=make_id,

@@ -1,6 +1,7 @@
 """Aliases of mailboxes: unique among all addresses, with an end (DOMAIN §9.34)."""
 
 from datetime import timedelta
+from threading import Thread
 
 import pytest
 
@@ -101,3 +102,29 @@ def test_a_closed_or_deleted_mailbox_gets_no_alias(database: Database) -> None:
     for owner, state in ((BOX, "closed"), (OTHER, "deleted")):
         with pytest.raises(InvalidState, match=f"is {state}"), database.write() as conn:
             add_alias(conn, owner, ALIAS, ends_at=None, now=NOW)
+
+
+@pytest.mark.usefixtures("box")
+def test_two_who_want_an_address_at_once_do_not_both_get_it_domain_9_34(
+    database: Database,
+) -> None:
+    """DOMAIN §9.34: no constraint spans both tables, so the second waits for the first."""
+    refused: list[Conflict] = []
+
+    def second() -> None:
+        try:
+            with database.write() as conn:
+                add_mailbox(conn, ALIAS, MailboxType.PER, RPPS, now=NOW)
+        except Conflict as error:
+            refused.append(error)
+
+    other = Thread(target=second)
+    with database.write() as conn:
+        add_alias(conn, BOX, ALIAS, ends_at=None, now=NOW)
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+    other.join(30)
+    assert len(refused) == 1
+    with database.read() as conn:
+        assert resolve(conn, [ALIAS]) == {}

@@ -20,7 +20,7 @@ from relay.acceptance.recipient_lookup import CACHE_AGE_LIMIT, CACHE_SECONDS, Re
 from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import POSTMASTER, SmtpAddress, parse_address
 from relay.smtp.errors import StoreDeferred
-from tests.support.clock import NOW
+from tests.support.clock import NOW, system_clock
 from tests.support.machines.operators import ACTIVE, CLOSED, SUSPENDED, make_store
 
 HELD = 1000  # octets in the active mailbox
@@ -59,7 +59,7 @@ def limit(store: Store, address: str, quota: int | None) -> None:
     ],
 )
 async def test_states(store: Store, address: str, state: RecipientStatus) -> None:
-    recipients, parsed = RecipientLookup(store.database), parse_address(address)
+    recipients, parsed = RecipientLookup(store.database, now=system_clock), parse_address(address)
     found = await recipients.lookup(parsed)
     assert found == recipients.find(parsed) == await recipients.lookup(parsed, 10**9)
     assert found.state is state
@@ -81,7 +81,7 @@ async def test_states(store: Store, address: str, state: RecipientStatus) -> Non
 async def test_mail_for_postmaster_goes_where_the_configuration_says(
     store: Store, address: SmtpAddress, state: RecipientStatus
 ) -> None:
-    recipients = RecipientLookup(store.database, postmaster=parse_address(ACTIVE))
+    recipients = RecipientLookup(store.database, postmaster=parse_address(ACTIVE), now=system_clock)
     found = await recipients.lookup(address)
     assert found == recipients.find(address) == await recipients.lookup(address)
     assert found.state is state
@@ -90,11 +90,11 @@ async def test_mail_for_postmaster_goes_where_the_configuration_says(
     # The alias is for recipients only, and exists only if it is configured.
     unknown = RecipientStatus.UNKNOWN if state is RecipientStatus.ACTIVE else state
     assert recipients.find_sender(address).state is unknown
-    assert RecipientLookup(store.database).find(address).state is unknown
+    assert RecipientLookup(store.database, now=system_clock).find(address).state is unknown
 
 
 async def test_a_mailbox_that_is_named_postmaster_has_its_mail_and_its_state(store: Store) -> None:
-    recipients = RecipientLookup(store.database, postmaster=parse_address(ACTIVE))
+    recipients = RecipientLookup(store.database, postmaster=parse_address(ACTIVE), now=system_clock)
     address = parse_address("postmaster@a.mssante.fr")
     with store.database.write() as connection:
         person = Identifier(IdentifierKind.RPPS, "10987654321")
@@ -104,7 +104,9 @@ async def test_a_mailbox_that_is_named_postmaster_has_its_mail_and_its_state(sto
 
 
 async def test_a_postmaster_without_a_mailbox_is_nobody(store: Store) -> None:
-    recipients = RecipientLookup(store.database, postmaster=parse_address("nobody@a.mssante.fr"))
+    recipients = RecipientLookup(
+        store.database, postmaster=parse_address("nobody@a.mssante.fr"), now=system_clock
+    )
     assert (await recipients.lookup(POSTMASTER)).state is RecipientStatus.UNKNOWN
 
 
@@ -126,13 +128,15 @@ async def test_a_full_mailbox(
     store: Store, quota: int | None, size: int | None, state: RecipientStatus
 ) -> None:
     limit(store, ACTIVE, quota)
-    found = await RecipientLookup(store.database).lookup(parse_address(ACTIVE), size)
+    found = await RecipientLookup(store.database, now=system_clock).lookup(
+        parse_address(ACTIVE), size
+    )
     assert found.state is state
     assert found.mailbox_id is not None
 
 
 async def test_only_an_open_mailbox_is_full(store: Store) -> None:
-    recipients = RecipientLookup(store.database)
+    recipients = RecipientLookup(store.database, now=system_clock)
     for address, state in (
         (SUSPENDED, RecipientStatus.SUSPENDED),
         (CLOSED, RecipientStatus.CLOSED),
@@ -142,7 +146,7 @@ async def test_only_an_open_mailbox_is_full(store: Store) -> None:
 
 
 async def test_full_is_over_once_there_is_room(store: Store) -> None:
-    recipients, address = RecipientLookup(store.database), parse_address(ACTIVE)
+    recipients, address = RecipientLookup(store.database, now=system_clock), parse_address(ACTIVE)
     limit(store, ACTIVE, HELD)
     assert (await recipients.lookup(address)).state is RecipientStatus.FULL
     limit(store, ACTIVE, 2 * HELD)
@@ -156,13 +160,16 @@ async def test_full_is_over_once_there_is_room(store: Store) -> None:
 def test_a_database_that_is_unwell_puts_off(store: Store, database_url: str) -> None:
     ruin(database_url)
     with pytest.raises(StoreDeferred, match=r"451 4\.3\.0") as deferred:
-        RecipientLookup(store.database).find(parse_address(ACTIVE))
+        RecipientLookup(store.database, now=system_clock).find(parse_address(ACTIVE))
     assert isinstance(deferred.value.__cause__, StoreUnavailable)
 
 
 async def test_an_open_mailbox_is_remembered_for_a_moment(store: Store) -> None:
     now = [100.0]
-    recipients, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
+    recipients, address = (
+        RecipientLookup(store.database, lambda: now[0], now=system_clock),
+        parse_address(ACTIVE),
+    )
     assert (await recipients.lookup(address)).state is RecipientStatus.ACTIVE
     with store.database.write() as connection:
         set_state(connection, ACTIVE, StoredState.SUSPENDED)
@@ -177,7 +184,10 @@ async def test_an_open_mailbox_is_remembered_for_a_moment(store: Store) -> None:
 
 
 async def test_a_mailbox_with_a_quota_is_asked_each_time(store: Store) -> None:
-    recipients, address = RecipientLookup(store.database, lambda: 0.0), parse_address(ACTIVE)
+    recipients, address = (
+        RecipientLookup(store.database, lambda: 0.0, now=system_clock),
+        parse_address(ACTIVE),
+    )
     limit(store, ACTIVE, 10 * HELD)
     assert (await recipients.lookup(address)).state is RecipientStatus.ACTIVE
     limit(store, ACTIVE, HELD)
@@ -186,7 +196,7 @@ async def test_a_mailbox_with_a_quota_is_asked_each_time(store: Store) -> None:
 
 async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.acceptance.recipient_lookup.MAX_CACHED", 2)
-    recipients = RecipientLookup(store.database, lambda: 0.0)
+    recipients = RecipientLookup(store.database, lambda: 0.0, now=system_clock)
     for address in (ACTIVE, "cardiologie@a.mssante.fr", ACTIVE.upper(), ACTIVE.title()):
         await recipients.lookup(parse_address(address))
         assert len(recipients._open) <= 2
@@ -194,7 +204,10 @@ async def test_what_is_remembered_is_bounded(store: Store, monkeypatch: pytest.M
 
 async def test_memory_outlasts_a_look_that_finds_no_change(store: Store) -> None:
     now = [100.0]
-    recipients, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
+    recipients, address = (
+        RecipientLookup(store.database, lambda: now[0], now=system_clock),
+        parse_address(ACTIVE),
+    )
     await recipients.lookup(address)
     now[0] += CACHE_SECONDS
     assert recipients.cached(address) is None
@@ -209,7 +222,10 @@ async def test_memory_outlasts_a_look_that_finds_no_change(store: Store) -> None
 async def test_nothing_is_remembered_for_ever(store: Store) -> None:
     # A change by SQL does not increase the change number.
     now = [100.0]
-    recipients, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
+    recipients, address = (
+        RecipientLookup(store.database, lambda: now[0], now=system_clock),
+        parse_address(ACTIVE),
+    )
     await recipients.lookup(address)
     with store.database.write() as connection:
         connection.execute(update(mailboxes).values(state="suspended"))
@@ -218,7 +234,7 @@ async def test_nothing_is_remembered_for_ever(store: Store) -> None:
 
 
 async def test_who_asks_together_is_answered_together(store: Store) -> None:
-    recipients = RecipientLookup(store.database)
+    recipients = RecipientLookup(store.database, now=system_clock)
     statements: list[str] = []
 
     def note(*arguments: Any) -> None:
@@ -246,14 +262,14 @@ async def test_everybody_hears_of_a_database_that_is_unwell(
 ) -> None:
     store.database.close()
     ruin(database_url)
-    recipients = RecipientLookup(store.database)
+    recipients = RecipientLookup(store.database, now=system_clock)
     asked = [recipients.lookup(parse_address(one)) for one in (ACTIVE, SUSPENDED)]
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(one) for one in found] == [StoreDeferred, StoreDeferred]
 
 
 async def test_one_that_gives_up_leaves_the_others_their_answer(store: Store) -> None:
-    recipients = RecipientLookup(store.database)
+    recipients = RecipientLookup(store.database, now=system_clock)
     one = asyncio.create_task(recipients.lookup(parse_address(ACTIVE)))
     other = asyncio.create_task(recipients.lookup(parse_address(SUSPENDED)))
     await asyncio.sleep(0)  # both have asked
@@ -265,7 +281,10 @@ async def test_one_that_gives_up_leaves_the_others_their_answer(store: Store) ->
 
 async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
     now = [100.0]
-    recipients, address = RecipientLookup(store.database, lambda: now[0]), parse_address(ACTIVE)
+    recipients, address = (
+        RecipientLookup(store.database, lambda: now[0], now=system_clock),
+        parse_address(ACTIVE),
+    )
     limit(store, ACTIVE, 3 * HELD)
     for number in range(1, 4):
         found = await recipients.lookup(address)
@@ -283,7 +302,7 @@ async def test_what_comes_meanwhile_counts_toward_a_quota(store: Store) -> None:
 
 
 async def test_what_is_foreseen_is_looked_up_with_the_next_one(store: Store) -> None:
-    recipients = RecipientLookup(store.database)
+    recipients = RecipientLookup(store.database, now=system_clock)
     org = parse_address("cardiologie@a.mssante.fr")
     ahead = [org, parse_address(SUSPENDED), parse_address("nobody@gmail.com")]
     found = await recipients.lookup(parse_address(ACTIVE), None, ahead)

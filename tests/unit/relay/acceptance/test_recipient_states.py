@@ -47,7 +47,7 @@ def store(tmp_path: Path, database_url: str) -> Iterator[Store]:
     ],
 )
 async def test_states(store: Store, address: str, state: RecipientStatus) -> None:
-    directory, parsed = RecipientLookup(store.database), parse_address(address)
+    directory, parsed = RecipientLookup(store.database, now=system_clock), parse_address(address)
     found = await directory.lookup(parsed)
     assert found == directory.find(parsed) == await directory.lookup(parsed, 10)
     assert found.state is state
@@ -57,7 +57,7 @@ async def test_states(store: Store, address: str, state: RecipientStatus) -> Non
 
 
 async def test_an_alias_is_the_mailbox_itself(store: Store) -> None:
-    directory = RecipientLookup(store.database)
+    directory = RecipientLookup(store.database, now=system_clock)
     with store.database.read() as connection:
         box = get_mailbox(connection, ACTIVE)
     by_alias = await directory.lookup(parse_address(ALIAS))
@@ -69,7 +69,7 @@ async def test_an_alias_is_the_mailbox_itself(store: Store) -> None:
 
 
 def test_who_sends(store: Store) -> None:
-    directory = RecipientLookup(store.database)
+    directory = RecipientLookup(store.database, now=system_clock)
     for address, state in (
         (ALIAS, RecipientStatus.UNKNOWN),
         (DELETED, RecipientStatus.UNKNOWN),
@@ -103,7 +103,10 @@ async def test_an_alias_ends_at_its_time(store: Store) -> None:
 
 async def test_an_end_set_now_is_seen_as_soon_as_any_change(store: Store) -> None:
     clock = Monotonic()
-    directory, alias = RecipientLookup(store.database, clock), parse_address(ALIAS)
+    directory, alias = (
+        RecipientLookup(store.database, clock, now=system_clock),
+        parse_address(ALIAS),
+    )
     assert (await directory.lookup(alias)).state is RecipientStatus.ACTIVE
     now = system_clock()
     with store.database.write() as connection:
@@ -113,7 +116,7 @@ async def test_an_end_set_now_is_seen_as_soon_as_any_change(store: Store) -> Non
 
 
 async def test_a_restored_mailbox_takes_mail_again(store: Store) -> None:
-    directory, address = RecipientLookup(store.database), parse_address(DELETED)
+    directory, address = RecipientLookup(store.database, now=system_clock), parse_address(DELETED)
     assert directory.find(address).state is RecipientStatus.UNKNOWN
     with store.database.write() as connection:
         restore_mailbox(connection, DELETED, reason="erreur", now=system_clock())
@@ -122,7 +125,7 @@ async def test_a_restored_mailbox_takes_mail_again(store: Store) -> None:
 
 async def test_aliases_cost_no_query_of_their_own(store: Store) -> None:
     """One query for all recipients, and one for the change number."""
-    directory = RecipientLookup(store.database)
+    directory = RecipientLookup(store.database, now=system_clock)
     asked: list[str] = []
 
     def note(*given: object) -> None:
@@ -142,7 +145,10 @@ async def test_aliases_cost_no_query_of_their_own(store: Store) -> None:
 
 async def test_a_deletion_is_seen_as_soon_as_any_change(store: Store) -> None:
     clock = Monotonic()
-    directory, address = RecipientLookup(store.database, clock), parse_address(ACTIVE)
+    directory, address = (
+        RecipientLookup(store.database, clock, now=system_clock),
+        parse_address(ACTIVE),
+    )
     assert (await directory.lookup(address)).state is RecipientStatus.ACTIVE
     with store.database.write() as connection:
         delete_mailbox(connection, ACTIVE, reason="x", grace=timedelta(days=1), now=system_clock())
