@@ -8,7 +8,8 @@ from sqlalchemy import Connection, event, select
 
 from mailstore.db.bulk_insert import BulkInsert
 from mailstore.db.database import Database
-from mailstore.db.schema import domains, microseconds
+from mailstore.db.instants import microseconds
+from mailstore.db.schema import domains
 from tests.support.clock import NOW
 
 INSERTER = BulkInsert(domains, ("name", "created_at"))
