@@ -18,8 +18,7 @@ from sqlalchemy import Connection, bindparam, delete, func, select
 
 from mailstore.db.bulk_insert import BulkInsert
 from mailstore.db.database import Database
-from mailstore.db.instants import microseconds
-from mailstore.db.schema import bodies
+from mailstore.db.schema import bodies, microseconds
 from mailstore.errors import NotFound
 from mailstore.sealed.blob_format import HEADER, BlobHeader
 from mailstore.sealed.blob_reader import open_content, read_header

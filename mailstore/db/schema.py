@@ -28,7 +28,8 @@ from sqlalchemy import (
 )
 
 from mailstore.db.dialect import BigId
-from mailstore.db.instants import instant, microseconds
+from mailstore.db.instants import instant
+from mailstore.db.instants import microseconds as microseconds  # noqa: PLC0414 - for callers
 
 
 class UtcTime(TypeDecorator[datetime]):

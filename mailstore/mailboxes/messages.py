@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, func, select
 
 from mailstore.db.bulk_insert import BulkInsert
-from mailstore.db.instants import microseconds
-from mailstore.db.schema import entries, messages
+from mailstore.db.schema import entries, messages, microseconds
 from mailstore.errors import NotFound
 
 _MESSAGES = BulkInsert(messages, messages.c.keys())

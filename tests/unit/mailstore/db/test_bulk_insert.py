@@ -8,8 +8,7 @@ from sqlalchemy import Connection, event, select
 
 from mailstore.db.bulk_insert import BulkInsert
 from mailstore.db.database import Database
-from mailstore.db.instants import microseconds
-from mailstore.db.schema import domains
+from mailstore.db.schema import domains, microseconds
 from tests.support.clock import NOW
 
 INSERTER = BulkInsert(domains, ("name", "created_at"))
