@@ -20,7 +20,7 @@ from mailstore.audit.statement import (
 )
 from mailstore.audit.tables import ends_of, sealed_ends
 from mailstore.db.audit_schema import audit_anchors
-from mailstore.db.schema import microseconds
+from mailstore.db.instants import microseconds
 
 
 @dataclass(frozen=True, slots=True)

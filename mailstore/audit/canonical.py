@@ -16,7 +16,7 @@ from typing import Any, Final
 from foundation.privacy import mask
 from foundation.visible_text import visible
 from mailstore.audit.event import AuditEvent, Fact
-from mailstore.db.schema import microseconds
+from mailstore.db.instants import microseconds
 
 VERSION: Final = b"\x01"
 LONGEST: Final = 480  # characters of a text; an index of PostgreSQL takes 2 700 octets

@@ -10,7 +10,7 @@ from mailstore.audit.reading import PAGE, read_page
 from mailstore.audit.tables import sealed_totals
 from mailstore.db.audit_schema import audit_anchors, audit_chains
 from mailstore.db.database import Database
-from mailstore.db.schema import microseconds
+from mailstore.db.instants import microseconds
 
 
 def export(database: Database) -> Iterator[dict[str, Any]]:

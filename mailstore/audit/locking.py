@@ -14,7 +14,7 @@ from mailstore.audit.keys import AuditKey, AuditKeys
 from mailstore.audit.tables import ends_of, sealed_ends, sealed_totals, totals_of
 from mailstore.db.audit_schema import audit_chains, audit_rows, audit_state
 from mailstore.db.dialect import insert_or_ignore, skip_locked
-from mailstore.db.schema import instant
+from mailstore.db.instants import instant
 from mailstore.errors import KeyMissing
 
 BROKEN_SEAL: Final = bytes(32)  # stays where the totals were found with a wrong seal

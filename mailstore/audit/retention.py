@@ -21,7 +21,7 @@ from mailstore.audit.tables import sealed_rows, stored_row
 from mailstore.audit.trail import append_to
 from mailstore.db.audit_schema import audit_chains, audit_rows
 from mailstore.db.database import Database
-from mailstore.db.schema import microseconds
+from mailstore.db.instants import microseconds
 
 BATCH: Final = 5_000  # rows removed in a transaction
 

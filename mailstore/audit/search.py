@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from mailstore.audit.canonical import writable
 from mailstore.db.audit_schema import audit_rows
-from mailstore.db.schema import instant, microseconds
+from mailstore.db.instants import instant, microseconds
 from mailstore.errors import MailstoreError
 
 _PLACE: Final = (audit_rows.c.at, audit_rows.c.chain, audit_rows.c.seq)

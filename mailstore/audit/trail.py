@@ -17,7 +17,7 @@ from mailstore.audit.keys import AuditKeys
 from mailstore.audit.locking import LockedChain, lock_free_chain, write_ends
 from mailstore.db.audit_schema import audit_rows
 from mailstore.db.bulk_insert import BulkInsert
-from mailstore.db.schema import microseconds
+from mailstore.db.instants import microseconds
 
 _INSERT: Final = BulkInsert(audit_rows, (*COLUMNS, "digest", "seal"))
 

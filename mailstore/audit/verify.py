@@ -19,7 +19,7 @@ from mailstore.audit.tables import sealed_ends, sealed_totals, totals_of
 from mailstore.audit.verify_anchors import AnchorCheck
 from mailstore.audit.verify_chain import check_chain
 from mailstore.db.database import Database
-from mailstore.db.schema import microseconds
+from mailstore.db.instants import microseconds
 
 _PLACE = "totals"
 

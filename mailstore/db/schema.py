@@ -5,7 +5,7 @@ its queue rows are committed in a single transaction. Rows are narrow: bodies ar
 small bodies in their own table. A change here needs a migration; a test compares both.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import (
     BigInteger,
@@ -28,9 +28,8 @@ from sqlalchemy import (
 )
 
 from mailstore.db.dialect import BigId
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from mailstore.db.instants import instant
+from mailstore.db.instants import microseconds as microseconds  # noqa: PLC0414 - for callers
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -50,18 +49,6 @@ class UtcTime(TypeDecorator[datetime]):
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Convert microseconds to a datetime in UTC."""
         return None if value is None else instant(value)
-
-
-def instant(value: int) -> datetime:
-    """The time in UTC of so many microseconds since 1970. OverflowError beyond the year 9999."""
-    return _EPOCH + value * _MICROSECOND
-
-
-def microseconds(value: datetime) -> int:
-    """Microseconds since 1970 in UTC, as stored in tables. ValueError for a naive datetime."""
-    if value.tzinfo is None:
-        raise ValueError(f"a time with its zone is needed, not the naive {value.isoformat()}")
-    return (value - _EPOCH) // _MICROSECOND
 
 
 metadata = MetaData(

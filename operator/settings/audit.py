@@ -57,8 +57,8 @@ class AuditSection(Section):
     )
     anchors_to: Places = Field(
         default_factory=list,
-        description="Places off this machine that anchors are sent to, so that who owns the "
-        "machine cannot change the trail unseen: file:PATH (on another machine's disk), "
+        description="Places off this machine that anchors are sent to, so that the machine's "
+        "owner cannot change the trail unseen: file:PATH (on another machine's disk), "
         "syslog:unix, syslog:HOST:PORT (TCP, RFC 6587), mailto:ADDRESS (at another operator, from "
         "operator.postmaster).",
         examples=[["syslog:192.0.2.7:601", "mailto:audit@b.mssante.fr"]],

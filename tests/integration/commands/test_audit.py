@@ -20,7 +20,8 @@ from mssante_operator.jobs.audit_anchors import AnchorJob
 from mssante_operator.services.local_submission import make_submitter
 from mssante_operator.settings.model import load
 from tests.support.audit.trails import event
-from tests.support.machines.daemon import Daemon, command, lay_out
+from tests.support.machines.daemon import Daemon, command, lay_out, sample, served
+from tests.support.waiting import until_now
 
 MARTIN = "claire.martin@a.mssante.fr"
 DAY = timedelta(days=1)
@@ -182,6 +183,20 @@ def test_anchors_go_to_a_file_and_by_mail(operator_a: Daemon, tmp_path: Path) ->
         for kept in (tmp_path / "anchors", letter):
             found = operator_a.run("audit", "verify", "--anchors", str(kept))
             assert "2 anchors: everything" in found
+    finally:
+        operator_a.config.write_text(configuration)
+
+
+def test_the_daemon_makes_anchors_and_sends_them(operator_a: Daemon, tmp_path: Path) -> None:
+    configuration, kept = operator_a.config.read_text(), tmp_path / "anchors"
+    operator_a.config.write_text(f'{configuration}\n[audit]\nanchors_to = ["file:{kept}"]\n')
+    append(operator_a, event(at=utc_now()))
+    try:
+        with served(operator_a):
+            until_now(kept.exists)
+            # A scrape may come before the job has noted the place.
+            assert sample(operator_a, "mssante_audit_anchor_unsent_seconds") >= 0
+        assert "2 anchors: everything" in operator_a.run("audit", "verify", "--anchors", str(kept))
     finally:
         operator_a.config.write_text(configuration)
 
