@@ -1,8 +1,8 @@
 """Anchors: signed statements of the heads of all chains at a time. Pure.
 
 Kept in the database and sent off the machine: the owner of the machine could seal and sign
-everything anew, but not change a copy that is elsewhere. A statement names the digest of the statement
-before it, so that none can be left out.
+everything anew, but not change a copy that is elsewhere. A statement names the digest of the
+statement before it, so that none can be left out.
 """
 
 import hashlib
