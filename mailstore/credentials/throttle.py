@@ -4,7 +4,7 @@ Of a process: by pair of log-in name and origin, exponential; by origin, a numbe
 hour, many enough for a hospital behind one address. Memory is bounded; the longest unseen are
 forgotten first. Of an account, for all processes and machines together: `account_wait`, over a
 count in the database, which only failures of known accounts change
-(docs/decisions/0085-waits-after-wrong-log-ins.md).
+(docs/decisions/0079-waits-after-wrong-log-ins.md).
 """
 
 import threading

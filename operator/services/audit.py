@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from mailstore.audit.event import AuditActor, AuditEvent, Door, Fact
+from mailstore.audit.event import AuditEvent, Fact
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 
@@ -12,7 +12,7 @@ from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
 from ..assembly.storage import open_store
 from ..settings.model import Settings
-from .acts import Record, login_name, open_recorder
+from .acts import Record, open_recorder, unix_actor
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,6 @@ class AuditDesk:
         with self.store.database.write() as connection:
             self.trail.append(connection, [self.event(name, **facts)])
         self.record(name, **facts)
-
-
-def unix_actor() -> AuditActor:
-    """The Unix user behind this command."""
-    return AuditActor(account=None, unix_user=login_name(), door=Door.COMMAND)
 
 
 @contextmanager
