@@ -22,7 +22,7 @@ from mailstore.db.people_schema import (
     tenants,
 )
 from mailstore.errors import Conflict, InvalidIdentifier, InvalidName
-from mailstore.mailboxes.csv_form import CsvLine
+from mailstore.mailbox_import.csv_form import CsvLine
 from mailstore.mailboxes.identifiers import LUHN_KINDS, IdentifierKind
 
 REQUIRED: Final = ("login", "family_name")

@@ -25,11 +25,11 @@ from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.trust_store import TrustStore
 
 from ..assembly import database_check, store_mark
-from ..assembly.anchor_places import check_places
-from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
 from ..assembly.findings import CheckFinding, CheckVerdict
+from ..assembly.people.anchor_places import check_places
+from ..assembly.people.audit import open_trail
 from ..assembly.relay import make_router, open_scanners, postmaster_address
 from ..assembly.storage import open_database, open_store, storage_folder
 from ..assembly.trust import open_crls, open_list_refresher, open_tls, open_trust, own_identity

@@ -5,8 +5,8 @@ from contextlib import closing
 from mailstore.errors import StoreUnavailable
 
 from ..assembly import database_check, store_mark
-from ..assembly.anchor_places import check_places
-from ..assembly.audit import open_trail
+from ..assembly.people.anchor_places import check_places
+from ..assembly.people.audit import open_trail
 from ..assembly.storage import open_store
 from ..errors import Outage
 from ..machine.clock_watching import clock_doubts

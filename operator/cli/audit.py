@@ -13,17 +13,17 @@ import click
 
 from mailstore.audit.anchors import last_anchor, make_anchor
 from mailstore.audit.event import Result
-from mailstore.audit.export import export
-from mailstore.audit.findings import Checked
 from mailstore.audit.keys import AuditKeys, add_key
 from mailstore.audit.rotation import use_newest_key
-from mailstore.audit.search import AuditFilter, FoundRow, get_row, search
 from mailstore.audit.statement import SignedStatement, find_anchors
-from mailstore.audit.verify import verify
+from mailstore.audit_reading.export import export
+from mailstore.audit_reading.findings import Checked
+from mailstore.audit_reading.search import AuditFilter, FoundRow, get_row, search
+from mailstore.audit_reading.verify import verify
 from mailstore.mailboxes.address import address_key
 
-from ..assembly.audit import audit_keys_file, open_audit_keys, open_trail
 from ..assembly.clock import utc_now
+from ..assembly.people.audit import audit_keys_file, open_audit_keys, open_trail
 from ..assembly.storage import open_store
 from ..errors import OperatorError
 from ..services.acts import open_recorder

@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from ..assembly import migrations, store_mark
-from ..assembly.audit import make_audit_keys
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
 from ..assembly.findings import CheckVerdict
+from ..assembly.people.audit import make_audit_keys
 from ..assembly.schema_revision import REVISION
 from ..assembly.storage import make_keys, open_database, open_store
 from ..checks import configuration as config_check

@@ -19,7 +19,7 @@ from foundation.journal import files as journal_folder
 from foundation.journal.search import Event, SearchResult, find
 from foundation.visible_text import visible
 from mailstore.errors import NotFound, StoreUnavailable
-from mailstore.mailboxes.messages import get_message
+from mailstore.messages.messages import get_message
 from relay.queue_admin.message_lookup import deliveries_of, holders_of
 
 from ..assembly.clock import utc_now

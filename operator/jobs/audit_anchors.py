@@ -25,7 +25,7 @@ from mailstore.audit.keys import AuditKeys
 from mailstore.db.database import Database
 from mailstore.errors import MailstoreError
 
-from ..assembly.anchor_places import FAILURES, Place
+from ..assembly.people.anchor_places import FAILURES, Place
 
 _log = structlog.get_logger(__name__)
 

@@ -26,10 +26,10 @@ from relay.policy.trust_state import TrustState
 from whitelist.refresh.crl_refresh import CrlRefresher
 from whitelist.refresh.refresh_loop import RefreshIntervals, keep_current
 
-from ..assembly.anchor_places import open_places
-from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
 from ..assembly.disk_trials import open_disk_guard
+from ..assembly.people.anchor_places import open_places
+from ..assembly.people.audit import open_trail
 from ..assembly.relay import open_journal, open_operator_labels, open_scanners
 from ..assembly.storage import compare_clocks, open_store, storage_folder
 from ..assembly.trust import open_crl_refresher, open_list_refresher, open_trust, open_trust_state

@@ -27,10 +27,10 @@ from mailstore.rights.facts import load_actor
 from mailstore.rights.may import may, may_with_role
 from mailstore.rights.model import Action, ActorFacts, MailboxFacts, RightsPolicy
 
-from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
-from ..assembly.log_in import open_log_in
+from ..assembly.people.audit import open_trail
+from ..assembly.people.log_in import open_log_in
 from ..assembly.relay import open_journal
 from ..assembly.storage import open_store
 from ..errors import OperatorError

@@ -8,8 +8,8 @@ from mailstore.audit.event import AuditEvent, Fact
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 
-from ..assembly.audit import open_trail
 from ..assembly.clock import utc_now
+from ..assembly.people.audit import open_trail
 from ..assembly.storage import open_store
 from ..settings.model import Settings
 from .acts import Record, open_recorder, unix_actor

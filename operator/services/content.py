@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from mailstore.mailboxes.mailboxes import resolve
-from mailstore.mailboxes.messages import StoredMessage
+from mailstore.messages.messages import StoredMessage
 from mailstore.rights import break_glass
 from mailstore.rights.break_glass import Access, Asker
 from mailstore.rights.facts import load_mailbox

@@ -6,7 +6,7 @@ from typing import Final
 
 from mailstore.blobs.interface import BlobStore
 from mailstore.errors import NotFound, StoreUnavailable
-from mailstore.mailboxes.messages import Message
+from mailstore.messages.messages import Message
 from relay.smtp.headers import MAX_HEADER
 
 UNREADABLE: Final = "(body cannot be read)"

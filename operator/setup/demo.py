@@ -22,7 +22,7 @@ from typing import Final
 import click
 
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.messages import MailboxEntry, list_entries
+from mailstore.messages.messages import MailboxEntry, list_entries
 from relay.smtp.address import parse_address
 
 from ..assembly.clock import utc_now

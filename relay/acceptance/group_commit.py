@@ -24,7 +24,7 @@ from foundation.failpoints import failpoint
 from mailstore.blobs.bodies import PreparedBody
 from mailstore.blobs.store import Store
 from mailstore.errors import StoreUnavailable
-from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from relay import metrics
 from relay.acceptance.message import AcceptedMessage, WithReceipt
 from relay.queue.enqueue import enqueue

@@ -19,10 +19,10 @@ from pathlib import Path
 import structlog
 
 from mssante_operator.setup.install import write_identity
-from tests.bench import report
 from tests.bench.load import find_generator
 from tests.bench.parts import OWN_SIDES, PARTS
-from tests.bench.rows import DEFAULT, FULL, QUICK, Bench, Row, shape_name
+from tests.bench.results import report
+from tests.bench.results.rows import DEFAULT, FULL, QUICK, Bench, Row, shape_name
 from tests.bench.sides import Shape, Side, ours, theirs
 from tests.support.machines.daemon import federation
 from tests.support.peers.postfix import missing

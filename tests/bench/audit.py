@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from mailstore.audit.event import AuditActor, AuditEvent, Door
-from mailstore.audit.findings import Checked
 from mailstore.audit.keys import AuditKeys, make_key_file
 from mailstore.audit.trail import AuditTrail
-from mailstore.audit.verify import verify
+from mailstore.audit_reading.findings import Checked
+from mailstore.audit_reading.verify import verify
 from mailstore.db.database import Database
 from mssante_operator.assembly import migrations
 from tests.bench.sides import postgresql

@@ -23,7 +23,7 @@ from mailstore.blobs.bodies import PreparedBody
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.mailboxes.messages import Message, NewMessage, store_messages
+from mailstore.messages.messages import Message, NewMessage, store_messages
 from mssante_operator.assembly.clock import make_id, utc_now
 from mssante_operator.services.local_submission import open_submitter
 from mssante_operator.settings.model import load
@@ -31,7 +31,7 @@ from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem
 from relay.smtp.address import parse_address
 from relay.submission.local import LocalSubmitter
-from tests.bench.rows import Bench, Goal, Row
+from tests.bench.results.rows import Bench, Goal, Row
 from tests.bench.sides import log_as_json, postgresql, use_database
 from tests.bench.sink import Sink, missing, sink
 from tests.bench.usage import database_octets, pss_megabytes, tree

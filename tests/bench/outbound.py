@@ -27,7 +27,7 @@ from relay.acceptance.message import AcceptedMessage
 from relay.queue.schema import deliveries
 from relay.smtp.address import SmtpAddress, parse_address
 from tests.bench.load import Generator, Load
-from tests.bench.rows import POSTFIX, RATE, Bench, Goal, Row
+from tests.bench.results.rows import POSTFIX, RATE, Bench, Goal, Row
 from tests.bench.sides import log_as_json
 from tests.bench.sink import Sink, missing, sink
 from tests.bench.usage import cpu_seconds, tree

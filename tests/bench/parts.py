@@ -12,7 +12,7 @@ from typing import Final
 from tests.bench.backlog import backlog
 from tests.bench.load import Load, Outcome, run
 from tests.bench.outbound import outbound
-from tests.bench.rows import POSTFIX, RATE, Bench, Goal, Row, cpu_each, shape_name
+from tests.bench.results.rows import POSTFIX, RATE, Bench, Goal, Row, cpu_each, shape_name
 from tests.bench.sides import Ours, Shape, Side, ours, postgresql
 
 SIZES: Final = {2_000: "2 kB", 50_000: "50 kB", 1_000_000: "1 MB"}

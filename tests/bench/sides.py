@@ -22,7 +22,7 @@ from mailstore.db.database import Database
 from mailstore.db.schema import entries
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from mssante_operator.assembly import migrations
 from mssante_operator.assembly.clock import make_id, utc_now
 from mssante_operator.settings.model import load

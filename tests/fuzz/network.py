@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.messages import MailboxEntry, list_entries
+from mailstore.messages.messages import MailboxEntry, list_entries
 from relay.connection.limits import SessionLimits
 from relay.policy.admission import AdmissionPolicy
 from tests.fuzz.audit import Message

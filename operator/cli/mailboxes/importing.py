@@ -9,10 +9,10 @@ from typing import IO, Any
 import click
 
 from foundation.privacy import mask
+from mailstore.mailbox_import.bulk import carry_out, load_known
+from mailstore.mailbox_import.csv_form import LARGEST, CsvLine, read_csv
+from mailstore.mailbox_import.import_plan import COLUMNS, REQUIRED, Action, PlannedLine, plan
 from mailstore.mailboxes.address import address_key
-from mailstore.mailboxes.bulk import carry_out, load_known
-from mailstore.mailboxes.csv_form import LARGEST, CsvLine, read_csv
-from mailstore.mailboxes.import_plan import COLUMNS, REQUIRED, Action, PlannedLine, plan
 from mailstore.mailboxes.mailboxes import list_domains
 
 from ...assembly.storage import open_store

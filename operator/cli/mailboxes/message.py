@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.mbox import export_mailbox
-from mailstore.mailboxes.messages import count_entries, get_message, newest_entries
+from mailstore.messages.mbox import export_mailbox
+from mailstore.messages.messages import count_entries, get_message, newest_entries
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, RcptParameters
 from relay.submission.outgoing_header import PreparedMessage

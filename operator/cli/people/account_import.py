@@ -13,7 +13,7 @@ from mailstore.accounts.bulk import (
     check_lines,
     read_lines,
 )
-from mailstore.mailboxes.csv_form import LARGEST, read_csv
+from mailstore.mailbox_import.csv_form import LARGEST, read_csv
 
 from ...services.acts import Act, open_act
 from ...settings.identifiers import luhn_kinds

@@ -14,7 +14,7 @@ from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.rights.facts import load_mailbox
 from mailstore.rights.model import Action
 
-from ...assembly.log_in import credential_keys
+from ...assembly.people.log_in import credential_keys
 from ...services.acts import log_in, open_act
 from ...settings.credentials import app_password_policy
 from ...settings.model import load

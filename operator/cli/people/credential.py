@@ -22,7 +22,7 @@ from whitelist.errors import InvalidName
 from whitelist.pki.distinguished_name import DistinguishedName
 
 from ...assembly.clock import utc_now
-from ...assembly.log_in import credential_keys, password_hashes
+from ...assembly.people.log_in import credential_keys, password_hashes
 from ...assembly.storage import open_store
 from ...services.acts import ActTransaction, open_act
 from ...settings.model import load

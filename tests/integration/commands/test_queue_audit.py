@@ -7,7 +7,7 @@ import pytest
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.mailboxes.messages import list_entries
+from mailstore.messages.messages import list_entries
 from mssante_operator.services.actor import account_name
 from tests.support.clock import NOW
 from tests.support.delivery.delivery_store import CLAIRE, RPPS

@@ -15,7 +15,7 @@ from foundation.journal.files import NAME
 from foundation.journal.writer import Journal
 from mailstore.db.database import Database
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from mssante_operator.assembly.clock import make_id, utc_now
 from mssante_operator.assembly.relay import open_journal
 from mssante_operator.settings.model import load

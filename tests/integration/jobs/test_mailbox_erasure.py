@@ -18,7 +18,7 @@ from mailstore.mailboxes.erasure import due_mailboxes, erase_batch
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.lifecycle import delete_mailbox
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.jobs.mailbox_erasure import MailboxErasureJob
 from tests.support.audit.trails import audit_keys, rows

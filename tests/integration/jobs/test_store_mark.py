@@ -14,7 +14,7 @@ from mailstore.blobs.bodies import Bodies
 from mailstore.blobs.gc import rewrite_blobs
 from mailstore.db.database import Database
 from mailstore.db.schema import store_mark
-from mailstore.mailboxes.messages import Message, NewMessage, store_messages
+from mailstore.messages.messages import Message, NewMessage, store_messages
 from mailstore.s3.bucket import Bucket
 from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.keyring import Keyring, make_first, rotate

@@ -13,7 +13,7 @@ from mailstore.blobs.gc import GcResult, rewrite_blobs
 from mailstore.blobs.references import compare
 from mailstore.db.schema import entries, messages
 from mailstore.errors import NotFound
-from mailstore.mailboxes.messages import Message, NewMessage, store_messages
+from mailstore.messages.messages import Message, NewMessage, store_messages
 from mailstore.sealed.blob_format import SEGMENT, BlobFormat
 from mailstore.sealed.keyring import rotate
 from tests.support.storage.blobs import MADE, content, overwrite

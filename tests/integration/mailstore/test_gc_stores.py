@@ -18,7 +18,7 @@ from mailstore.db.database import Database
 from mailstore.db.schema import entries, messages
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from mailstore.sealed.keyring import rotate
 from tests.support.storage.blobs import MADE, content
 from tests.support.storage.stores import Kept, draft, kept_in

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
-from mailstore.mailboxes import mbox as export
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.mailboxes.mbox import ExportResult, export_mailbox, write_mbox
-from mailstore.mailboxes.messages import (
+from mailstore.messages import mbox as export
+from mailstore.messages.mbox import ExportResult, export_mailbox, write_mbox
+from mailstore.messages.messages import (
     LocalDelivery,
     MailboxEntry,
     Message,

@@ -14,7 +14,7 @@ from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, resolve
-from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from mailstore.sealed.blob_format import BlobFormat
 from tests.support.db.replicas import Pair
 

@@ -14,11 +14,11 @@ import pytest
 
 from tests.bench import __main__ as bench
 from tests.bench import profile_inbound, sink
-from tests.bench.chart import Chart, draw, ticks
 from tests.bench.outbound import REUSING
 from tests.bench.parts import CONNECTIONS, PARTS, SIZES
-from tests.bench.report import describe, tables, write_page
-from tests.bench.rows import POSTFIX, QUICK, Goal, Row
+from tests.bench.results.chart import Chart, draw, ticks
+from tests.bench.results.report import describe, tables, write_page
+from tests.bench.results.rows import POSTFIX, QUICK, Goal, Row
 from tests.support.peers.postfix import missing
 
 SVG = "{http://www.w3.org/2000/svg}"

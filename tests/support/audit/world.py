@@ -10,14 +10,14 @@ from sqlalchemy import Connection, Table, delete, insert, select
 
 from mailstore.audit.anchors import make_anchor, newest_anchors
 from mailstore.audit.event import AuditActor, Door, Result
-from mailstore.audit.findings import Checked, Finding
 from mailstore.audit.keys import AuditKeys, add_key
 from mailstore.audit.locking import LockedChain, begin_chain, lock_chain, lock_totals
 from mailstore.audit.retention import prune
 from mailstore.audit.rotation import use_newest_key
 from mailstore.audit.statement import SignedStatement
 from mailstore.audit.trail import append_to
-from mailstore.audit.verify import verify
+from mailstore.audit_reading.findings import Checked, Finding
+from mailstore.audit_reading.verify import verify
 from mailstore.db.audit_schema import audit_anchors, audit_chains, audit_rows, audit_state
 from mailstore.db.database import Database
 from tests.support.audit.trails import audit_keys, event

@@ -7,7 +7,7 @@ from sqlalchemy import insert
 
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.messages import Message, NewMessage, store_messages
+from mailstore.messages.messages import Message, NewMessage, store_messages
 from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem
 from relay.queue.schema import deliveries

@@ -12,7 +12,7 @@ from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.mailboxes.messages import list_entries
+from mailstore.messages.messages import list_entries
 from mailstore.sealed.blob_format import BlobFormat
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage

@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select
 
 from mailstore.db.database import Database
 from mailstore.db.schema import messages
-from mailstore.mailboxes.messages import Message, NewMessage, store_messages
+from mailstore.messages.messages import Message, NewMessage, store_messages
 from relay.queue.schema import deliveries, delivery_recipients, destinations
 from relay.queue_admin.actions import QueueAction, run_action
 from relay.queue_admin.filter import DeliveryFilter

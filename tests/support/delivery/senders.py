@@ -15,7 +15,7 @@ import dns.asyncresolver
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import add_domain
-from mailstore.mailboxes.messages import Message, NewMessage, store_messages
+from mailstore.messages.messages import Message, NewMessage, store_messages
 from relay.client.routing import Router, Target
 from relay.delivery.manager import DeliveryConfig, DeliveryManager, DeliveryServices
 from relay.policy import tls

@@ -22,7 +22,7 @@ import structlog
 
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.messages import MailboxEntry, list_entries
+from mailstore.messages.messages import MailboxEntry, list_entries
 from mssante_operator.assembly.storage import open_store
 from mssante_operator.cli.main import main
 from mssante_operator.errors import Outage

@@ -13,7 +13,7 @@ from mailstore.blobs.gc import GcResult, collect_garbage
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem
 from tests.support.storage.blobs import form

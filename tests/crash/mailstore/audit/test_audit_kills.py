@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from mailstore.audit.findings import Checked
 from mailstore.audit.keys import AuditKeys
 from mailstore.audit.trail import AuditTrail
-from mailstore.audit.verify import verify
+from mailstore.audit_reading.findings import Checked
+from mailstore.audit_reading.verify import verify
 from mailstore.db.audit_schema import audit_rows
 from mailstore.db.database import Database
 from mailstore.db.schema import domains

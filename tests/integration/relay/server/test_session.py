@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 from foundation.journal.search import Event, find
 from mailstore.blobs.bodies import SMALL
-from mailstore.mailboxes.messages import get_message
+from mailstore.messages.messages import get_message
 from mailstore.sealed.draft import Draft
 from relay.acceptance.disk_guard import FreeSpaceFloor
 from relay.connection.limits import SessionLimits

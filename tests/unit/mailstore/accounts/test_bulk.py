@@ -21,7 +21,7 @@ from mailstore.accounts.kinds import AccountKind
 from mailstore.accounts.tenants import add_tenant
 from mailstore.db.database import Database
 from mailstore.errors import Conflict
-from mailstore.mailboxes.csv_form import CsvLine, read_csv
+from mailstore.mailbox_import.csv_form import CsvLine, read_csv
 from tests.support.clock import NOW
 from tests.support.people.accounts import OTHER_RPPS, PSI, RPPS, person
 

@@ -9,10 +9,10 @@ from sqlalchemy import update
 from mailstore.audit import retention
 from mailstore.audit.anchors import make_anchor
 from mailstore.audit.event import AuditActor, Door
-from mailstore.audit.findings import Checked
 from mailstore.audit.retention import Pruned, prune
 from mailstore.audit.trail import AuditTrail
-from mailstore.audit.verify import verify
+from mailstore.audit_reading.findings import Checked
+from mailstore.audit_reading.verify import verify
 from mailstore.db.audit_schema import audit_rows
 from mailstore.db.database import Database
 from tests.support.audit.trails import append, audit_keys, event, rows

@@ -19,7 +19,7 @@ from mailstore.db.database import Database
 from mailstore.db.schema import bodies as table
 from mailstore.db.schema import mailbox_changes
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.mailboxes.messages import Message, NewMessage, store_messages
+from mailstore.messages.messages import Message, NewMessage, store_messages
 from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import rotate

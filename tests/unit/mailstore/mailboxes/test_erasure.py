@@ -18,7 +18,7 @@ from mailstore.mailboxes.holders import add_holders, holders_of
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.lifecycle import delete_mailbox, restore_mailbox
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem
 from tests.support.clock import NOW

@@ -15,10 +15,10 @@ from mailstore.mailboxes.mailboxes import (
     resolve,
     set_quota,
 )
-from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from mailstore.mailboxes.model import Mailbox
 from mailstore.mailboxes.states import MailboxState
 from mailstore.mailboxes.usage import used_by_mailbox, used_octets
+from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from tests.support.clock import NOW
 
 RPPS = Identifier(IdentifierKind.RPPS, "10000001916")

@@ -13,7 +13,7 @@ from mailstore.blobs.bodies import Bodies
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
-from mailstore.mailboxes.messages import list_entries
+from mailstore.messages.messages import list_entries
 from mailstore.rights import break_glass
 from mailstore.rights.break_glass import Asker
 from mailstore.sealed.blob_format import BlobFormat

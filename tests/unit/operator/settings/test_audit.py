@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mssante_operator.assembly.anchor_places import check_places
+from mssante_operator.assembly.people.anchor_places import check_places
 from mssante_operator.settings.model import SettingsError, load
 from tests.support.machines.configuration import GOOD, refusal, write
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from mailstore.blobs.bodies import SMALL
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
-from mailstore.mailboxes.messages import get_message, list_entries
+from mailstore.messages.messages import get_message, list_entries
 from relay.acceptance.group_commit import BUSY, GroupCommitter, commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient, WithReceipt
 from relay.smtp.address import SmtpAddress, parse_address

@@ -14,8 +14,8 @@ from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.lifecycle import set_state
 from mailstore.mailboxes.mailboxes import add_mailbox, get_mailbox, set_quota
-from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
 from mailstore.mailboxes.states import MailboxState as StoredState
+from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from relay.acceptance.recipient_lookup import CACHE_AGE_LIMIT, CACHE_SECONDS, RecipientLookup
 from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import POSTMASTER, SmtpAddress, parse_address

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.errors import StoreUnavailable
-from mailstore.mailboxes.messages import list_entries
+from mailstore.messages.messages import list_entries
 from mailstore.sealed.draft import Draft
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select, update
 
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.messages import Message, NewMessage, store_messages
+from mailstore.messages.messages import Message, NewMessage, store_messages
 from relay.queue.attempt_result import attempt_result
 from relay.queue.destinations import begin_probe, read_destinations, write_health
 from relay.queue.enqueue import enqueue

@@ -8,7 +8,7 @@ import pytest
 from mailstore.blobs.gc import collect_garbage
 from mailstore.db.database import Database
 from mailstore.errors import NotFound
-from mailstore.mailboxes.messages import get_message
+from mailstore.messages.messages import get_message
 from relay.queue_admin.actions import RetryAction
 from relay.queue_admin.expiry import DeletedDelivery, delete_failed
 from relay.smtp.outcome import Outcome, State

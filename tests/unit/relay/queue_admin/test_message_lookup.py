@@ -7,7 +7,7 @@ import pytest
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.mailboxes.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from relay.queue.attempt_result import attempt_result
 from relay.queue.enqueue import enqueue
 from relay.queue.leases import claim

@@ -12,7 +12,7 @@ from sqlalchemy import delete
 
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.messages import MailboxEntry, get_message, list_entries
+from mailstore.messages.messages import MailboxEntry, get_message, list_entries
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import ListOffer, publish
 from relay.policy.patients import Counted

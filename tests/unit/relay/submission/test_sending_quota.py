@@ -12,8 +12,8 @@ import pytest
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.mailboxes.messages import list_entries
 from mailstore.mailboxes.sent_counts import drop_old, limited_by_type, list_sending
+from mailstore.messages.messages import list_entries
 from relay.policy.sending_limits import SendingLimit
 from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.errors import SmtpError

@@ -23,10 +23,10 @@ from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.errors import SmtpError, SyntaxRefused
 from relay.submission.local import LocalSubmitter
 
-from ..settings.audit import FILE, LOCAL_SYSLOG, MAIL, SYSLOG
-from ..settings.endpoints import split_endpoint
-from ..settings.model import Settings, SettingsError
-from .faults import settings_fault
+from ...settings.audit import FILE, LOCAL_SYSLOG, MAIL, SYSLOG
+from ...settings.endpoints import split_endpoint
+from ...settings.model import Settings, SettingsError
+from ..faults import settings_fault
 
 SECONDS: Final = 10.0  # for a connection to a syslog server, and for each write
 _PRIORITY: Final = 10 * 8 + 5  # facility authpriv, severity notice (RFC 5424 §6.2.1)

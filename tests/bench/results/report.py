@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.bench.chart import Chart, draw
-from tests.bench.rows import Row
+from tests.bench.results.chart import Chart, draw
+from tests.bench.results.rows import Row
 from tests.support.peers.postfix import COMMAND
 
 

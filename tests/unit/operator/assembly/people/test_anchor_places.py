@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.audit.statement import SignedStatement, Statement, find_anchors
-from mssante_operator.assembly.anchor_places import (
+from mssante_operator.assembly.people.anchor_places import (
     FilePlace,
     LocalSyslogPlace,
     SyslogPlace,

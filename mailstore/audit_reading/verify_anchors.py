@@ -8,9 +8,7 @@ from sqlalchemy import Connection, Row, and_, or_, select, type_coerce
 from sqlalchemy.types import NullType
 
 from mailstore.audit.chain import ChainEnds
-from mailstore.audit.findings import Checked, Finding, anchor_place
 from mailstore.audit.keys import is_signed
-from mailstore.audit.reading import snapshot
 from mailstore.audit.statement import (
     Heads,
     MalformedAnchor,
@@ -21,6 +19,8 @@ from mailstore.audit.statement import (
     text_digest,
 )
 from mailstore.audit.tables import ends_of, sealed_ends
+from mailstore.audit_reading.findings import Checked, Finding, anchor_place
+from mailstore.audit_reading.reading import snapshot
 from mailstore.db.audit_schema import audit_anchors, audit_chains, audit_rows
 from mailstore.db.database import Database
 

@@ -11,13 +11,13 @@ from typing import Any
 from sqlalchemy import Row, select
 
 from mailstore.audit.chain import Totals
-from mailstore.audit.findings import Checked, Finding, chain_place
 from mailstore.audit.keys import AuditKeys
-from mailstore.audit.reading import chains_with_rows, snapshot
 from mailstore.audit.statement import SignedStatement
 from mailstore.audit.tables import sealed_ends, sealed_totals, totals_of
-from mailstore.audit.verify_anchors import AnchorCheck
-from mailstore.audit.verify_chain import check_chain
+from mailstore.audit_reading.findings import Checked, Finding, chain_place
+from mailstore.audit_reading.reading import chains_with_rows, snapshot
+from mailstore.audit_reading.verify_anchors import AnchorCheck
+from mailstore.audit_reading.verify_chain import check_chain
 from mailstore.db.database import Database
 from mailstore.db.instants import microseconds
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from mailstore.audit.reading import PAGE, read_page
 from mailstore.audit.tables import sealed_totals
+from mailstore.audit_reading.reading import PAGE, read_page
 from mailstore.db.audit_schema import audit_anchors, audit_chains
 from mailstore.db.database import Database
 from mailstore.db.instants import microseconds

@@ -6,10 +6,10 @@ from mailstore.db.database import Database
 from mailstore.errors import InvalidKeys
 from mailstore.sealed.keyring import Keyring
 
-from ..settings.credentials import app_password_policy
-from ..settings.model import Settings, SettingsError
-from .faults import settings_fault
-from .storage import keys_file
+from ...settings.credentials import app_password_policy
+from ...settings.model import Settings, SettingsError
+from ..faults import settings_fault
+from ..storage import keys_file
 
 
 def credential_keys(settings: Settings) -> Keyring:

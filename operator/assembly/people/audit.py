@@ -9,10 +9,10 @@ from mailstore.audit.trail import AuditTrail
 from mailstore.db.database import Database
 from mailstore.errors import InvalidKeys, StoreUnavailable
 
-from ..settings.model import Settings, SettingsError
-from .clock import utc_now
-from .faults import settings_fault
-from .storage import open_database, storage_folder
+from ...settings.model import Settings, SettingsError
+from ..clock import utc_now
+from ..faults import settings_fault
+from ..storage import open_database, storage_folder
 
 
 def audit_keys_file(settings: Settings) -> Path:

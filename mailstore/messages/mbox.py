@@ -19,7 +19,7 @@ from typing import BinaryIO, Self
 from mailstore.blobs.interface import BlobStore
 from mailstore.db.database import Database
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
-from mailstore.mailboxes.messages import MailboxEntry, Message, list_entries
+from mailstore.messages.messages import MailboxEntry, Message, list_entries
 
 _CHUNK = 256 * 1024  # octets of a body in memory at once
 _PAGE = 200  # entries read per transaction

@@ -7,13 +7,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, insert, select, update
 
 from mailstore.db.schema import aliases, mailbox_holders, mailboxes
+from mailstore.mailbox_import.csv_form import CsvLine
+from mailstore.mailbox_import.import_plan import Action, Known, KnownMailbox, PlannedLine
 from mailstore.mailboxes.address import address_key
 from mailstore.mailboxes.attributes import Attribute
 from mailstore.mailboxes.changes import note_change
-from mailstore.mailboxes.csv_form import CsvLine
 from mailstore.mailboxes.holders import holders_of
 from mailstore.mailboxes.identifiers import IdentifierKind, stored_kind
-from mailstore.mailboxes.import_plan import Action, Known, KnownMailbox, PlannedLine
 from mailstore.mailboxes.mailboxes import list_domains, lock_domain, resolve
 from mailstore.mailboxes.states import MailboxState
 

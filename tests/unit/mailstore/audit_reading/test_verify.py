@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from mailstore.audit import reading, verify_chain
 from mailstore.audit.anchors import make_anchor
 from mailstore.audit.event import AuditActor, Door
-from mailstore.audit.findings import Checked
 from mailstore.audit.keys import add_key
 from mailstore.audit.retention import prune
 from mailstore.audit.rotation import use_newest_key
 from mailstore.audit.trail import AuditTrail
-from mailstore.audit.verify import verify
+from mailstore.audit_reading import reading, verify_chain
+from mailstore.audit_reading.findings import Checked
+from mailstore.audit_reading.verify import verify
 from mailstore.db.database import Database
 from tests.support.audit.trails import append, audit_keys, event
 from tests.support.clock import NOW

@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from mailstore.audit.anchors import make_anchor
 from mailstore.audit.event import AuditActor, Door, Result
-from mailstore.audit.export import export
-from mailstore.audit.search import AuditFilter, FoundRow, get_row, search
 from mailstore.audit.trail import AuditTrail
+from mailstore.audit_reading.export import export
+from mailstore.audit_reading.search import AuditFilter, FoundRow, get_row, search
 from mailstore.db.database import Database
 from mailstore.errors import MailstoreError
 from tests.support.audit.trails import append, audit_keys, event

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailstore.mailboxes.csv_form import CsvLine, InvalidCsv, read_csv
+from mailstore.mailbox_import.csv_form import CsvLine, InvalidCsv, read_csv
 
 COLUMNS = ("address", "type", "red_list")
 
@@ -49,7 +49,7 @@ def test_a_file_that_cannot_be_read_is_refused(octets: bytes, says: str) -> None
 
 
 def test_a_file_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailstore.mailboxes.csv_form.LARGEST", 10)
+    monkeypatch.setattr("mailstore.mailbox_import.csv_form.LARGEST", 10)
     with pytest.raises(InvalidCsv, match="11 octets, and 10 are the most"):
         read_csv(b"x" * 11, COLUMNS, ())
 

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from mailstore.errors import InvalidAttribute, MailstoreError
+from mailstore.mailbox_import.csv_form import CsvLine
 from mailstore.mailboxes.address import MailboxAddress, address_key, parse_mailbox_address
 from mailstore.mailboxes.attributes import (
     Attribute,
@@ -18,7 +19,6 @@ from mailstore.mailboxes.attributes import (
     directory_warnings,
     need_responsible,
 )
-from mailstore.mailboxes.csv_form import CsvLine
 from mailstore.mailboxes.holders import check_holders
 from mailstore.mailboxes.identifiers import (
     Identifier,

@@ -10,7 +10,8 @@ from mailstore.db.database import Database
 from mailstore.errors import NotFound
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
-from mailstore.mailboxes.messages import (
+from mailstore.mailboxes.model import Mailbox
+from mailstore.messages.messages import (
     LocalDelivery,
     MailboxEntry,
     Message,
@@ -20,7 +21,6 @@ from mailstore.mailboxes.messages import (
     list_entries,
     store_messages,
 )
-from mailstore.mailboxes.model import Mailbox
 from tests.support.clock import NOW
 
 LATER = NOW + timedelta(microseconds=1)

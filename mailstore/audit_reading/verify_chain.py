@@ -7,10 +7,10 @@ from typing import Any
 from sqlalchemy import Row
 
 from mailstore.audit.chain import ChainEnds, is_digest, row_digest
-from mailstore.audit.findings import Checked, Finding, chain_place, row_place, span
 from mailstore.audit.keys import AuditKeys
-from mailstore.audit.reading import PAGE, read_page
 from mailstore.audit.tables import ends_of, stored_row
+from mailstore.audit_reading.findings import Checked, Finding, chain_place, row_place, span
+from mailstore.audit_reading.reading import PAGE, read_page
 from mailstore.db.database import Database
 
 

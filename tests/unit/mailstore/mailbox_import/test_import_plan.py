@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailstore.db.database import Database
+from mailstore.mailbox_import.bulk import carry_out, load_known
+from mailstore.mailbox_import.csv_form import CsvLine, read_csv
+from mailstore.mailbox_import.import_plan import COLUMNS, REQUIRED, Action, Known, PlannedLine, plan
 from mailstore.mailboxes.aliases import add_alias
 from mailstore.mailboxes.attributes import Attribute
-from mailstore.mailboxes.bulk import carry_out, load_known
-from mailstore.mailboxes.csv_form import CsvLine, read_csv
 from mailstore.mailboxes.holders import add_holders, holders_of
 from mailstore.mailboxes.identifiers import LUHN_KINDS, Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes.import_plan import COLUMNS, REQUIRED, Action, Known, PlannedLine, plan
 from mailstore.mailboxes.lifecycle import delete_mailbox
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox, list_mailboxes
 from mailstore.mailboxes.model import Mailbox

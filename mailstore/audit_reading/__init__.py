@@ -1,0 +1,1 @@
+"""Reading the audit trail: verification, search, export."""

@@ -1,0 +1,1 @@
+"""Mailboxes in bulk: CSV form, plan, writing."""

@@ -1,0 +1,1 @@
+"""Messages in mailboxes: rows, listing, export as mbox."""

@@ -1,0 +1,1 @@
+"""Audit trail and log-in as the configuration describes them."""
