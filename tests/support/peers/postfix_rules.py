@@ -1,8 +1,8 @@
 """Postfix with our rules, as far as its configuration allows, for comparison of dialogues.
 
 The fingerprint of a peer's certificate admits the peer and gives its domain.  Recipients are known,
-unknown, closed or suspended.  Each dialogue has its own port, with its own limits.  Accepted mail
-is discarded.
+unknown, closed, suspended or without replies.  Each dialogue has its own port, with its own limits.
+Accepted mail is discarded.
 """
 
 import socket
@@ -12,7 +12,16 @@ from contextlib import ExitStack, contextmanager
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from relay.policy.sizes import report_limit
-from tests.support.machines.operators import ACTIVE, CLOSED, OURS, SUSPENDED, trust_space
+from tests.support.machines.operators import (
+    ACTIVE,
+    ALIAS,
+    CLOSED,
+    NO_REPLY,
+    OURS,
+    REFUSED,
+    SUSPENDED,
+    trust_space,
+)
 from tests.support.peers.postfix import MASTER, started
 
 _MAIN = """\
@@ -26,7 +35,9 @@ smtpd_tls_mandatory_protocols = >=TLSv1.2
 smtpd_tls_fingerprint_digest = sha256
 smtpd_delay_reject = no
 smtpd_helo_required = yes
-smtpd_restriction_classes = from_b, from_c, foreign, unlisted
+smtpd_restriction_classes = from_b, from_c, foreign, unlisted, no_reply
+no_reply = check_sender_access inline:{{{{<>=OK}}}},
+    check_sender_access static:{{550 5.7.1 Nobody reads this mailbox}}
 from_b = check_sender_access inline:{{{{b.mssante.fr=OK}}, {{<>=OK}}}}, foreign
 from_c = check_sender_access inline:{{{{c.mssante.fr=OK}}, {{<>=OK}}}}, foreign
 foreign = check_sender_access static:{{550 5.7.1 Sender domain is not listed with it}}
@@ -36,7 +47,8 @@ parent_domain_matches_subdomains =
 smtpd_relay_restrictions = reject_unauth_destination
 relay_domains_reject_code = 550
 smtpd_recipient_restrictions = check_recipient_access
-    inline:{{{{CLOSED=550 5.2.1 Mailbox closed}}, {{SUSPENDED=450 4.2.1 Mailbox suspended}}}}
+    inline:{{{{CLOSED=550 5.2.1 Mailbox closed}}, {{SUSPENDED=450 4.2.1 Mailbox suspended}},
+    {{REFUSED=550 5.2.1 Mailbox suspended}}, {{NO_REPLY=no_reply}}}}
 message_size_limit = 1400000
 virtual_mailbox_limit = 0
 smtpd_recipient_limit = 1000
@@ -135,12 +147,15 @@ def ruled(dialogues: Mapping[str, Mapping[str, str]]) -> Iterator[dict[str, int]
     """Run Postfix for dialogues (name to settings); yields name to port."""
     space = trust_space()
     peers = ", ".join(f"{{{{{_fingerprint(name)} = from_{name}}}}}" for name in "bc")
-    mailboxes = (ACTIVE, f"cardiologie@{OURS}", f"plein@{OURS}", SUSPENDED, CLOSED)
+    others = (f"cardiologie@{OURS}", f"plein@{OURS}")
+    mailboxes = (ACTIVE, *others, SUSPENDED, CLOSED, REFUSED, NO_REPLY, ALIAS)
     main = (
         _MAIN.replace("PEERS", peers)
         .replace("MAILBOXES", ", ".join(f"{one}=x" for one in mailboxes))
         .replace("CLOSED", CLOSED)
         .replace("SUSPENDED", SUSPENDED)
+        .replace("REFUSED", REFUSED)
+        .replace("NO_REPLY", NO_REPLY)
     )
     with _reserved(len(dialogues)) as numbers:
         ports = dict(zip(dialogues, numbers, strict=True))
