@@ -1,4 +1,4 @@
-"""Grants on mailboxes: give, end, list (DOMAIN §9.36, CLIENTS §6.2).
+"""Grants on mailboxes: give, end, list (DOMAIN §9.36).
 
 Functions take a connection in a transaction; functions that write need `Database.write()`.
 A grant is never changed: it ends, and another begins.

@@ -1,7 +1,7 @@
 """`may`: the pure function that every door asks before an action on a mailbox.
 
-The command line, IMAP, submission and the web ask the same question (DESIGN: one question, one
-place), as peers' mail is decided by `relay.policy.admission`. Denied is whatever no line here
+The command line, IMAP, submission and the web ask the same question, as peers' mail is decided in
+one place, `relay.policy.admission`. Denied is whatever no line here
 allows. Checks in order: account, tenant, state of the mailbox, credential, then the source of the
 right: holder, grant, group, break-glass access, role.
 

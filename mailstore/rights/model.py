@@ -16,7 +16,7 @@ from mailstore.mailboxes.states import MailboxState
 
 
 class Right(StrEnum):
-    """Right that a grant gives on a mailbox (CLIENTS §6.2)."""
+    """Right that a grant gives on a mailbox."""
 
     READ = "read"
     ACT = "act"

@@ -1,7 +1,7 @@
 """Moves of ORG mailboxes from one shared log-in to named accounts, with a time of grace.
 
 Until the grace ends, the shared password of the move still opens the mailbox (`Method.GRACE`);
-a report names the members who have not logged in since the move began (DOMAIN U7.11).
+a report names the members who have not logged in since the move began.
 Functions take a connection in a transaction; functions that write need `Database.write()`.
 """
 

@@ -1,7 +1,7 @@
 """Small values sealed for a row of the database, under the keys of the store. Pure.
 
 AES-256-GCM under a key derived (HKDF, RFC 5869) from the store's, with a random nonce: NIST SP
-800-38D §8.3 allows 2^32 values a key. A value is bound to facts that the caller names, such as its
+800-38D allows 2^32 values a key. A value is bound to facts that the caller names, such as its
 account, so that nobody who has the database alone can alter it or move it to another row.
 
     version (1), key name (8), nonce (12), sealed value, tag (16)

@@ -1,4 +1,4 @@
-"""Reports of rights, and the move of a team to named accounts (DOMAIN U7.11)."""
+"""Reports of rights, and the move of a team to named accounts."""
 
 from datetime import timedelta
 
