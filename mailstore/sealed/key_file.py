@@ -23,8 +23,7 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_mode & 0o077:
                 raise InvalidKeys(
-                    f"{path}: others than its owner can read it; "
-                    f"run: chmod 600 {shlex.quote(str(path))}"
+                    f"{path}: readable by other users; run: chmod 600 {shlex.quote(str(path))}"
                 )
             lines = file.read().decode("ascii", "replace").splitlines()
     except OSError as error:

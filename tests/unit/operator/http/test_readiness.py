@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -32,11 +32,11 @@ class Unwell(Database):
 def watch(monkeypatch: pytest.MonkeyPatch) -> StoreWatch:
     database = Unwell()
 
-    def read(_: StoreWatch) -> Sequence[str]:
+    def read(_: StoreWatch) -> tuple[Sequence[str], Mapping[str, int]]:
         database.go_on.wait(60)
         if database.why:
             raise StoreUnavailable(database.why)
-        return ["a.mssante.fr"]
+        return ["a.mssante.fr"], {}
 
     monkeypatch.setattr(StoreWatch, "_read", read)
     return StoreWatch(database)
@@ -96,7 +96,7 @@ async def test_an_answer_that_is_not_understood_is_no_good_one(
     await watch.ask()
     assert watch.problem == ""
 
-    def read(_: StoreWatch) -> Sequence[str]:
+    def read(_: StoreWatch) -> object:
         raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
 
     monkeypatch.setattr(StoreWatch, "_read", read)
