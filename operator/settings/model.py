@@ -18,12 +18,12 @@ from ..errors import OperatorError
 from .base import Section
 from .error_wording import explain
 from .identifiers import IdentifiersSection
+from .outbound import OutboundSection
 from .sections import (
     AdminSection,
     InboundSection,
     LogSection,
     OperatorSection,
-    OutboundSection,
     ProcessSection,
     ScanSection,
     TlsSection,

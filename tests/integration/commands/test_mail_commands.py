@@ -134,7 +134,7 @@ class TestClose:
         words = (*MSSANTE, "--config", str(operator_a.config), "mailbox", "close", self.BOX)
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         assert done.returncode == 2
-        assert b"say so with --yes" in done.stderr
+        assert b"confirm with --yes" in done.stderr
         assert self.state(operator_a) == "active"
 
     @pytest.mark.parametrize(("answer", "state"), [(b"n\n", "active"), (b"y\n", "closed")])

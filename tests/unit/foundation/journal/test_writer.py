@@ -326,7 +326,7 @@ def test_a_full_disk_costs_events_that_are_counted(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))\n"
         "for number in range(3000):\n"
         "    journal.record('refused', number=number, text='x' * 300)\n"
-        "while journal._pending or journal._began or not journal.lost: pass\n"
+        "while journal._pending or journal._began or not journal.lost_events: pass\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))\n"
         "journal.record('refused', number=3000)\n"
         "journal.close()\n"
