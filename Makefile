@@ -12,8 +12,8 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 DIR ?= run
 SOURCES := operator relay whitelist mailstore foundation alembic tests tools
-# Percent of the lines: a first bound, to be set just below the figure that `make coverage` shows.
-COVERAGE_FLOOR := 80
+# Percent of the lines, just below the figure that `make coverage` shows.
+COVERAGE_FLOOR := 79
 PACKAGES := relay whitelist mailstore foundation mssante_operator tests tools
 
 help: ## List these verbs
