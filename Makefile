@@ -1,7 +1,7 @@
 # Every verb of the project; `make` alone lists them.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run demo check test test-other test-clock coverage mutants install-check lint style types layers \
+.PHONY: help setup run demo check unit test test-other test-clock coverage mutants install-check lint style types layers \
 	bench fuzz soak crash docs lock clean
 
 # The distribution's own build first: it is optimised (PGO, LTO), and messages cost a quarter less CPU
@@ -12,8 +12,8 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 DIR ?= run
 SOURCES := operator relay whitelist mailstore foundation alembic tests tools
-# Percent of the lines: a first bound, to be set just below the figure that `make coverage` shows.
-COVERAGE_FLOOR := 80
+# Percent of the lines, just below the figure that `make coverage` shows.
+COVERAGE_FLOOR := 79
 PACKAGES := relay whitelist mailstore foundation mssante_operator tests tools
 
 help: ## List these verbs
@@ -30,7 +30,10 @@ run: .venv/run.stamp ## Run an operator on loopback, made in DIR (run) at first,
 demo: .venv/run.stamp ## Two operators exchange mail both ways and turn intruders away
 	@$(BIN)/mssante demo
 
-check: lint ## Before each commit: lint, and the unit tests; less than a minute on two cores
+check: .venv/packages.stamp ## Before each commit: lint, and the unit tests beside it; less than a minute on two cores
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint unit
+
+unit: .venv/packages.stamp ## Run the unit tests
 	$(BIN)/python -m pytest -q -m unit -n auto --dist worksteal $(ARGS)
 
 test: setup lint ## Run every test

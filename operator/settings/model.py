@@ -20,13 +20,13 @@ from .base import Section
 from .credentials import AccountsSection, CredentialsSection
 from .error_wording import explain
 from .identifiers import IdentifiersSection
+from .outbound import OutboundSection
 from .rights import RightsSection
 from .sections import (
     AdminSection,
     InboundSection,
     LogSection,
     OperatorSection,
-    OutboundSection,
     ProcessSection,
     ScanSection,
     TlsSection,

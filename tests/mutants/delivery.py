@@ -128,8 +128,8 @@ MUTANTS = (
     ),
     Mutant(
         "delivery: a delay is told once",
-        "        late=waiting if not claim.delay_told and policy",
-        "        late=waiting if policy",
+        "        if not claim.delay_told and policy.is_late(",
+        "        if policy.is_late(",
         ("test_nobody_is_told_twice_that_it_is_late",),
     ),
     Mutant(

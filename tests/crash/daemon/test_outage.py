@@ -137,7 +137,7 @@ def die_amid(site: Site, name: str, how: str) -> None:
     over = len(a.events("process.waited"))
     getattr(site.door(name), how)()
     site.kill_all()
-    why = name if how == "refuse" else "not answered"
+    why = name if how == "refuse" else "answer"
     until_now(lambda: all(site.says(f"{role}: ", why) for role in ROLES))
     assert greeting(a).startswith(b"421 4.3.0 ")
     if how == "refuse":
@@ -182,9 +182,7 @@ def test_what_is_away_when_it_starts(site: Site) -> None:
         assert site.says("worker: ", "database")
         assert greeting(a).startswith(b"421 4.3.0 ")
         site.database.mend()
-        until_now(
-            lambda: site.says("courier: ", "not answered") or site.says("courier: ", "bucket")
-        )
+        until_now(lambda: site.says("courier: ", "answer") or site.says("courier: ", "bucket"))
         site.bucket.mend()
         site.is_well()
         # The loss of the key file does not end a running daemon either.

@@ -198,6 +198,7 @@ def test_other_numbers_stay(text: str) -> None:
     assert mask(text) == text
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("text", [f"a{WITH_KEY}" * 20_000, f"a{WITH_KEY[:-1]}0" * 20_000])
 def test_a_long_run_is_masked_in_no_time(text: str) -> None:
     begun = time.process_time()

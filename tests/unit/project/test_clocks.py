@@ -4,6 +4,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("operator", "relay", "mailstore", "whitelist", "foundation")
 ASKS = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time"}
@@ -19,6 +21,7 @@ def asked(path: Path) -> Iterator[str]:
                 yield name
 
 
+@pytest.mark.integration
 def test_one_place_asks_for_the_time_of_day() -> None:
     found = [
         f"{path.relative_to(ROOT)}: {name}"

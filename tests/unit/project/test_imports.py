@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 PACKAGES = ("operator", "relay", "mailstore", "whitelist", "foundation")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -31,6 +33,7 @@ def inner_imports(text: str) -> Iterator[str]:
     return (lines[number - 1] for number in sorted(found))
 
 
+@pytest.mark.integration
 def test_an_import_inside_a_function_is_for_start_up_time() -> None:
     found = [
         f"{path.relative_to(ROOT)}: {line.strip()}"

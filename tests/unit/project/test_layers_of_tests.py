@@ -71,6 +71,7 @@ def modules_of(layer: str) -> list[Path]:
     return found
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("layer", ["mailstore", "whitelist", "relay"])
 def test_tests_of_lower_layers_do_without_the_top_one(layer: str) -> None:
     paths = modules_of(layer)

@@ -4,6 +4,8 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.support.rules.metrics_page import PAGE, ROOT, RULES, documented
 
 PACKAGES = ("operator", "relay", "whitelist", "mailstore", "foundation")
@@ -38,6 +40,7 @@ def of_the_code() -> set[str]:
     return names | IN_A_LOOP
 
 
+@pytest.mark.integration
 def test_each_metric_is_explained_and_each_explained_exists() -> None:
     found = of_the_code()
     assert len(found) > 30

@@ -34,6 +34,7 @@ def test_who_is_sent_to_first_has_a_place(tmp_path: Path) -> None:
     assert (tmp_path / "operators").read_text() == "smtp.b.fr\n"
 
 
+@pytest.mark.integration
 def test_never_more_than_the_places_whoever_asks_and_after_restarts(tmp_path: Path) -> None:
     processes = [labels(tmp_path) for _ in range(4)]
 

@@ -108,6 +108,7 @@ class TestWhatIsWritten:
             assert number in [event["number"] for event in found]
             assert all(event["at"].startswith(f"2026-11-{day}T{hour}:") for event in found)
 
+    @pytest.mark.integration
     def test_it_is_written_soon_without_being_closed(self, tmp_path: Path) -> None:
         journal = Journal(tmp_path, lambda: NOW)
         for number in range(2):
@@ -195,6 +196,7 @@ class TestNothingIsInTheWay:
             journal.close()
         assert [entry["event"] for entry in logs] == ["journal.error"]
 
+    @pytest.mark.integration
     def test_a_disk_that_hangs_costs_events_not_time_or_memory(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -221,6 +223,7 @@ class TestNothingIsInTheWay:
         assert numbers == list(range(len(numbers)))
         assert len(numbers) + dropped == count
 
+    @pytest.mark.integration
     def test_a_folder_that_cannot_be_made(self, tmp_path: Path) -> None:
         folder = tmp_path / "trace"
         folder.write_bytes(b"in the way")
@@ -326,7 +329,7 @@ def test_a_full_disk_costs_events_that_are_counted(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))\n"
         "for number in range(3000):\n"
         "    journal.record('refused', number=number, text='x' * 300)\n"
-        "while journal._pending or journal._began or not journal.lost: pass\n"
+        "while journal._pending or journal._began or not journal.lost_events: pass\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))\n"
         "journal.record('refused', number=3000)\n"
         "journal.close()\n"

@@ -27,6 +27,7 @@ def lost(journal: Journal, number: int) -> bool:
 class TestStrangers:
     """Events of strangers are dropped first: events of peers will be asked for."""
 
+    @pytest.mark.integration
     def test_they_have_less_room_and_lose_it_to_others(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -105,6 +106,7 @@ class TestTheFloor:
 class TestTelling:
     """Gaps are reported, not too often; the end of a fault is noticed without an event too."""
 
+    @pytest.mark.integration
     def test_trouble_ends_without_another_event(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -138,6 +140,7 @@ class TestTelling:
         assert [gap["event"] for gap in gaps] == ["journal.dropped"] * 2  # the last at the end
         assert sum(gap["strangers"] for gap in gaps) == 10
 
+    @pytest.mark.integration
     def test_the_last_of_them_are_told_of_without_another_event(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -89,6 +90,7 @@ def test_one_stranger_does_not_silence_another_and_time_heals() -> None:
     assert [strangers.may_report("192.0.2.1", "refused") for _ in range(3)] == [True, True, False]
 
 
+@pytest.mark.integration
 def test_many_networks_cost_bounded_memory_and_share_what_is_left() -> None:
     clock = Ticking()
     strangers = Strangers(clock)

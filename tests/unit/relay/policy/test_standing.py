@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 
@@ -74,6 +75,7 @@ async def visited(server: Inbound, follower: TrustState, clock: Clock) -> AsyncI
         await listener.stop(grace=0)
 
 
+@pytest.mark.integration
 async def test_a_certificate_revoked_in_the_middle_of_a_session(tmp_path: Path) -> None:
     async with inbound(tmp_path, limits=SessionLimits(stranger_seconds=0.5)) as server:
         caller, other = await call(server), await call(server, "c")

@@ -282,6 +282,7 @@ def unwell(monkeypatch: pytest.MonkeyPatch, name: str, fault: OSError | None) ->
 FAULTS = [OSError(errno.EIO, "Input/output error"), None]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("fault", FAULTS, ids=["error", "short"])
 async def test_a_fault_of_the_disk_of_a_moment_loses_no_revocation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError | None
@@ -301,6 +302,7 @@ async def test_a_fault_of_the_disk_of_a_moment_loses_no_revocation(
     task.cancel()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("fault", FAULTS, ids=["error", "short"])
 async def test_a_fault_of_the_disk_of_a_moment_loses_no_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError | None
@@ -316,6 +318,7 @@ async def test_a_fault_of_the_disk_of_a_moment_loses_no_list(
     task.cancel()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("fault", FAULTS, ids=["error", "short"])
 async def test_a_fault_of_the_disk_of_a_moment_ends_no_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError | None
@@ -334,6 +337,7 @@ async def test_a_fault_of_the_disk_of_a_moment_ends_no_list(
     task.cancel()
 
 
+@pytest.mark.integration
 async def test_what_stays_damaged_is_not_read_at_each_look(tmp_path: Path) -> None:
     found = trust_state(tmp_path, GOOD, trust(), lambda: NOW)
     (tmp_path / "whitelist" / "active.xml").write_bytes(GOOD[:-10])

@@ -110,6 +110,7 @@ def damage_the_file(sender: Sender) -> Undo:
     return lambda: overwrite(file, before)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("lose", "body", "says"),
     [

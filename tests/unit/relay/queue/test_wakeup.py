@@ -59,6 +59,7 @@ def test_without_a_listener_nothing_waits(database: Database) -> None:
         queue_mail(database)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
 async def test_one_that_does_not_listen_holds_nobody_up(database: Database) -> None:
     async with listening(database) as heard:

@@ -109,6 +109,7 @@ def test_the_cutting_does_not_matter(message: bytes, lengths: list[int]) -> None
     assert counted(*cut(message, lengths)) == whole <= len(message)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "message",
     [

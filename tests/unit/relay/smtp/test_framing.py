@@ -81,6 +81,7 @@ def test_a_wire_is_decoded_the_same_however_it_is_cut(wire: bytes, lengths: list
     assert decode(octet_by_octet(wire)) == whole
 
 
+@pytest.mark.integration
 @pytest.mark.fuzz
 @given(LONG, sizes(1010))
 @example(b"x" * 999 + b"\n", [999])

@@ -245,6 +245,7 @@ def test_an_answer_that_drips_ends_at_the_deadline(
     assert 0.5 <= time.monotonic() - begun < 4
 
 
+@pytest.mark.integration
 def test_silence_after_a_drip_ends_at_the_deadline(serve: Serve) -> None:
     def answer(handler: Handler) -> None:
         handler.send_response(200)

@@ -70,6 +70,7 @@ def test_memory_stays_within_bounds(kind: str) -> None:
     assert int(said.stdout) < 130  # MB; 33 MB of <b/> took 1 100
 
 
+@pytest.mark.integration
 def test_too_many_elements_are_too_large() -> None:
     assert refused(HOSTILE["elements"]()) is ListReason.TOO_LARGE
     assert refused(HOSTILE["attributes"]()) is ListReason.TOO_LARGE

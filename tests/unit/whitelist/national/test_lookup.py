@@ -111,6 +111,7 @@ def test_a_list_cannot_be_changed() -> None:
         LIST.names_of("a.mssante.fr").add(C)  # type: ignore[attr-defined]  # what is tested
 
 
+@pytest.mark.integration
 @needs_real_data
 def test_the_real_list() -> None:
     real = read_list(

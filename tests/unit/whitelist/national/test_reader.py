@@ -59,6 +59,7 @@ def test_a_file_without_end_is_not_read_whole(tmp_path: Path) -> None:
     assert caught.value.reason is ListReason.TOO_LARGE
 
 
+@pytest.mark.integration
 @needs_real_data
 def test_the_real_file() -> None:
     found = load_file(REAL_LIST, real_trust(), SIGNER, datetime(2025, 3, 1, tzinfo=UTC))

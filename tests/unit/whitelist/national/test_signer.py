@@ -135,6 +135,7 @@ def test_the_product_is_compared_where_configured() -> None:
     assert PRODUCT in error.detail
 
 
+@pytest.mark.integration
 @needs_real_data
 def test_the_real_signer_has_name_and_product() -> None:
     expected = ExpectedSigner(

@@ -30,6 +30,7 @@ def changing() -> list[str]:
     ]
 
 
+@pytest.mark.integration
 def test_no_character_beyond_ascii_becomes_ascii() -> None:
     outside = [c for c in changing() if not c.isascii() and c not in BLANKS]
     assert len(outside) > 2000
