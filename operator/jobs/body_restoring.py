@@ -64,7 +64,7 @@ class BodyRestoreJob:
             await asyncio.sleep(self.interval)
 
     def round(self) -> int:
-        """Try the next MOST deliveries.  Returns the number released.  Raises StoreUnavailable."""
+        """Try the next BATCH deliveries.  Returns the number released.  Raises StoreUnavailable."""
         d = deliveries.c
         query = (
             select(d.id, messages.c.blob, messages.c.size)

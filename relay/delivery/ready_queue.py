@@ -2,7 +2,7 @@
 
 Interactive mail goes before bulk: bulk gets one attempt in `bulk_every` while interactive mail
 waits, and the slots left over.  Within a class, senders take turns, however much mail each has
-queued; and a sender's newest mail takes turns with its oldest.  The cache has room for `most`
+queued; and a sender's newest mail takes turns with its oldest.  The cache has room for `max_cached`
 deliveries of each class; the rest stays in the database.
 """
 

@@ -50,7 +50,7 @@ def pending(
 
 
 class DeliveryStore:
-    """Store with a sender and a postmaster, and the bouncer and committer of delivery."""
+    """Store with a sender and a postmaster, and the DSN writer and committer of delivery."""
 
     def __init__(self, folder: Path, database: Database) -> None:
         self.store = Store(

@@ -18,7 +18,7 @@ from tests.support.machines.daemon import Daemon, federation
 BOX: Final = "claire.martin@a.mssante.fr"
 HOST: Final = "127.0.0.1"
 PATIENCE: Final = 60.0  # timeout in seconds of a connection
-ON_DISK: Final = 2_200_000  # octets; too large to stay in memory (`drafts.MOST`)
+ON_DISK: Final = 2_200_000  # octets; too large to stay in memory (`draft.EXTENDED_LIMIT`)
 
 
 class Certificates:

@@ -147,11 +147,11 @@ class _Around:
 
     def __init__(self) -> None:
         # Imported only in this process: the import is slow.
-        from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - see above
+        from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - start-up time of all other processes
             DomainDispatcherApplication,
             create_backend_app,
         )
-        from moto.s3.models import s3_backends  # noqa: PLC0415 - see above
+        from moto.s3.models import s3_backends  # noqa: PLC0415 - start-up time of all other processes
 
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._backends = s3_backends

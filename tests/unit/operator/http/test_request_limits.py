@@ -32,7 +32,7 @@ async def test_hundreds_of_unfinished_requests_keep_nobody_out() -> None:
             held[-1][1].write(HALF)
         for _ in range(3):
             assert (await healthz(port)).startswith(b"HTTP/1.1 200 ")
-        # Only MOST connections are held; the oldest were closed.
+        # Only MAX_CONNECTIONS connections are held; the oldest were closed.
         async with asyncio.timeout(20):
             for reader, _ in held[: 300 - request_limits.MAX_CONNECTIONS]:
                 with suppress(ConnectionResetError):

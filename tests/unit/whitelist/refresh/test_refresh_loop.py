@@ -87,7 +87,7 @@ async def test_a_check_each_hour_and_for_each_new_file(site: ListSite) -> None:
         assert len(loop.refresher.trust.crls) == 2
         assert await loop.at(4599) == [1000]
         assert await loop.at(4600) == [1000, 4600]
-        loop.now = 4601  # before the file: the round under way may see it
+        await loop.at(4601)  # so that no round of 4600 is under way when the file comes
         site.put(white_list("a.fr", "b.fr", "c.fr", at=NOW))
         assert await loop.at(4601) == [1000, 4600, 4601]
         assert loop.refresher.archive.active() is not None
@@ -100,11 +100,11 @@ async def test_after_a_failure_it_is_checked_later_and_later(site: ListSite) -> 
             for now in range(1000, 1031):
                 await loop.at(now)
             assert loop.checks == [1000, 1002, 1006, 1014, 1030]  # after 2, 4, 8, 16 s
-            loop.now = 1031  # before the file: the round under way, of 1030, may see it
+            await loop.at(1031)  # so that no round of 1030 is under way when the file comes
             site.put(white_list("a.fr"))
             await loop.at(1031)
             assert loop.refresher.problem == ""
-            assert (await loop.at(4629))[-1] == 1031
+            assert (await loop.at(4630))[-1] == 1031
             assert (await loop.at(4631))[-1] == 4631
     told = [line["event"] for line in logs if line["log_level"] == "error"]
     assert told == 5 * ["whitelist.refused"]
