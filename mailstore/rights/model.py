@@ -186,7 +186,7 @@ TEXTS: Final[Mapping[Reason, str]] = {
     Reason.OTHER_MAILBOX: "the credential is for another mailbox",
     Reason.WRONG_METHOD: "a credential of this kind does not open a mailbox of this type",
     Reason.ONE_FACTOR: "the mailbox needs two factors, and one was shown",
-    Reason.ROLE_ONE_FACTOR: "a role counts only after a log-in with two factors: add --code",
+    Reason.ROLE_ONE_FACTOR: "a role counts only after a log-in with two factors (--code)",
     Reason.GRACE_OVER: "the time of the shared password is over: log in with an account",
     Reason.NO_RIGHT: "no grant, holder or role gives the right",
 }

@@ -4,7 +4,7 @@ An address, domain, tenant, account or number of another tenant gets the answer 
 exist, so that nobody learns what others have (docs/decisions/0087). The audit trail has the reason.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -18,8 +18,10 @@ from mailstore.db.people_schema import OPERATOR_TENANT
 from mailstore.db.scope import WHOLE, Scope
 from mailstore.errors import NotFound
 from mailstore.mailboxes.address import address_key
+from mailstore.mailboxes.identifiers import Identifier
 from mailstore.mailboxes.mailboxes import get_domain, get_mailbox
 from mailstore.rights.facts import load_mailbox
+from mailstore.rights.grants import Grantee
 from mailstore.rights.may import may
 from mailstore.rights.model import (
     Action,
@@ -33,6 +35,7 @@ from mailstore.rights.scope import LISTING, may_by_role, scope_of
 
 from ..errors import OperatorError
 
+_TO_ITSELF: Final = "may not give itself access to content by a role: let another person do it"
 _TOLD: Final = frozenset({Reason.ROLE_ONE_FACTOR, Reason.ACCOUNT_NOT_ACTIVE})
 
 
@@ -156,6 +159,28 @@ class Permission:
             if not scope_of(self.facts, every, self.clock(), self.policy).whole:
                 raise NotFound(f"there is no account {login}")
         return found
+
+    def refuse_own_grant(self, mailbox: MailboxFacts, grantee: Grantee) -> None:
+        """Refuse that an account gives itself a grant by a role: content is break-glass."""
+        facts = self.facts
+        if facts is None:
+            return
+        groups, own = facts.account.groups, facts.account.id
+        gains = grantee.id in groups if grantee.group else grantee.id == own
+        if not gains:
+            return
+        if may(facts, Action.MANAGE, mailbox, self.clock(), self.policy).reason is Reason.ROLE:
+            self._refuse(f"{self.actor.account} {_TO_ITSELF}")
+
+    def refuse_own_account(self, account: Account) -> None:
+        """Refuse that an account puts itself into a group, which may have grants."""
+        if self.facts is not None and account.id == self.facts.account.id:
+            self._refuse(f"{self.actor.account} {_TO_ITSELF}")
+
+    def refuse_own_identifiers(self, given: Iterable[Identifier]) -> None:
+        """Refuse that an account makes itself a holder of a mailbox."""
+        if self.facts is not None and self.facts.account.identifiers & set(given):
+            self._refuse(f"{self.actor.account} {_TO_ITSELF}")
 
     @property
     def home(self) -> int:

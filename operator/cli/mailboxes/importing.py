@@ -19,6 +19,7 @@ from mailstore.mailbox_import.import_plan import (
     plan,
 )
 from mailstore.mailboxes.address import address_key
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind
 from mailstore.mailboxes.mailboxes import list_domains
 from mailstore.rights.model import Action as Asked
 
@@ -90,6 +91,12 @@ def _imported(who: Acting, settings: Settings, lines: Sequence[CsvLine]) -> list
             scope = change.scope(Asked.ADMINISTER)
             known = load_known(change.connection, lines, luhn, lock=True, scope=scope)
             planned = plan(lines, known)
+            change.refuse_own_identifiers(
+                Identifier(IdentifierKind.RPPS, rpps)
+                for line in planned
+                if line.action is Action.CHANGE
+                for rpps in line.holders or ()
+            )
             if all(line.action is not Action.REFUSE for line in planned):
                 carry_out(change.connection, planned, act.clock())
                 _audit(change, planned)

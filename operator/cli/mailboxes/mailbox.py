@@ -173,6 +173,7 @@ def mailbox_set(
         raise click.UsageError("give what is to change, as --description TEXT")
     with who.open(settings) as act, act.write() as change:
         change.reach(address, Action.ADMINISTER)
+        change.refuse_own_identifiers(new)
         found = set_attributes(change.connection, address, attributes)
         remove_holders(change.connection, found, old)
         add_holders(change.connection, found, new, now=act.clock())

@@ -101,6 +101,7 @@ def group_member_add(
         owner = owner_of(change, tenant)
         found = get_group(change.connection, owner.id, group_name)
         account = add_member(change.connection, found, login, now=act.clock())
+        change.refuse_own_account(account)
         change.audit("member.added", subject=account.login, tenant=owner.id, group=found.name)
     click.echo(f"{account.login} is in {found.name}")
 

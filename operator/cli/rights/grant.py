@@ -57,6 +57,7 @@ def grant_give(
         connection, now = change.connection, act.clock()
         facts = change.reach(mailbox, Action.MANAGE)
         grantee = find_grantee(change, account, group, facts.tenant_id)
+        change.refuse_own_grant(facts, grantee)
         number = grants.give(
             connection,
             facts.id,

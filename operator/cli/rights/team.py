@@ -52,11 +52,13 @@ def begin(
         for line, login in enumerate(logins, 1):
             try:
                 account = change.known_account(login)
+                grantee = Grantee(account.id, account.login, account.tenant_id)
+                change.refuse_own_grant(facts, grantee)
                 grants.give(
                     connection,
                     facts.id,
                     facts.tenant_id,
-                    Grantee(account.id, account.login, account.tenant_id),
+                    grantee,
                     _MEMBER,
                     Period(now),
                     given_by=act.name,

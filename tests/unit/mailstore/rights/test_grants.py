@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from mailstore.accounts.changes import access_number
 from mailstore.credentials.proof import Method
 from mailstore.db.database import Database
+from mailstore.db.scope import Scope
 from mailstore.errors import Conflict, InvalidState, NotFound
 from mailstore.rights import grants, roles
 from mailstore.rights.facts import load_actor, load_mailbox
