@@ -79,7 +79,7 @@ def _planned(who: Acting, settings: Settings, lines: Sequence[CsvLine]) -> list[
             known = load_known(seen.connection, lines, luhn, lock=False, scope=scope)
             planned = plan(lines, known)
         if reader.act is not None:
-            _note_outside(reader.act, planned, known)
+            _note_outside(reader.act, planned, known, scope.home)
     return planned
 
 
@@ -101,11 +101,11 @@ def _imported(who: Acting, settings: Settings, lines: Sequence[CsvLine]) -> list
                 carry_out(change.connection, planned, act.clock())
                 _audit(change, planned)
         if act.proof is not None:
-            _note_outside(act, planned, known)
+            _note_outside(act, planned, known, scope.home)
     return planned
 
 
-def _note_outside(act: Act, planned: Iterable[PlannedLine], known: Known) -> None:
+def _note_outside(act: Act, planned: Iterable[PlannedLine], known: Known, home: int) -> None:
     """Audit that an account named domains without a role for them, or that are not hosted."""
     outside = [
         str(line.number)
@@ -116,7 +116,8 @@ def _note_outside(act: Act, planned: Iterable[PlannedLine], known: Known) -> Non
     ]
     if outside:
         named = ", ".join(outside[:_NAMED]) + (" …" if len(outside) > _NAMED else "")
-        act.refused(NotAllowed(f"{act.name} has no role for the domains of the lines {named}"))
+        why = f"{act.name} has no role for the domains of the lines {named}"
+        act.refused(NotAllowed(why, tenant=home))
 
 
 def _audit(change: ActTransaction, planned: Iterable[PlannedLine]) -> None:

@@ -1,7 +1,6 @@
 """Accounts that log in to commands with two factors, and the words of --as."""
 
 from functools import cache, partial
-from pathlib import Path
 
 import pyotp
 import pytest
@@ -11,6 +10,7 @@ from sqlalchemy import update
 from mailstore.accounts.accounts import get_account
 from mailstore.credentials.passwords import PasswordHashes, set_password
 from mailstore.credentials.totp import set_totp
+from mailstore.db.database import Database
 from mailstore.db.people_schema import credentials
 from mssante_operator.assembly.people import log_in
 from mssante_operator.settings.model import load
@@ -23,8 +23,7 @@ CHEAP_HASHES = partial(PasswordHashes, parameters=CHEAPEST)
 
 
 def hash_cheaply(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the commands of a test hash passwords with argon2's cheapest parameters: tests log in a
-    hundred times."""
+    """Hash passwords with argon2's cheapest parameters: some tests log in a hundred times."""
     monkeypatch.setattr(log_in, "PasswordHashes", CHEAP_HASHES)
 
 
@@ -42,19 +41,14 @@ def seat(daemon: Daemon, *logins: str, totp: bool = True) -> None:
 
 def alone(daemon: Daemon, login: str) -> tuple[str, ...]:
     """Words of --as with the password alone."""
-    return ("--as", login, "--password-file", str(password_file(daemon)))
+    return ("--as", login, "--password-file", str(daemon.folder / "password"))
 
 
-def both(daemon: Daemon, login: str) -> tuple[str, ...]:
+def both(daemon: Daemon, database: Database, login: str) -> tuple[str, ...]:
     """Words of --as with password and code.  A code is good once: its step is taken back before."""
-    with daemon.store() as store, store.database.write() as conn:
+    with database.write() as conn:
         conn.execute(update(credentials).values(last_step=None))
     return (*alone(daemon, login), "--code", pyotp.TOTP(SECRET).now())
-
-
-def password_file(daemon: Daemon) -> Path:
-    """File with the password."""
-    return daemon.folder / "password"
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -57,14 +57,16 @@ def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
 
 
 @pytest.fixture
-def as_(operator_a: Daemon, monkeypatch: pytest.MonkeyPatch) -> As:
+def as_(operator_a: Daemon, monkeypatch: pytest.MonkeyPatch) -> Iterator[As]:
     administrators.hash_cheaply(monkeypatch)
+    with closing(Database(operator_a.folder / "data" / "mssante.db")) as database:
 
-    def words(login: str) -> tuple[str, ...]:
-        proved = administrators.both if login == "admin" else administrators.alone
-        return proved(operator_a, login)
+        def words(login: str) -> tuple[str, ...]:
+            if login == "admin":
+                return administrators.both(operator_a, database, login)
+            return administrators.alone(operator_a, login)
 
-    return words
+        yield words
 
 
 def message(daemon: Daemon, mailbox: str) -> str:

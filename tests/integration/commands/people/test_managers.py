@@ -1,12 +1,14 @@
 """Administrators of a tenant or of one domain at work, on both databases."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mailstore.audit_reading.search import AuditFilter, FoundRow, search
+from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.rights.roles import list_roles
@@ -28,11 +30,22 @@ ADMINISTRATORS = {
 ORG = ("--type", "ORG", "--finess", house.FINESS.value, *RESPONSIBLE)
 
 
-@pytest.fixture
-def chu(operator_q: Daemon, monkeypatch: pytest.MonkeyPatch) -> Daemon:
+@dataclass(frozen=True)
+class House:
     """The house with one more domain and its administrators."""
+
+    daemon: Daemon
+    database: Database
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """Run a command of the Unix user."""
+        return self.daemon.run(*words, code=code)
+
+
+@pytest.fixture
+def chu(operator_q: Daemon, database: Database, monkeypatch: pytest.MonkeyPatch) -> House:
     administrators.hash_cheaply(monkeypatch)
-    with operator_q.store() as store, store.database.write() as conn:
+    with database.write() as conn:
         house.build(conn)
         add_domain(conn, "bloc.mssante.fr", now=NOW)
         add_mailbox(conn, BLOC, MailboxType.ORG, house.FINESS, now=NOW)
@@ -41,32 +54,32 @@ def chu(operator_q: Daemon, monkeypatch: pytest.MonkeyPatch) -> Daemon:
     administrators.seat(operator_q, *ADMINISTRATORS)
     for login, words in ADMINISTRATORS.items():
         operator_q.run("role", "give", login, *words)
-    return operator_q
+    return House(operator_q, database)
 
 
-def run(daemon: Daemon, login: str, *words: str, code: int = 0) -> str:
-    return daemon.run(*words, *administrators.both(daemon, login), code=code)
+def run(chu: House, login: str, *words: str, code: int = 0) -> str:
+    return chu.run(*words, *administrators.both(chu.daemon, chu.database, login), code=code)
 
 
-def listed(daemon: Daemon, login: str, *words: str) -> Any:
-    return json.loads(run(daemon, login, *words, "--json"))
+def listed(chu: House, login: str, *words: str) -> Any:
+    return json.loads(run(chu, login, *words, "--json"))
 
 
-def newest(daemon: Daemon) -> FoundRow:
-    with daemon.store() as store, store.database.read() as conn:
+def newest(chu: House) -> FoundRow:
+    with chu.database.read() as conn:
         (row,) = search(conn, AuditFilter(), limit=1)
         return row
 
 
-def refused(daemon: Daemon, login: str, *words: str) -> str:
+def refused(chu: House, login: str, *words: str) -> str:
     """Output of an act that is refused and audited; the row belongs to the account's tenant."""
-    said = run(daemon, login, *words, code=1)
-    row = newest(daemon)
+    said = run(chu, login, *words, code=1)
+    row = newest(chu)
     assert (row.event, row.account, row.tenant) == ("act.refused", login, 1), said
     return said
 
 
-def test_a_manager_of_one_domain(chu: Daemon) -> None:
+def test_a_manager_of_one_domain(chu: House) -> None:
     boss = "m.domaine"
     seen = [one["address"] for one in listed(chu, boss, "mailbox", "list")]
     assert seen == [BLOC]
@@ -100,7 +113,7 @@ def test_a_manager_of_one_domain(chu: Daemon) -> None:
     refused(chu, boss, "account", "suspend", "ide.petit", *REASON)
 
 
-def test_an_import_within_the_domains_of_the_manager(chu: Daemon, tmp_path: Path) -> None:
+def test_an_import_within_the_domains_of_the_manager(chu: House, tmp_path: Path) -> None:
     table = tmp_path / "boxes.csv"
     head = "address,type,finess,responsible\n"
     mine = "a@bloc.mssante.fr,ORG,2A0000154,Claire Martin\n"
@@ -117,7 +130,7 @@ def test_an_import_within_the_domains_of_the_manager(chu: Daemon, tmp_path: Path
     assert listed(chu, "m.domaine", "mailbox", "show", BLOC)["responsible"] == "Jean Roux"
 
 
-def test_a_manager_of_a_tenant_and_its_people(chu: Daemon) -> None:
+def test_a_manager_of_a_tenant_and_its_people(chu: House) -> None:
     boss = "m.chu"
     logins = {one["login"] for one in listed(chu, boss, "account", "list")}
     assert "ide.petit" in logins
@@ -142,7 +155,7 @@ def test_a_manager_of_a_tenant_and_its_people(chu: Daemon) -> None:
     assert "there is no tenant clinique" in refused(chu, boss, "tenant", "show", "clinique")
 
 
-def test_a_manager_does_not_become_a_holder(chu: Daemon, tmp_path: Path) -> None:
+def test_a_manager_does_not_become_a_holder(chu: House, tmp_path: Path) -> None:
     """No role gives content, not by the own number either."""
     chu.run("account", "identifier", "add", "m.chu", "--rpps", "10000009133")
     number = ("mailbox", "set", house.CAB, "--holder", "10000009133")
@@ -153,7 +166,7 @@ def test_a_manager_does_not_become_a_holder(chu: Daemon, tmp_path: Path) -> None
     run(chu, "op.chu", *number)  # another person does it
 
 
-def test_a_manager_of_the_whole_operator(chu: Daemon) -> None:
+def test_a_manager_of_the_whole_operator(chu: House) -> None:
     boss = "m.tout"
     run(chu, boss, "domain", "add", "new.mssante.fr", "--tenant", "clinique")
     run(chu, boss, "domain", "remove", "new.mssante.fr", "--yes")
@@ -169,12 +182,12 @@ def test_a_manager_of_the_whole_operator(chu: Daemon) -> None:
     assert listed(chu, "m.domaine", "mailbox", "list") == []
 
 
-def test_a_role_needs_two_factors(chu: Daemon) -> None:
-    with chu.store() as store, store.database.write() as conn:
+def test_a_role_needs_two_factors(chu: House) -> None:
+    with chu.database.write() as conn:
         house.add_account(conn, "faible")
-    administrators.seat(chu, "faible", totp=False)
+    administrators.seat(chu.daemon, "faible", totp=False)
     chu.run("role", "give", "faible", "operator")
-    weak = administrators.alone(chu, "faible")
+    weak = administrators.alone(chu.daemon, "faible")
     for words in (
         ("mailbox", "list"),
         ("mailbox", "show", house.ABROAD),
@@ -189,19 +202,19 @@ def test_a_role_needs_two_factors(chu: Daemon) -> None:
         assert newest(chu).event == "act.refused"
     rows = json.loads(chu.run("report", "one-factor", "--json", code=1))
     assert rows == [{"account": "faible", "role": "operator", "scope": "operator (whole)"}]
-    config = chu.config.read_text()
-    chu.config.write_text(f"{config}\n[rights]\ntwo_factors_for_roles = false\n")
+    config = chu.daemon.config.read_text()
+    chu.daemon.config.write_text(f"{config}\n[rights]\ntwo_factors_for_roles = false\n")
     try:
         assert house.ABROAD in chu.run("mailbox", "list", *weak)
     finally:
-        chu.config.write_text(config)
+        chu.daemon.config.write_text(config)
 
 
-def test_a_command_that_asks_nothing_is_refused(chu: Daemon) -> None:
+def test_a_command_that_asks_nothing_is_refused(chu: House) -> None:
     """Whatever forgets to ask the rules gives nothing, even to an operator of the whole."""
-    settings = load(chu.config)
+    settings = load(chu.daemon.config)
     with open_act(settings) as act:
-        code = administrators.both(chu, "op.tout")[-1]
+        code = administrators.both(chu.daemon, chu.database, "op.tout")[-1]
         own = log_in(act, settings, "op.tout", administrators.PASSWORD, code)
         for begin in (own.write, own.read):
             with pytest.raises(NotAllowed, match="Unix user of the daemon alone"), begin():
@@ -209,8 +222,8 @@ def test_a_command_that_asks_nothing_is_refused(chu: Daemon) -> None:
             assert newest(chu).event == "act.refused"
 
 
-def test_the_unix_user_needs_no_role(chu: Daemon) -> None:
-    with chu.store() as store, store.database.read() as conn:
+def test_the_unix_user_needs_no_role(chu: House) -> None:
+    with chu.database.read() as conn:
         before = len(list_roles(conn))
     assert len(json.loads(chu.run("role", "list", "--json"))) == before
     assert "bloc" in chu.run("account", "group", "list")

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -38,9 +38,12 @@ def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
 
 
 @pytest.fixture
-def as_(operator_a: Daemon, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[str, ...]]:
+def as_(
+    operator_a: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], tuple[str, ...]]]:
     administrators.hash_cheaply(monkeypatch)
-    return partial(administrators.both, operator_a)
+    with closing(Database(operator_a.folder / "data" / "mssante.db")) as database:
+        yield partial(administrators.both, operator_a, database)
 
 
 def audit(daemon: Daemon) -> list[dict[str, Any]]:
