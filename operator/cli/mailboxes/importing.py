@@ -8,6 +8,7 @@ from typing import IO, Any, Final
 import click
 
 from foundation.privacy import mask
+from mailstore.db.scope import Scope
 from mailstore.mailbox_import.bulk import carry_out, load_known
 from mailstore.mailbox_import.csv_form import LARGEST, CsvLine, read_csv
 from mailstore.mailbox_import.import_plan import (
@@ -79,7 +80,7 @@ def _planned(who: Acting, settings: Settings, lines: Sequence[CsvLine]) -> list[
             known = load_known(seen.connection, lines, luhn, lock=False, scope=scope)
             planned = plan(lines, known)
         if reader.act is not None:
-            _note_outside(reader.act, planned, known, scope.home)
+            _note_outside(reader.act, planned, known, scope)
     return planned
 
 
@@ -100,13 +101,17 @@ def _imported(who: Acting, settings: Settings, lines: Sequence[CsvLine]) -> list
             if all(line.action is not Action.REFUSE for line in planned):
                 carry_out(change.connection, planned, act.clock())
                 _audit(change, planned)
-        if act.proof is not None:
-            _note_outside(act, planned, known, scope.home)
+        _note_outside(act, planned, known, scope)
     return planned
 
 
-def _note_outside(act: Act, planned: Iterable[PlannedLine], known: Known, home: int) -> None:
-    """Audit that an account named domains without a role for them, or that are not hosted."""
+def _note_outside(act: Act, planned: Iterable[PlannedLine], known: Known, scope: Scope) -> None:
+    """Audit that an account named domains for which it has no role.
+
+    A domain that is not hosted looks the same, but not to an account with a role for the whole.
+    """
+    if scope.whole:
+        return
     outside = [
         str(line.number)
         for line in planned
@@ -117,7 +122,7 @@ def _note_outside(act: Act, planned: Iterable[PlannedLine], known: Known, home: 
     if outside:
         named = ", ".join(outside[:_NAMED]) + (" …" if len(outside) > _NAMED else "")
         why = f"{act.name} has no role for the domains of the lines {named}"
-        act.refused(NotAllowed(why, tenant=home))
+        act.refused(NotAllowed(why, tenant=scope.home))
 
 
 def _audit(change: ActTransaction, planned: Iterable[PlannedLine]) -> None:

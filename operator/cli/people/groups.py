@@ -100,8 +100,8 @@ def group_member_add(
     with who.open(load(given)) as act, act.write() as change:
         owner = owner_of(change, tenant)
         found = get_group(change.connection, owner.id, group_name)
+        change.refuse_own_account(change.known_account(login))
         account = add_member(change.connection, found, login, now=act.clock())
-        change.refuse_own_account(account)
         change.audit("member.added", subject=account.login, tenant=owner.id, group=found.name)
     click.echo(f"{account.login} is in {found.name}")
 
@@ -119,6 +119,7 @@ def group_member_remove(
     with who.open(load(given)) as act, act.write() as change:
         owner = owner_of(change, tenant)
         found = get_group(change.connection, owner.id, group_name)
+        change.known_account(login)
         account, _ = remove_member(change.connection, found, login, now=act.clock())
         change.audit("member.removed", subject=account.login, tenant=owner.id, group=found.name)
     click.echo(f"{account.login} is no longer in {found.name}")

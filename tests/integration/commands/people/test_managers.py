@@ -124,6 +124,10 @@ def test_an_import_within_the_domains_of_the_manager(chu: House, tmp_path: Path)
         assert "the domain chu.mssante.fr is not hosted here" in said
         assert newest(chu).facts["why"] == "m.domaine has no role for the domains of the lines 3"
     assert "a@bloc.mssante.fr" not in chu.run("mailbox", "list")
+    run(chu, "m.tout", "mailbox", "import", str(table), "--dry-run")
+    table.write_text(head + "a@nowhere.mssante.fr,ORG,2A0000154,Claire Martin\n")
+    run(chu, "m.tout", "mailbox", "import", str(table), code=1)
+    assert newest(chu).account == "m.domaine"  # a slip of who may do all is no refusal
     table.write_text(head + mine + f"{BLOC},,,Jean Roux\n")
     run(chu, "m.domaine", "mailbox", "import", str(table))
     assert newest(chu).account == "m.domaine"
@@ -153,6 +157,20 @@ def test_a_manager_of_a_tenant_and_its_people(chu: House) -> None:
     run(chu, "op.tout", "account", "suspend", "m.tout", *REASON)
     refused(chu, boss, "tenant", "rename", "operator", "--title", "x")
     assert "there is no tenant clinique" in refused(chu, boss, "tenant", "show", "clinique")
+
+
+def test_accounts_of_another_tenant_look_unknown_where_they_are_named(chu: House) -> None:
+    for words in (
+        ("grant", "give", house.ORG, "--right", "read", "--account"),
+        ("grant", "list", "--account"),
+        ("account", "group", "member", "add", "bloc"),
+        ("account", "group", "member", "remove", "bloc"),
+    ):
+        theirs = run(chu, "m.chu", *words, "abroad", code=1)
+        assert theirs == "mssante: there is no account abroad\n", words
+        assert theirs == run(chu, "m.chu", *words, "nobody", code=1).replace("nobody", "abroad")
+    said = run(chu, "m.tout", "account", "group", "member", "add", "bloc", "abroad", code=1)
+    assert "in the tenant of the group" in said
 
 
 def test_a_manager_does_not_become_a_holder(chu: House, tmp_path: Path) -> None:
