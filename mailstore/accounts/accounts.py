@@ -18,6 +18,8 @@ from mailstore.accounts.kinds import AccountKind, AccountState
 from mailstore.accounts.names import login_key, page_key, parse_login, parse_name
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import accounts, tenants
+from mailstore.db.scope import WHOLE, Scope
+from mailstore.db.scope_conditions import tenant_within
 from mailstore.errors import Conflict, InvalidState, NotFound
 
 MOST_LISTED: Final = 1_000  # rows of a page
@@ -118,10 +120,11 @@ def list_accounts(
     *,
     tenant_id: int | None = None,
     state: AccountState | None = None,
+    scope: Scope = WHOLE,
     after: str = "",
     limit: int = 100,
 ) -> list[Account]:
-    """A page of accounts by log-in name, of one tenant or all; at most MOST_LISTED.
+    """A page of accounts within a scope by log-in name, of one tenant or all; at most MOST_LISTED.
 
     The page starts behind the log-in name `after`; its cost does not depend on the number of
     accounts before it.
@@ -131,6 +134,7 @@ def list_accounts(
         query = query.where(accounts.c.tenant_id == tenant_id)
     if state is not None:
         query = query.where(accounts.c.state == state.value)
+    query = query.where(*tenant_within(scope, accounts.c.tenant_id))
     return [_account(row) for row in conn.execute(query.limit(min(limit, MOST_LISTED)))]
 
 

@@ -13,6 +13,8 @@ from mailstore.accounts.names import parse_name, parse_tenant_name, tenant_key
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import accounts, credentials, grants, tenants
 from mailstore.db.schema import domains, mailboxes
+from mailstore.db.scope import WHOLE, Scope
+from mailstore.db.scope_conditions import tenant_within
 from mailstore.errors import Conflict, InvalidState, NotFound
 
 
@@ -51,9 +53,10 @@ def add_tenant(conn: Connection, name: str, title: str = "", *, now: datetime) -
     return get_tenant(conn, parsed)
 
 
-def list_tenants(conn: Connection) -> list[Tenant]:
-    """List all tenants by name."""
-    return [Tenant(*row) for row in conn.execute(_TENANTS.order_by(tenants.c.name))]
+def list_tenants(conn: Connection, scope: Scope = WHOLE) -> list[Tenant]:
+    """List the tenants by name; within a scope, these that it covers whole."""
+    query = _TENANTS.where(*tenant_within(scope, tenants.c.id)).order_by(tenants.c.name)
+    return [Tenant(*row) for row in conn.execute(query)]
 
 
 def get_tenant(conn: Connection, name: str) -> Tenant:
@@ -61,6 +64,14 @@ def get_tenant(conn: Connection, name: str) -> Tenant:
     row = conn.execute(_TENANTS.where(tenants.c.name == tenant_key(name))).one_or_none()
     if row is None:
         raise NotFound(f"there is no tenant {name}; see: mssante tenant list")
+    return Tenant(*row)
+
+
+def get_tenant_by_id(conn: Connection, tenant_id: int) -> Tenant:
+    """Find a tenant by its number. Raises NotFound."""
+    row = conn.execute(_TENANTS.where(tenants.c.id == tenant_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no tenant of number {tenant_id}")
     return Tenant(*row)
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, delete, insert, select, update
 
 from mailstore.db.schema import aliases, mailbox_holders, mailboxes
+from mailstore.db.scope import WHOLE, Scope
 from mailstore.mailbox_import.csv_form import CsvLine
 from mailstore.mailbox_import.import_plan import Action, Known, KnownMailbox, PlannedLine
 from mailstore.mailboxes.address import address_key
@@ -23,14 +24,21 @@ _BATCH: Final = 500  # rows read or written by one statement
 
 
 def load_known(
-    conn: Connection, lines: Sequence[CsvLine], luhn: frozenset[IdentifierKind], *, lock: bool
+    conn: Connection,
+    lines: Sequence[CsvLine],
+    luhn: frozenset[IdentifierKind],
+    *,
+    lock: bool,
+    scope: Scope = WHOLE,
 ) -> Known:
-    """Read what exists of the addresses of these lines.
+    """Read what exists of the addresses of these lines; domains beyond the scope seem not hosted.
 
     `lock`: in a write transaction, keep other writers from adding addresses to their domains.
     """
     keys = sorted({address_key(line.cells.get("address", "")) for line in lines})
-    hosted = {domain.name for domain in list_domains(conn)}
+    hosted = {domain.name for domain in list_domains(conn, scope)}
+    if not scope.whole:
+        keys = [key for key in keys if key.rpartition("@")[2] in hosted]
     if lock:
         # In one order, so that two imports never wait for each other.
         for domain in sorted({key.rpartition("@")[2] for key in keys} & hosted):

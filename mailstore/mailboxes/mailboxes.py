@@ -15,6 +15,8 @@ from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.schema import aliases, domains, mailboxes
+from mailstore.db.scope import WHOLE, Scope
+from mailstore.db.scope_conditions import domain_within
 from mailstore.errors import Conflict, NotFound
 from mailstore.mailboxes.address import address_key, parse_domain, parse_mailbox_address
 from mailstore.mailboxes.attributes import Attribute, Value, Values, check_values
@@ -53,9 +55,9 @@ def add_domain(conn: Connection, name: str, *, now: datetime) -> Domain:
     return Domain(*row)
 
 
-def list_domains(conn: Connection) -> list[Domain]:
-    """List the hosted domains by name."""
-    query = select(*_DOMAIN).where(_HOSTED).order_by(domains.c.name)
+def list_domains(conn: Connection, scope: Scope = WHOLE) -> list[Domain]:
+    """List the hosted domains within a scope by name."""
+    query = select(*_DOMAIN).where(_HOSTED, *domain_within(scope)).order_by(domains.c.name)
     return [Domain(*row) for row in conn.execute(query)]
 
 
@@ -151,16 +153,17 @@ def list_mailboxes(
     domain: str | None = None,
     *,
     wanted: MailboxFilter = EVERY,
+    scope: Scope = WHOLE,
     after: str = "",
     limit: int | None = None,
 ) -> list[Mailbox]:
-    """List mailboxes, of a domain or all, by address.
+    """List mailboxes within a scope, of a domain or all, by address.
 
     A page: up to `limit` mailboxes after the address `after`; without a filter its cost does not
     depend on the number of others. Raises NotFound for the domain.
     """
     query = _of_domain(conn, _mailboxes(), domain).order_by(mailboxes.c.address)
-    query = query.where(*wanted.conditions())
+    query = query.where(*wanted.conditions(), *domain_within(scope))
     if after:
         query = query.where(mailboxes.c.address > address_key(after))
     return [read_mailbox(row) for row in conn.execute(query.limit(limit))]

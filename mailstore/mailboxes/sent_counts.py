@@ -11,7 +11,9 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, Update, delete, func, select, update
 
 from mailstore.db.dialect import insert_or_ignore
-from mailstore.db.schema import mailboxes, sent_counts
+from mailstore.db.schema import domains, mailboxes, sent_counts
+from mailstore.db.scope import WHOLE, Scope
+from mailstore.db.scope_conditions import domain_within
 from mailstore.mailboxes.identifiers import MailboxType
 
 KEPT: Final = timedelta(days=2)  # for `mssante mailbox sent`
@@ -79,7 +81,9 @@ def limited_by_type(conn: Connection, now: datetime) -> dict[MailboxType, int]:
     return {MailboxType(row[0]): row[1] for row in conn.execute(query)}
 
 
-def list_sending(conn: Connection, since: datetime, limit: int) -> Sequence[SendingMailbox]:
+def list_sending(
+    conn: Connection, since: datetime, limit: int, scope: Scope = WHOLE
+) -> Sequence[SendingMailbox]:
     """List up to `limit` counts since a time: refused ones first, then the most recipients."""
     query = (
         select(
@@ -91,7 +95,8 @@ def list_sending(conn: Connection, since: datetime, limit: int) -> Sequence[Send
             _SENT.refused,
         )
         .join_from(sent_counts, mailboxes)
-        .where(_SENT.hour >= hour_of(since))
+        .join(domains, domains.c.id == mailboxes.c.domain_id)
+        .where(_SENT.hour >= hour_of(since), *domain_within(scope))
         .order_by(_SENT.refused.desc(), _SENT.recipients.desc(), mailboxes.c.address, _SENT.hour)
         .limit(limit)
     )

@@ -13,7 +13,9 @@ from sqlalchemy import Connection, Row, Select, insert, or_, select, update
 
 from foundation.privacy import mask
 from mailstore.db.people_schema import accounts, break_glass
-from mailstore.db.schema import mailboxes
+from mailstore.db.schema import domains, mailboxes
+from mailstore.db.scope import WHOLE, Scope
+from mailstore.db.scope_conditions import domain_within
 from mailstore.errors import InvalidState, NotFound
 
 LONGEST: Final = timedelta(hours=24)  # no access is longer
@@ -157,10 +159,19 @@ def open_access(conn: Connection, mailbox_id: int, asker: Asker, at: datetime) -
 
 
 def list_accesses(
-    conn: Connection, *, at: datetime | None = None, after: int = 0, limit: int = 1000
+    conn: Connection,
+    *,
+    at: datetime | None = None,
+    scope: Scope = WHOLE,
+    after: int = 0,
+    limit: int = 1000,
 ) -> list[Access]:
-    """List up to `limit` accesses with numbers above `after`; with a time, these not over then."""
-    query = _rows().where(break_glass.c.id > after).order_by(break_glass.c.id).limit(limit)
+    """List up to `limit` accesses with numbers above `after`; with a time, these not over then.
+
+    `scope`: of the mailboxes.
+    """
+    query = _rows().where(break_glass.c.id > after, *domain_within(scope))
+    query = query.order_by(break_glass.c.id).limit(limit)
     if at is not None:
         query = query.where(break_glass.c.ends_at > at)
     return [_access(row) for row in conn.execute(query)]
@@ -187,6 +198,7 @@ def _rows() -> Select[Any]:
     return (
         select(break_glass, mailboxes.c.address, accounts.c.login)
         .join_from(break_glass, mailboxes)
+        .join(domains, domains.c.id == mailboxes.c.domain_id)
         .outerjoin(accounts, accounts.c.id == break_glass.c.account_id)
     )
 

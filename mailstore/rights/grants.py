@@ -14,6 +14,8 @@ from mailstore.accounts.changes import note_ending
 from mailstore.accounts.endings import GrantEnded
 from mailstore.db.people_schema import account_groups, accounts, grants
 from mailstore.db.schema import domains, mailboxes
+from mailstore.db.scope import WHOLE, Scope
+from mailstore.db.scope_conditions import domain_within
 from mailstore.errors import Conflict, InvalidState, NotFound
 from mailstore.rights.facts import read_grant
 from mailstore.rights.model import Grant, Period, Right
@@ -134,20 +136,22 @@ def list_grants(
     *,
     mailbox_id: int | None = None,
     account_id: int | None = None,
-    tenant_id: int | None = None,
     ends_before: datetime | None = None,
     at: datetime | None = None,
+    scope: Scope = WHOLE,
     after: int = 0,
     limit: int = _MAX_PAGE,
 ) -> list[GrantRow]:
-    """List up to `limit` grants with numbers above `after`, all or these in force at a time."""
-    query = _rows().where(grants.c.id > after).order_by(grants.c.id).limit(limit)
+    """List up to `limit` grants with numbers above `after`, all or these in force at a time.
+
+    `scope`: of the mailboxes.
+    """
+    query = _rows().where(grants.c.id > after, *domain_within(scope))
+    query = query.order_by(grants.c.id).limit(limit)
     if mailbox_id is not None:
         query = query.where(grants.c.mailbox_id == mailbox_id)
     if account_id is not None:
         query = query.where(grants.c.account_id == account_id)
-    if tenant_id is not None:
-        query = query.where(domains.c.tenant_id == tenant_id)
     if ends_before is not None:
         query = query.where(grants.c.ends_at < ends_before)
     if at is not None:

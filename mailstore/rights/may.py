@@ -7,10 +7,12 @@ right: holder, grant, group, break-glass access, role.
 
 Content (READ, ACT, SEND) is for holders and grants alone (DOMAIN §9.36, §9.44, U1.2: no ordinary
 way for administrators); READ also for a break-glass access. A program shows a certificate, and
-opens no PER; a person opens no APP (DOMAIN §9.45).
+opens no PER; a person opens no APP (DOMAIN §9.45). Roles and break-glass accesses count only after
+a log-in with two factors, unless the policy says otherwise.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -57,6 +59,27 @@ def may(
     policy: RightsPolicy = _DEFAULT,
 ) -> Verdict:
     """Decide whether the account may do this to the mailbox at this time, and say why."""
+    counted = counting(actor, policy)
+    verdict = _decide(counted, action, mailbox, at, policy)
+    if verdict.allowed or counted is actor:
+        return verdict
+    with_two = _decide(actor, action, mailbox, at, policy)
+    return Verdict(allowed=False, reason=Reason.ROLE_ONE_FACTOR) if with_two.allowed else verdict
+
+
+def counting(actor: ActorFacts, policy: RightsPolicy = _DEFAULT) -> ActorFacts:
+    """Return the facts that count: after one factor, neither roles nor break-glass accesses."""
+    proof = actor.proof
+    if proof is None or proof.factors > 1 or not policy.two_factors_for_roles:
+        return actor
+    if not (actor.roles or actor.break_glass):
+        return actor
+    return replace(actor, roles=(), break_glass=())
+
+
+def _decide(
+    actor: ActorFacts, action: Action, mailbox: MailboxFacts, at: datetime, policy: RightsPolicy
+) -> Verdict:
     refusal = _account(actor, at, mailbox) or _credential(actor, action, mailbox, at, policy)
     if refusal is not None:
         return Verdict(allowed=False, reason=refusal)
@@ -199,7 +222,10 @@ def _breaks_glass(actor: ActorFacts, action: Action, mailbox: MailboxFacts, at: 
 
 
 def _has_role(actor: ActorFacts, action: Action, mailbox: MailboxFacts, at: datetime) -> bool:
-    return may_with_role(actor.roles, action, mailbox.tenant_id, mailbox.domain_id, at)
+    # A role for a domain that has moved to another tenant counts no more.
+    same = actor.account.tenant_id == mailbox.tenant_id
+    roles = [role for role in actor.roles if same or role.whole]
+    return may_with_role(roles, action, mailbox.tenant_id, mailbox.domain_id, at)
 
 
 def _covers(role: Role, tenant_id: int, domain_id: int | None) -> bool:

@@ -143,9 +143,14 @@ TWO_FACTORS: Final = frozenset({MailboxType.ORG, MailboxType.CAB})
 
 @dataclass(frozen=True, slots=True)
 class RightsPolicy:
-    """Rules that the operator sets: types of mailboxes that need two factors."""
+    """Rules that the operator sets.
+
+    `two_factors`: types of mailboxes that need two factors. `two_factors_for_roles`: whether roles
+    and break-glass accesses do.
+    """
 
     two_factors: frozenset[MailboxType] = TWO_FACTORS
+    two_factors_for_roles: bool = True
 
 
 class Reason(StrEnum):
@@ -163,6 +168,7 @@ class Reason(StrEnum):
     OTHER_MAILBOX = "other-mailbox"
     WRONG_METHOD = "wrong-method"
     ONE_FACTOR = "one-factor"
+    ROLE_ONE_FACTOR = "role-one-factor"
     GRACE_OVER = "grace-over"
     NO_RIGHT = "no-right"
 
@@ -180,6 +186,7 @@ TEXTS: Final[Mapping[Reason, str]] = {
     Reason.OTHER_MAILBOX: "the credential is for another mailbox",
     Reason.WRONG_METHOD: "a credential of this kind does not open a mailbox of this type",
     Reason.ONE_FACTOR: "the mailbox needs two factors, and one was shown",
+    Reason.ROLE_ONE_FACTOR: "a role counts only after a log-in with two factors (--code)",
     Reason.GRACE_OVER: "the time of the shared password is over: log in with an account",
     Reason.NO_RIGHT: "no grant, holder or role gives the right",
 }

@@ -9,8 +9,16 @@ from datetime import datetime
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, exists, or_, select
 
-from mailstore.db.people_schema import account_identifiers, accounts, grants, group_members
+from mailstore.db.people_schema import (
+    account_identifiers,
+    accounts,
+    credentials,
+    grants,
+    group_members,
+)
 from mailstore.db.schema import domains, mailbox_holders, mailboxes
+from mailstore.db.scope import WHOLE, Scope
+from mailstore.db.scope_conditions import domain_within, tenant_within
 from mailstore.rights.grants import GrantRow, list_grants
 from mailstore.rights.roles import RoleRow, list_roles
 
@@ -45,6 +53,7 @@ def unreadable_mailboxes(
     *,
     after: str = "",
     tenant_id: int | None = None,
+    scope: Scope = WHOLE,
     limit: int = 100,
 ) -> list[str]:
     """List active ORG and CAB mailboxes that no active account may read, by address."""
@@ -58,6 +67,7 @@ def unreadable_mailboxes(
             mailboxes.c.address > after,
             ~_has_grant(at, grants.c.may_read),
             ~_has_holder(None),
+            *domain_within(scope),
         )
         .order_by(mailboxes.c.address)
         .limit(limit)
@@ -73,6 +83,7 @@ def unused_accounts(
     *,
     after: str = "",
     tenant_id: int | None = None,
+    scope: Scope = WHOLE,
     limit: int = 100,
 ) -> list[UnusedAccount]:
     """List active accounts that have not logged in since a time, by login."""
@@ -83,6 +94,7 @@ def unused_accounts(
             accounts.c.login > after,
             accounts.c.created_at < since,
             or_(accounts.c.last_login_at.is_(None), accounts.c.last_login_at < since),
+            *tenant_within(scope, accounts.c.tenant_id),
         )
         .order_by(accounts.c.login)
         .limit(limit)
@@ -92,6 +104,28 @@ def unused_accounts(
     return [
         UnusedAccount(row.login, row.created_at, row.last_login_at) for row in conn.execute(query)
     ]
+
+
+def one_factor_roles(conn: Connection, at: datetime, scope: Scope = WHOLE) -> list[RoleRow]:
+    """List roles not over at a time of active accounts that have no TOTP, by account.
+
+    Such a role is of no use where `rights.two_factors_for_roles` is on.
+    """
+    second = exists(
+        select(credentials.c.id).where(
+            credentials.c.account_id == accounts.c.id,
+            credentials.c.kind == "totp",
+            credentials.c.revoked_at.is_(None),
+            or_(credentials.c.ends_at.is_(None), credentials.c.ends_at > at),
+        )
+    )
+    known = list_roles(conn, at=at, scope=scope)
+    logins = {row.account for row in known}
+    active = select(accounts.c.login).where(
+        accounts.c.login.in_(logins), accounts.c.state == "active"
+    )
+    weak = set(conn.scalars(active.where(~second)))
+    return [row for row in known if row.account in weak]
 
 
 def departure(conn: Connection, account_id: int, at: datetime) -> Departure:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, insert, or_, select, update
 
 from mailstore.db.people_schema import accounts, roles, tenants
 from mailstore.db.schema import domains
+from mailstore.db.scope import WHOLE, Scope
+from mailstore.db.scope_conditions import domain_within, tenant_within
 from mailstore.errors import Conflict, InvalidState, NotFound
 from mailstore.rights.facts import read_role
 from mailstore.rights.model import Role
@@ -85,14 +87,24 @@ def get_role(conn: Connection, role_id: int) -> RoleRow:
 
 
 def list_roles(
-    conn: Connection, *, account_id: int | None = None, at: datetime | None = None
+    conn: Connection,
+    *,
+    account_id: int | None = None,
+    at: datetime | None = None,
+    scope: Scope = WHOLE,
 ) -> list[RoleRow]:
-    """List roles by account: all, of one account, or these that are not over at a time."""
+    """List roles by account: all, of one account, or these that are not over at a time.
+
+    Within a scope: the roles for a tenant or a domain in it.
+    """
     query = _rows().order_by(accounts.c.login, roles.c.id)
     if account_id is not None:
         query = query.where(roles.c.account_id == account_id)
     if at is not None:
         query = query.where(or_(roles.c.ends_at.is_(None), roles.c.ends_at > at))
+    if not scope.whole:
+        of_domain = and_(roles.c.domain_id.is_not(None), *domain_within(scope))
+        query = query.where(or_(of_domain, *tenant_within(scope, roles.c.tenant_id)))
     return [_role_row(row) for row in conn.execute(query)]
 
 

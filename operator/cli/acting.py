@@ -5,14 +5,15 @@ The Unix user behind the command is in the audit trail in both cases.
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import IO, Any, Final
 
 import click
 
-from ..services.acts import Act, log_in, open_act
+from ..assembly.storage import open_store
+from ..services.acts import Act, Reader, log_in, open_act
 from ..settings.model import Settings
 
 Command = Callable[..., None]
@@ -43,6 +44,16 @@ class Acting:
                 yield act
             else:
                 yield log_in(act, settings, self.login, self._password(), self.code)
+
+    @contextmanager
+    def look(self, settings: Settings) -> Iterator[Reader]:
+        """Open the store to read it.  Raises as `open`; the Unix user opens the store alone."""
+        if self.login is None:
+            with closing(open_store(settings)) as store:
+                yield Reader(store)
+        else:
+            with self.open(settings) as act:
+                yield Reader(act.store, act)
 
     def _password(self) -> str:
         if self.password is not None:

@@ -16,16 +16,13 @@ from sqlalchemy import Connection
 
 from foundation.journal.writer import Journal
 from mailstore.accounts.accounts import get_account_by_id
-from mailstore.accounts.kinds import AccountState
 from mailstore.accounts.names import login_key
 from mailstore.audit.event import AuditActor, AuditEvent, Door, Fact, Result
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from mailstore.credentials.proof import LoginRefused, Proof
-from mailstore.db.people_schema import OPERATOR_TENANT
 from mailstore.rights.facts import load_actor
-from mailstore.rights.may import may, may_with_role
-from mailstore.rights.model import Action, ActorFacts, MailboxFacts, RightsPolicy
+from mailstore.rights.model import ActorFacts, RightsPolicy
 
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
@@ -33,10 +30,10 @@ from ..assembly.people.audit import open_trail
 from ..assembly.people.log_in import open_log_in
 from ..assembly.relay import open_journal
 from ..assembly.storage import open_store
-from ..errors import OperatorError
 from ..settings.model import Settings
 from ..settings.rights import rights_policy
 from .actor import account_name
+from .permission import NotAllowed, Permission
 
 Record = Callable[..., None]
 
@@ -57,58 +54,11 @@ def open_recorder(settings: Settings) -> Iterator[Record]:
         yield partial(journal.record, who=login_name())
 
 
-class NotAllowed(OperatorError):
-    """Act that the account may not do; the refusal is in the audit trail."""
-
-
 @dataclass(slots=True)
-class ActTransaction:
-    """Write transaction of an act; its audit rows are added at its end.
+class ActTransaction(Permission):
+    """Write transaction of an act; its audit rows are added at its end."""
 
-    `facts`: the account that acts, as of this transaction; None for the Unix user, whose files
-    these are.
-    """
-
-    connection: Connection
-    actor: AuditActor
-    clock: Callable[[], datetime]
-    facts: ActorFacts | None
-    policy: RightsPolicy
     events: list[AuditEvent] = field(default_factory=list)
-    permitted: bool = False
-
-    def check_permitted(self) -> None:
-        """Refuse an account that no rule was asked about.  Raises NotAllowed."""
-        if not self.permitted and self.facts is not None:
-            raise NotAllowed("this command is for the Unix user of the daemon alone")
-
-    def require(self, action: Action, mailbox: MailboxFacts, address: str) -> None:
-        """Refuse an account that may not do this to the mailbox.  Raises NotAllowed."""
-        self.permitted = True
-        if self.facts is None:
-            return
-        verdict = may(self.facts, action, mailbox, self.clock(), self.policy)
-        if not verdict.allowed:
-            raise NotAllowed(f"{self.actor.account} may not {action} {address}: {verdict.text}")
-
-    def require_role(self, action: Action, tenant_id: int, domain_id: int | None = None) -> None:
-        """Refuse an account without a role for a tenant or a domain.  Raises NotAllowed."""
-        self.permitted = True
-        if self.facts is None:
-            return
-        roles, active = self.facts.roles, self.facts.account.state is AccountState.ACTIVE
-        if not active or not may_with_role(roles, action, tenant_id, domain_id, self.clock()):
-            raise NotAllowed(f"{self.actor.account} has no role that allows it: {action}")
-
-    def require_whole(self, action: Action) -> None:
-        """Refuse an account without a role for the whole operator.  Raises NotAllowed."""
-        self.permitted = True
-        if self.facts is None:
-            return
-        whole = [role for role in self.facts.roles if role.whole]
-        active = self.facts.account.state is AccountState.ACTIVE
-        if not active or not may_with_role(whole, action, OPERATOR_TENANT, None, self.clock()):
-            raise NotAllowed(f"{self.actor.account} has no role for the whole operator: {action}")
 
     def audit(
         self,
@@ -173,25 +123,46 @@ class Act:
                 transaction.check_permitted()
                 self.trail.append(connection, transaction.events)
         except NotAllowed as error:
-            self._refused(str(error))
+            self.refused(error)
             raise
         for event in transaction.events:
             self._record(event)
 
+    @contextmanager
+    def read(self) -> Iterator[Permission]:
+        """Read transaction in which an account must be permitted, as in `write`.
+
+        Raises NotAllowed, StoreUnavailable.
+        """
+        try:
+            with self.store.database.read() as connection:
+                facts = self._facts(connection)
+                seen = Permission(connection, self.actor, self.clock, facts, self.policy)
+                yield seen
+                seen.check_permitted()
+        except NotAllowed as error:
+            self.refused(error)
+            raise
+
     def _transaction(self, connection: Connection) -> ActTransaction:
-        facts = None
-        if self.proof is not None:
-            # Read again in each transaction: a right may have ended since the log-in.
-            facts = load_actor(connection, self.proof.account, self.proof)
+        facts = self._facts(connection)
         return ActTransaction(connection, self.actor, self.clock, facts, self.policy)
 
-    def _refused(self, why: str) -> None:
+    def _facts(self, connection: Connection) -> ActorFacts | None:
+        """Read again in each transaction: a right may have ended since the log-in."""
+        if self.proof is None:
+            return None
+        return load_actor(connection, self.proof.account, self.proof)
+
+    def refused(self, error: NotAllowed) -> None:
+        """Add the audit row of a refusal, in a transaction of its own."""
         event = AuditEvent(
             at=self.clock(),
             event="act.refused",
             actor=self.actor,
             result=Result.REFUSED,
-            facts={"why": why},
+            tenant=error.tenant,
+            facts={"why": error.why},
         )
         with self.store.database.write() as connection:
             self.trail.append(connection, [event])
@@ -217,6 +188,24 @@ class Act:
             who=event.actor.account or event.actor.unix_user,
             account=event.actor.unix_user if event.actor.account else "",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Store as an account sees it; without an act as the Unix user does, who needs no trail."""
+
+    store: Store
+    act: Act | None = None
+
+    @contextmanager
+    def read(self) -> Iterator[Permission]:
+        """Read transaction in which an account must be permitted.  Raises as `Act.read`."""
+        if self.act is not None:
+            with self.act.read() as seen:
+                yield seen
+            return
+        with self.store.database.read() as connection:
+            yield Permission(connection, unix_actor(), utc_now, None, RightsPolicy())
 
 
 @contextmanager

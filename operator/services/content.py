@@ -6,7 +6,8 @@ The audit row is committed before any content is shown, even if the output then 
 from datetime import timedelta
 from typing import Final
 
-from mailstore.mailboxes.mailboxes import resolve
+from mailstore.mailboxes.mailboxes import get_mailbox, resolve
+from mailstore.mailboxes.model import Mailbox
 from mailstore.messages.messages import StoredMessage
 from mailstore.rights import break_glass
 from mailstore.rights.break_glass import Access, Asker
@@ -38,10 +39,12 @@ def read_content(
     *,
     reason: str | None,
     message: str | None = None,
+    unknown: str = "",
 ) -> None:
     """Permit and record that the content of a mailbox is read.
 
-    Without an open access, `reason` opens one for an hour.  Raises ContentClosed, NotAllowed,
+    Without an open access, `reason` opens one for an hour.  `unknown`: what an account of another
+    tenant is told.  Raises ContentClosed, NotAllowed,
     NotFound, StoreUnavailable.
     """
     with act.write() as change:
@@ -50,10 +53,21 @@ def read_content(
             change.permitted = True
             change.audit(event, mailbox=address, tenant=mailbox.tenant_id, message=message)
             return
+        change.require(Action.ASK_CONTENT, mailbox, address, unknown)
         access = _access(act, change, settings, mailbox, address, reason)
         change.audit(
             event, mailbox=address, tenant=mailbox.tenant_id, message=message, access=access.id
         )
+
+
+def find_readable(act: Act, address: str) -> Mailbox:
+    """Find a mailbox whose content the account may read, or ask for.
+
+    Raises NotAllowed, NotFound, StoreUnavailable.
+    """
+    with act.read() as seen:
+        seen.reach(address, Action.READ, Action.ASK_CONTENT)
+        return get_mailbox(seen.connection, address)
 
 
 def mailbox_of(act: Act, message: StoredMessage) -> str:
@@ -85,7 +99,6 @@ def _access(
     address: str,
     reason: str | None,
 ) -> Access:
-    change.require(Action.ASK_CONTENT, mailbox, address)
     now, rules = act.clock(), settings.rights
     found = break_glass.open_access(change.connection, mailbox.id, asker(act), now)
     if found is not None:

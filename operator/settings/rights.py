@@ -23,6 +23,11 @@ class RightsSection(Section):
         description="Types of mailboxes that a person opens only with two factors: a password with "
         "a code (TOTP), or an identity provider that states as much.",
     )
+    two_factors_for_roles: bool = Field(
+        default=True,
+        description="Whether roles of administrators and break-glass accesses count only after a "
+        "log-in with two factors.",
+    )
     break_glass_persons: Annotated[int, Field(ge=1, le=2)] = Field(
         1,
         description="Persons needed before an administrator reads a mailbox; 2: another account "
@@ -44,4 +49,5 @@ class RightsSection(Section):
 
 def rights_policy(settings: "Settings") -> RightsPolicy:
     """Policy of the pure function `mailstore.rights.may.may`."""
-    return RightsPolicy(frozenset(settings.rights.two_factors))
+    rights = settings.rights
+    return RightsPolicy(frozenset(rights.two_factors), rights.two_factors_for_roles)

@@ -2,6 +2,7 @@
 
 from tests.mutants import (
     acceptance,
+    administrators,
     admission,
     delivery,
     framing,
@@ -13,6 +14,7 @@ from tests.mutants import (
 )
 
 MUTANTS = (
+    *administrators.MUTANTS,
     *admission.MUTANTS,
     *trust.MUTANTS,
     *framing.MUTANTS,

@@ -1,17 +1,18 @@
 """Commands `mssante mailbox alias`: other addresses of a mailbox."""
 
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
 import click
 
+from mailstore.mailboxes.address import address_key
 from mailstore.mailboxes.aliases import Alias, add_alias, aliases_of, end_alias
 from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.rights.model import Action
 
-from ...assembly.storage import open_store
-from ...services.acts import ActTransaction, open_act
+from ...services.acts import ActTransaction
 from ...settings.model import load
+from ..acting import Acting, acting
 from ..output import show_rows
 from ..rights.options import MomentParam
 
@@ -29,14 +30,18 @@ def alias() -> None:
 @click.argument("address")
 @click.argument("alias")
 @_until
+@acting
 @click.pass_obj
-def alias_add(given: Path | None, address: str, alias: str, until: datetime | None) -> None:
+def alias_add(
+    given: Path | None, address: str, alias: str, until: datetime | None, who: Acting
+) -> None:
     """Give the mailbox ADDRESS the other address ALIAS, for mail that arrives.
 
     It is never given to another mailbox, even after its end. An alias that has ended may be added
     again to its mailbox.
     """
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
+        _require(change, address, alias)
         added = add_alias(change.connection, address, alias, ends_at=until, now=act.clock())
         _audit(change, "alias.added", address, added)
     click.echo(f"added {added.address}{_end(added)}")
@@ -46,10 +51,14 @@ def alias_add(given: Path | None, address: str, alias: str, until: datetime | No
 @click.argument("address")
 @click.argument("alias")
 @_until
+@acting
 @click.pass_obj
-def alias_end(given: Path | None, address: str, alias: str, until: datetime | None) -> None:
+def alias_end(
+    given: Path | None, address: str, alias: str, until: datetime | None, who: Acting
+) -> None:
     """End the ALIAS of the mailbox ADDRESS, now or at a time: mail for it is refused from then."""
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
+        _require(change, address, alias)
         now = act.clock()
         ended = end_alias(change.connection, address, alias, ends_at=until or now, now=now)
         _audit(change, "alias.ended", address, ended)
@@ -59,16 +68,23 @@ def alias_end(given: Path | None, address: str, alias: str, until: datetime | No
 @alias.command("list")
 @click.argument("address")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@acting
 @click.pass_obj
-def alias_list(given: Path | None, address: str, *, as_json: bool) -> None:
+def alias_list(given: Path | None, address: str, who: Acting, *, as_json: bool) -> None:
     """List the aliases of the mailbox ADDRESS, those that have ended too."""
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
-        owner = get_mailbox(connection, address).id
+    with who.look(load(given)) as reader, reader.read() as seen:
+        owner = seen.reach(address).id
         rows = [
             {"alias": one.address, "created_at": one.created_at, "ends_at": one.ends_at}
-            for one in aliases_of(connection, [owner]).get(owner, ())
+            for one in aliases_of(seen.connection, [owner]).get(owner, ())
         ]
     show_rows(rows, ("alias", "created_at", "ends_at"), as_json=as_json)
+
+
+def _require(change: ActTransaction, address: str, alias: str) -> None:
+    """Refuse an account that does not administer the mailbox, and the domain of the alias too."""
+    change.reach(address, Action.ADMINISTER)
+    change.require_domain(address_key(alias).rpartition("@")[2], Action.ADMINISTER)
 
 
 def _audit(change: ActTransaction, event: str, address: str, found: Alias) -> None:

@@ -1,6 +1,5 @@
 """Command `mssante domain`: the domains that this operator hosts."""
 
-from contextlib import closing
 from pathlib import Path
 
 import click
@@ -8,12 +7,12 @@ import click
 from mailstore.accounts.tenants import get_tenant, give_domain, list_tenants
 from mailstore.mailboxes.domain_removal import check_removable, remove_domain
 from mailstore.mailboxes.mailboxes import add_domain, list_domains
+from mailstore.rights.model import Action
 
-from ...assembly.storage import open_store
-from ...services.acts import open_act
 from ...services.domain_queue import check_nothing_queued
 from ...services.list_tie import untied
 from ...settings.model import load
+from ..acting import Acting, acting
 from ..output import show_rows, tell
 from .options import ask
 
@@ -26,14 +25,16 @@ def domain() -> None:
 @domain.command("add")
 @click.argument("name")
 @click.option("--tenant", help="Tenant that owns it. [operator]")
+@acting
 @click.pass_obj
-def domain_add(given: Path | None, name: str, tenant: str | None) -> None:
+def domain_add(given: Path | None, name: str, tenant: str | None, who: Acting) -> None:
     """Host a domain; it must be on the white list under our certificate to be of use.
 
     A warning tells at once if it is not.
     """
     settings = load(given)
-    with open_act(settings) as act, act.write() as change:
+    with who.open(settings) as act, act.write() as change:
+        change.require_whole(Action.ADMINISTER)
         added = add_domain(change.connection, name, now=act.clock())
         owner = added.tenant_id
         if tenant is not None:
@@ -48,14 +49,15 @@ def domain_add(given: Path | None, name: str, tenant: str | None) -> None:
 
 @domain.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@acting
 @click.pass_obj
-def domain_list(given: Path | None, *, as_json: bool) -> None:
+def domain_list(given: Path | None, who: Acting, *, as_json: bool) -> None:
     """List the hosted domains."""
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
-        owners = {one.id: one.name for one in list_tenants(connection)}
+    with who.look(load(given)) as reader, reader.read() as seen:
+        owners = {one.id: one.name for one in list_tenants(seen.connection)}
         rows = [
             {"name": one.name, "created_at": one.created_at, "tenant": owners[one.tenant_id]}
-            for one in list_domains(connection)
+            for one in list_domains(seen.connection, seen.scope())
         ]
     show_rows(rows, ("name", "tenant", "created_at"), as_json=as_json)
 
@@ -63,23 +65,26 @@ def domain_list(given: Path | None, *, as_json: bool) -> None:
 @domain.command("remove")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@acting
 @click.pass_obj
-def domain_remove(given: Path | None, name: str, *, yes: bool) -> None:
+def domain_remove(given: Path | None, name: str, who: Acting, *, yes: bool) -> None:
     """Host a domain no longer; asks first.
 
     Refused while it has a mailbox whose content is not erased, an alias that has not ended, or mail
     in the queue. Its addresses are never given to anybody else, even if it is added again.
     """
-    with open_act(load(given)) as act:
-        with act.store.database.read() as connection:
-            found = check_removable(connection, name, now=act.clock())
-            check_nothing_queued(connection, found.name)
+    with who.open(load(given)) as act:
+        with act.read() as seen:
+            seen.require_whole(Action.ADMINISTER)
+            found = check_removable(seen.connection, name, now=act.clock())
+            check_nothing_queued(seen.connection, found.name)
         ask(
             f"Host {found.name} no longer? Mail for it is refused from then on",
             "mail for this domain will be refused",
             yes=yes,
         )
         with act.write() as change:
+            change.require_whole(Action.ADMINISTER)
             check_nothing_queued(change.connection, found.name)
             removed = remove_domain(change.connection, found.name, now=act.clock())
             change.audit("domain.removed", domain=removed.name, tenant=removed.tenant_id)

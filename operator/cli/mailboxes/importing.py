@@ -2,33 +2,48 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import click
 
 from foundation.privacy import mask
+from mailstore.db.scope import Scope
 from mailstore.mailbox_import.bulk import carry_out, load_known
 from mailstore.mailbox_import.csv_form import LARGEST, CsvLine, read_csv
-from mailstore.mailbox_import.import_plan import COLUMNS, REQUIRED, Action, PlannedLine, plan
+from mailstore.mailbox_import.import_plan import (
+    COLUMNS,
+    REQUIRED,
+    Action,
+    Known,
+    PlannedLine,
+    plan,
+)
 from mailstore.mailboxes.address import address_key
+from mailstore.mailboxes.identifiers import Identifier, IdentifierKind
 from mailstore.mailboxes.mailboxes import list_domains
+from mailstore.rights.model import Action as Asked
 
-from ...assembly.storage import open_store
-from ...services.acts import ActTransaction, open_act
+from ...services.acts import Act, ActTransaction
 from ...services.list_tie import untied
+from ...services.permission import NotAllowed
 from ...settings.identifiers import luhn_kinds
 from ...settings.model import Settings, load
+from ..acting import Acting, acting
 from ..output import show_rows, tell
+
+_NAMED: Final = 20  # lines that an audit row names
 
 
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
 @click.option("--dry-run", is_flag=True, help="Check each line and report; change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@acting
 @click.pass_obj
-def import_mailboxes(given: Path | None, file: IO[bytes], *, dry_run: bool, as_json: bool) -> None:
+def import_mailboxes(
+    given: Path | None, /, file: IO[bytes], who: Acting, *, dry_run: bool, as_json: bool
+) -> None:
     """Add and change mailboxes by the lines of FILE (- for standard input), all or none.
 
     CSV in UTF-8, separated by , or ; with the names of its columns in the first line: address,
@@ -40,7 +55,7 @@ def import_mailboxes(given: Path | None, file: IO[bytes], *, dry_run: bool, as_j
     """
     lines = read_csv(file.read(LARGEST + 1), COLUMNS, REQUIRED)
     settings = load(given)
-    planned = _planned(settings, lines) if dry_run else _imported(settings, lines)
+    planned = (_planned if dry_run else _imported)(who, settings, lines)
     rows = [
         {"line": line.number, "address": line.address, "action": line.action, "detail": line.detail}
         for line in planned
@@ -57,21 +72,57 @@ def import_mailboxes(given: Path | None, file: IO[bytes], *, dry_run: bool, as_j
         raise SystemExit(1)
 
 
-def _planned(settings: Settings, lines: Sequence[CsvLine]) -> list[PlannedLine]:
+def _planned(who: Acting, settings: Settings, lines: Sequence[CsvLine]) -> list[PlannedLine]:
     luhn = luhn_kinds(settings)
-    with closing(open_store(settings)) as store, store.database.read() as connection:
-        return plan(lines, load_known(connection, lines, luhn, lock=False))
+    with who.look(settings) as reader:
+        with reader.read() as seen:
+            scope = seen.scope(Asked.ADMINISTER)
+            known = load_known(seen.connection, lines, luhn, lock=False, scope=scope)
+            planned = plan(lines, known)
+        if reader.act is not None:
+            _note_outside(reader.act, planned, known, scope)
+    return planned
 
 
-def _imported(settings: Settings, lines: Sequence[CsvLine]) -> list[PlannedLine]:
+def _imported(who: Acting, settings: Settings, lines: Sequence[CsvLine]) -> list[PlannedLine]:
     """Plan and carry out in one transaction; a plan with a refusal changes nothing."""
     luhn = luhn_kinds(settings)
-    with open_act(settings) as act, act.write() as change:
-        planned = plan(lines, load_known(change.connection, lines, luhn, lock=True))
-        if all(line.action is not Action.REFUSE for line in planned):
-            carry_out(change.connection, planned, act.clock())
-            _audit(change, planned)
+    with who.open(settings) as act:
+        with act.write() as change:
+            scope = change.scope(Asked.ADMINISTER)
+            known = load_known(change.connection, lines, luhn, lock=True, scope=scope)
+            planned = plan(lines, known)
+            change.refuse_own_identifiers(
+                Identifier(IdentifierKind.RPPS, rpps)
+                for line in planned
+                if line.action is Action.CHANGE
+                for rpps in line.holders or ()
+            )
+            if all(line.action is not Action.REFUSE for line in planned):
+                carry_out(change.connection, planned, act.clock())
+                _audit(change, planned)
+        _note_outside(act, planned, known, scope)
     return planned
+
+
+def _note_outside(act: Act, planned: Iterable[PlannedLine], known: Known, scope: Scope) -> None:
+    """Audit that an account named domains for which it has no role.
+
+    A domain that is not hosted looks the same, but not to an account with a role for the whole.
+    """
+    if scope.whole:
+        return
+    outside = [
+        str(line.number)
+        for line in planned
+        if line.action is Action.REFUSE
+        and "@" in line.address
+        and address_key(line.address).rpartition("@")[2] not in known.domains
+    ]
+    if outside:
+        named = ", ".join(outside[:_NAMED]) + (" …" if len(outside) > _NAMED else "")
+        why = f"{act.name} has no role for the domains of the lines {named}"
+        act.refused(NotAllowed(why, tenant=scope.home))
 
 
 def _audit(change: ActTransaction, planned: Iterable[PlannedLine]) -> None:

@@ -1,7 +1,6 @@
 """Command `mssante mailbox`: opening, listing and changing mailboxes."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +8,7 @@ import click
 from sqlalchemy import Connection
 
 from foundation.privacy import mask
+from mailstore.mailboxes.address import parse_mailbox_address
 from mailstore.mailboxes.aliases import aliases_of
 from mailstore.mailboxes.attributes import (
     Attribute,
@@ -29,11 +29,11 @@ from mailstore.mailboxes.mailboxes import (
 from mailstore.mailboxes.model import Mailbox
 from mailstore.mailboxes.states import MailboxState
 from mailstore.mailboxes.usage import used_by_mailbox
+from mailstore.rights.model import Action
 
-from ...assembly.storage import open_store
-from ...services.acts import open_act
 from ...services.list_tie import untied
 from ...settings.model import load
+from ..acting import Acting, acting
 from ..output import show_record, show_rows, tell
 from .aliases import alias
 from .importing import import_mailboxes
@@ -96,6 +96,7 @@ def _records(connection: Connection, found: Sequence[Mailbox]) -> Iterator[dict[
 @with_identifiers
 @with_attributes
 @click.option("--quota", type=SizeParam(), help="Octets of messages it may hold, as 500M or 2G.")
+@acting
 @click.pass_obj
 def mailbox_add(
     given: Path | None,
@@ -104,6 +105,7 @@ def mailbox_add(
     kind: str,
     quota: int | None,
     holders: tuple[str, ...],
+    who: Acting,
     **options: Any,
 ) -> None:
     """Open the mailbox ADDRESS, tied to a national identifier.
@@ -115,7 +117,8 @@ def mailbox_add(
     attributes = stated_attributes(options)
     need_responsible(mailbox_type, attributes)
     co_holders = rpps_of(settings, holders)
-    with open_act(settings) as act, act.write() as change:
+    with who.open(settings) as act, act.write() as change:
+        change.require_domain(parse_mailbox_address(address).domain, Action.ADMINISTER)
         added = add_mailbox(
             change.connection,
             address,
@@ -149,6 +152,7 @@ def mailbox_add(
 @with_attributes
 @click.option("--holder", "holders", multiple=True, help="RPPS of a new co-holder: CAB.")
 @click.option("--no-holder", "gone", multiple=True, help="RPPS of a co-holder who leaves: CAB.")
+@acting
 @click.pass_obj
 def mailbox_set(
     given: Path | None,
@@ -156,6 +160,7 @@ def mailbox_set(
     address: str,
     holders: tuple[str, ...],
     gone: tuple[str, ...],
+    who: Acting,
     **options: Any,
 ) -> None:
     """Change attributes of the mailbox ADDRESS; those not given stay.
@@ -166,7 +171,9 @@ def mailbox_set(
     new, old = rpps_of(settings, holders), rpps_of(settings, gone)
     if not (attributes or new or old):
         raise click.UsageError("give what is to change, as --description TEXT")
-    with open_act(settings) as act, act.write() as change:
+    with who.open(settings) as act, act.write() as change:
+        change.reach(address, Action.ADMINISTER)
+        change.refuse_own_identifiers(new)
         found = set_attributes(change.connection, address, attributes)
         remove_holders(change.connection, found, old)
         add_holders(change.connection, found, new, now=act.clock())
@@ -191,6 +198,7 @@ def mailbox_set(
 @click.option("--after", default="", help="Only addresses after this one.")
 @click.option("--limit", type=click.IntRange(1), help="At most so many. [all]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@acting
 @click.pass_obj
 def mailbox_list(
     given: Path | None,
@@ -198,6 +206,7 @@ def mailbox_list(
     name: str | None,
     after: str,
     limit: int | None,
+    who: Acting,
     *,
     as_json: bool,
     **options: Any,
@@ -205,12 +214,17 @@ def mailbox_list(
     """List mailboxes by address."""
     wanted = MailboxFilter(**options)
     rows: list[dict[str, Any]] = []
-    with closing(open_store(load(given))) as store:
+    with who.look(load(given)) as reader:
         while limit is None or len(rows) < limit:
             most = _PAGE if limit is None else min(_PAGE, limit - len(rows))
-            with store.database.read() as connection:
-                page = list_mailboxes(connection, name, wanted=wanted, after=after, limit=most)
-                rows += _records(connection, page)
+            with reader.read() as seen:
+                scope = seen.scope()
+                if name is not None:
+                    seen.require_domain(name)
+                page = list_mailboxes(
+                    seen.connection, name, wanted=wanted, scope=scope, after=after, limit=most
+                )
+                rows += _records(seen.connection, page)
             if len(page) < most:
                 break
             after = page[-1].address
@@ -220,25 +234,29 @@ def mailbox_list(
 @mailbox.command("show")
 @click.argument("address")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@acting
 @click.pass_obj
-def mailbox_show(given: Path | None, address: str, *, as_json: bool) -> None:
+def mailbox_show(given: Path | None, address: str, who: Acting, *, as_json: bool) -> None:
     """Show one mailbox."""
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
-        (record,) = _records(connection, [get_mailbox(connection, address)])
+    with who.look(load(given)) as reader, reader.read() as seen:
+        seen.reach(address)
+        (record,) = _records(seen.connection, [get_mailbox(seen.connection, address)])
     show_record(record, as_json=as_json)
 
 
 @mailbox.command("quota")
 @click.argument("address")
 @click.argument("size")
+@acting
 @click.pass_obj
-def mailbox_quota(given: Path | None, address: str, size: str) -> None:
+def mailbox_quota(given: Path | None, address: str, size: str, who: Acting) -> None:
     """Limit what ADDRESS may hold to SIZE (octets, or 500M, 2G), or with none no more.
 
     Mail for a full mailbox is deferred with 452 4.2.2.
     """
     quota = None if size == "none" else SizeParam().convert(size, None, None)
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
+        change.reach(address, Action.ADMINISTER)
         found = set_quota(change.connection, address, quota)
         change.audit(
             "mailbox.quota",

@@ -17,7 +17,7 @@ from relay.submission.outgoing_header import PreparedMessage
 
 from ...assembly.clock import make_id, utc_now
 from ...assembly.storage import open_store
-from ...services.content import mailbox_of, read_content
+from ...services.content import find_readable, mailbox_of, read_content
 from ...services.local_submission import open_submitter
 from ...services.subjects import read_subject
 from ...settings.model import load
@@ -97,8 +97,7 @@ def message_list(
     settings = load(given)
     if subjects:
         with who.open(settings) as act:
-            with act.store.database.read() as connection:
-                owner = get_mailbox(connection, address)
+            owner = find_readable(act, address)
             read_content(act, settings, owner.address, "mailbox.subjects_read", reason=who.reason)
     with closing(open_store(settings)) as store:
         with store.database.read() as connection:
@@ -170,7 +169,13 @@ def _show_content(given: Path | None, message_id: str, who: Acting) -> None:
         address, message = mailbox_of(act, found), found.message
         with act.store.blobs.open(message.blob) as body:
             read_content(
-                act, settings, address, "message.read", reason=who.reason, message=message.id
+                act,
+                settings,
+                address,
+                "message.read",
+                reason=who.reason,
+                message=message.id,
+                unknown=f"there is no message {message_id}",
             )
             sys.stdout.buffer.write(message.trace.encode())
             shutil.copyfileobj(body, sys.stdout.buffer)
@@ -194,9 +199,7 @@ def message_export(given: Path | None, /, address: str, output: Any, who: Acting
     """
     settings = load(given)
     with who.open(settings) as act:
-        store = act.store
-        with store.database.read() as connection:
-            owner = get_mailbox(connection, address)
+        store, owner = act.store, find_readable(act, address)
         read_content(act, settings, owner.address, "mailbox.exported", reason=who.reason)
         done = export_mailbox(store.database, store.blobs, owner.id, output)
         output.write(b"")  # empties an earlier file even if there is no message

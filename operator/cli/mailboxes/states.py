@@ -11,9 +11,11 @@ from mailstore.mailboxes.lifecycle import delete_mailbox, restore_mailbox, set_s
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.model import Mailbox
 from mailstore.mailboxes.states import InboundMail, MailboxState
+from mailstore.rights.model import Action
 
-from ...services.acts import ActTransaction, open_act
+from ...services.acts import ActTransaction
 from ...settings.model import load
+from ..acting import Acting, acting
 from .options import ReasonParam, ask
 
 GRACE_DAYS: Final = 30
@@ -34,11 +36,13 @@ _yes = click.option("--yes", is_flag=True, help="Do not ask.")
     show_default=True,
     help="Answer to its mail: put off with 450, or refuse with 550.",
 )
+@acting
 @click.pass_obj
-def suspend(given: Path | None, address: str, reason: str, inbound: str) -> None:
+def suspend(given: Path | None, address: str, reason: str, inbound: str, who: Acting) -> None:
     """Put off incoming mail with 450 until resumed, or refuse it."""
     answer = InboundMail(inbound)
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
+        change.reach(address, Action.ADMINISTER)
         found = set_state(
             change.connection,
             address,
@@ -54,10 +58,12 @@ def suspend(given: Path | None, address: str, reason: str, inbound: str) -> None
 @click.command("resume")
 @click.argument("address")
 @click.option("--reason", type=ReasonParam(), help="Why, for the audit trail.")
+@acting
 @click.pass_obj
-def resume(given: Path | None, address: str, reason: str | None) -> None:
+def resume(given: Path | None, address: str, reason: str | None, who: Acting) -> None:
     """Take mail again."""
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
+        change.reach(address, Action.ADMINISTER)
         found = set_state(
             change.connection, address, MailboxState.ACTIVE, reason=reason, now=act.clock()
         )
@@ -69,18 +75,21 @@ def resume(given: Path | None, address: str, reason: str | None) -> None:
 @click.argument("address")
 @_reason
 @_yes
+@acting
 @click.pass_obj
-def close(given: Path | None, address: str, reason: str, *, yes: bool) -> None:
+def close(given: Path | None, address: str, reason: str, who: Acting, *, yes: bool) -> None:
     """Refuse mail for good; its messages stay. Asks first, since it cannot be undone."""
-    with open_act(load(given)) as act:
-        with act.store.database.read() as connection:
-            found = get_mailbox(connection, address)
+    with who.open(load(given)) as act:
+        with act.read() as seen:
+            seen.reach(address, Action.ADMINISTER)
+            found = get_mailbox(seen.connection, address)
         ask(
             f"Close {found.address} for good? Its mail is refused from then on",
             "closing cannot be undone",
             yes=yes,
         )
         with act.write() as change:
+            change.reach(address, Action.ADMINISTER)
             found = set_state(
                 change.connection, address, MailboxState.CLOSED, reason=reason, now=act.clock()
             )
@@ -99,21 +108,33 @@ def close(given: Path | None, address: str, reason: str, *, yes: bool) -> None:
     help="Days until its content is erased; 0: an hour.",
 )
 @_yes
+@acting
 @click.pass_obj
-def delete(given: Path | None, address: str, reason: str, grace_days: int, *, yes: bool) -> None:
+def delete(
+    given: Path | None,
+    /,
+    address: str,
+    reason: str,
+    grace_days: int,
+    who: Acting,
+    *,
+    yes: bool,
+) -> None:
     """Delete a mailbox: its mail is refused, its content is erased later. Asks first.
 
     Until then, mssante mailbox restore brings it back. Nobody else ever gets the address.
     """
-    with open_act(load(given)) as act:
-        with act.store.database.read() as connection:
-            found = get_mailbox(connection, address)
+    with who.open(load(given)) as act:
+        with act.read() as seen:
+            seen.reach(address, Action.ADMINISTER)
+            found = get_mailbox(seen.connection, address)
         ask(
             f"Delete {found.address}? Its content is erased after {grace_days} days",
             "the content will be erased",
             yes=yes,
         )
         with act.write() as change:
+            change.reach(address, Action.ADMINISTER)
             found = delete_mailbox(
                 change.connection,
                 address,
@@ -129,10 +150,12 @@ def delete(given: Path | None, address: str, reason: str, grace_days: int, *, ye
 @click.command("restore")
 @click.argument("address")
 @_reason
+@acting
 @click.pass_obj
-def restore(given: Path | None, address: str, reason: str) -> None:
+def restore(given: Path | None, address: str, reason: str, who: Acting) -> None:
     """Give a deleted mailbox back its state and content, before that is erased."""
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
+        change.reach(address, Action.ADMINISTER)
         found = restore_mailbox(change.connection, address, reason=reason, now=act.clock())
         _audit(change, "mailbox.restored", found)
     _say(found)

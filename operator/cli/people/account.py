@@ -1,7 +1,6 @@
 """Commands `mssante account`: persons and programs (DOMAIN §9.36, §U3)."""
 
 import sys
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,12 @@ from mailstore.accounts.groups import groups_of
 from mailstore.accounts.identifiers import add_identifier, list_identifiers, match
 from mailstore.accounts.kinds import AccountKind, AccountState
 from mailstore.accounts.tenants import get_tenant
+from mailstore.rights.model import Action
+from mailstore.rights.roles import list_roles
 
-from ...assembly.storage import open_store
-from ...services.acts import open_act
+from ...services.acts import ActTransaction, open_act
 from ...settings.model import load
+from ..acting import Acting, acting
 from ..output import show_record, show_rows
 from .account_import import account_import
 from .export import account_export
@@ -39,9 +40,10 @@ from .options import (
     in_tenant,
     of_tenant,
     one_identifier,
+    own_tenant,
+    owner_of,
     page_limit,
     reason_needed,
-    tenant_id,
     with_identifiers,
 )
 
@@ -134,6 +136,7 @@ def account_add(
 @after_name
 @page_limit
 @as_json
+@acting
 @click.pass_obj
 def account_list(
     given: Path | None,
@@ -142,15 +145,17 @@ def account_list(
     state: str | None,
     after: str,
     limit: int,
+    who: Acting,
     *,
     as_json: bool,
 ) -> None:
     """List accounts by log-in name, a page at a time."""
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
+    with who.look(load(given)) as reader, reader.read() as seen:
         found = list_accounts(
-            connection,
-            tenant_id=tenant_id(connection, tenant),
+            seen.connection,
+            tenant_id=None if tenant is None else owner_of(seen, tenant).id,
             state=None if state is None else AccountState(state),
+            scope=seen.scope(Action.ADMINISTER),
             after=after,
             limit=limit,
         )
@@ -162,30 +167,39 @@ def account_list(
 @account.command("show")
 @click.argument("login")
 @as_json
+@acting
 @click.pass_obj
-def account_show(given: Path | None, /, login: str, *, as_json: bool) -> None:
+def account_show(given: Path | None, /, login: str, who: Acting, *, as_json: bool) -> None:
     """Show an account, its identifiers and groups."""
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
-        row = _details(connection, get_account(connection, login))
+    with who.look(load(given)) as reader, reader.read() as seen:
+        row = _details(seen.connection, seen.reach_account(login, Action.ADMINISTER))
     show_record(row, as_json=as_json)
 
 
 @account.command("find")
-@in_tenant
+@own_tenant
 @with_identifiers
 @as_json
+@acting
 @click.pass_obj
 def account_find(
-    given: Path | None, /, tenant: str, *, as_json: bool, **identifiers: str | None
+    given: Path | None,
+    /,
+    tenant: str | None,
+    who: Acting,
+    *,
+    as_json: bool,
+    **identifiers: str | None,
 ) -> None:
     """Find the account that a national identifier belongs to now.  Exit 1 without one."""
     settings = load(given)
     wanted = one_identifier(settings, identifiers)
-    with closing(open_store(settings)) as store, store.database.read() as connection:
-        found = match(connection, get_tenant(connection, tenant).id, [wanted])
-        row = None if found is None else _details(connection, found)
+    with who.look(settings) as reader, reader.read() as seen:
+        owner = owner_of(seen, tenant)
+        found = match(seen.connection, owner.id, [wanted])
+        row = None if found is None else _details(seen.connection, found)
     if row is None:
-        raise click.ClickException(f"no account of the tenant {tenant} has {wanted}")
+        raise click.ClickException(f"no account of the tenant {owner.name} has {wanted}")
     show_record(row, as_json=as_json)
 
 
@@ -218,10 +232,12 @@ def account_rename(
 @account.command("suspend")
 @click.argument("login")
 @reason_needed
+@acting
 @click.pass_obj
-def account_suspend(given: Path | None, login: str, reason: str) -> None:
+def account_suspend(given: Path | None, login: str, reason: str, who: Acting) -> None:
     """Refuse log-ins of LOGIN and end its sessions, until resumed."""
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
+        _require(change, login)
         found, _ = suspend_account(change.connection, login, reason, now=act.clock())
         change.audit(
             "account.suspended", subject=found.login, tenant=found.tenant_id, reason=reason
@@ -231,10 +247,12 @@ def account_suspend(given: Path | None, login: str, reason: str) -> None:
 
 @account.command("resume")
 @click.argument("login")
+@acting
 @click.pass_obj
-def account_resume(given: Path | None, login: str) -> None:
+def account_resume(given: Path | None, login: str, who: Acting) -> None:
     """Let LOGIN log in again, also before the end of a wait after wrong passwords."""
-    with open_act(load(given)) as act, act.write() as change:
+    with who.open(load(given)) as act, act.write() as change:
+        _require(change, login)
         found = resume_account(change.connection, login, now=act.clock())
         change.audit("account.resumed", subject=found.login, tenant=found.tenant_id)
     click.echo(f"{found.login} is {found.state}")
@@ -269,6 +287,16 @@ def account_close(given: Path | None, login: str, reason: str, *, yes: bool) -> 
                 grants=grants,
             )
     click.echo(f"{found.login} is {found.state}; ended: {credentials} credentials, {grants} grants")
+
+
+def _require(change: ActTransaction, login: str) -> None:
+    """Refuse an account that does not administer this one, or could not take its roles away."""
+    found = change.reach_account(login, Action.ADMINISTER)
+    held = list_roles(change.connection, account_id=found.id, at=change.clock())
+    if any(one.role.whole for one in held):
+        change.require_whole(Action.ROLES)
+    elif held:
+        change.require_role(Action.ROLES, found.tenant_id)
 
 
 def _count(endings: list[Ending]) -> tuple[int, int]:

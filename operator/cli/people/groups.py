@@ -1,6 +1,5 @@
 """Commands `mssante account group`: groups of accounts, which get grants together."""
 
-from contextlib import closing
 from pathlib import Path
 
 import click
@@ -15,13 +14,11 @@ from mailstore.accounts.groups import (
     remove_group,
     remove_member,
 )
-from mailstore.accounts.tenants import get_tenant
 
-from ...assembly.storage import open_store
-from ...services.acts import open_act
 from ...settings.model import load
+from ..acting import Acting, acting
 from ..output import show_rows
-from .options import after_name, as_json, in_tenant, page_limit
+from .options import after_name, as_json, own_tenant, owner_of, page_limit
 
 
 @click.group()
@@ -31,12 +28,13 @@ def group() -> None:
 
 @group.command("add")
 @click.argument("name")
-@in_tenant
+@own_tenant
+@acting
 @click.pass_obj
-def group_add(given: Path | None, name: str, tenant: str) -> None:
+def group_add(given: Path | None, name: str, tenant: str | None, who: Acting) -> None:
     """Add the empty group NAME."""
-    with open_act(load(given)) as act, act.write() as change:
-        owner = get_tenant(change.connection, tenant)
+    with who.open(load(given)) as act, act.write() as change:
+        owner = owner_of(change, tenant)
         added = add_group(change.connection, owner.id, name, now=act.clock())
         change.audit("group.added", tenant=owner.id, group=added.name)
     click.echo(f"added {added.name}")
@@ -44,12 +42,13 @@ def group_add(given: Path | None, name: str, tenant: str) -> None:
 
 @group.command("remove")
 @click.argument("name")
-@in_tenant
+@own_tenant
+@acting
 @click.pass_obj
-def group_remove(given: Path | None, name: str, tenant: str) -> None:
+def group_remove(given: Path | None, name: str, tenant: str | None, who: Acting) -> None:
     """Remove the group NAME: its grants and memberships end at once."""
-    with open_act(load(given)) as act, act.write() as change:
-        owner = get_tenant(change.connection, tenant)
+    with who.open(load(given)) as act, act.write() as change:
+        owner = owner_of(change, tenant)
         found = get_group(change.connection, owner.id, name)
         endings = remove_group(change.connection, found, now=act.clock())
         grants = sum(isinstance(one, GrantEnded) for one in endings)
@@ -64,18 +63,19 @@ def group_remove(given: Path | None, name: str, tenant: str) -> None:
 
 
 @group.command("list")
-@in_tenant
+@own_tenant
 @after_name
 @page_limit
 @as_json
+@acting
 @click.pass_obj
 def group_list(
-    given: Path | None, /, tenant: str, after: str, limit: int, *, as_json: bool
+    given: Path | None, /, tenant: str | None, after: str, limit: int, who: Acting, *, as_json: bool
 ) -> None:
     """List the groups of a tenant with the number of their members."""
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
-        owner = get_tenant(connection, tenant)
-        found = list_groups(connection, owner.id, after=after, limit=limit)
+    with who.look(load(given)) as reader, reader.read() as seen:
+        owner = owner_of(seen, tenant)
+        found = list_groups(seen.connection, owner.id, after=after, limit=limit)
     rows = [
         {"name": one.name, "members": one.members, "created_at": one.created_at} for one in found
     ]
@@ -90,13 +90,17 @@ def member() -> None:
 @member.command("add")
 @click.argument("group_name", metavar="GROUP")
 @click.argument("login")
-@in_tenant
+@own_tenant
+@acting
 @click.pass_obj
-def group_member_add(given: Path | None, group_name: str, login: str, tenant: str) -> None:
+def group_member_add(
+    given: Path | None, group_name: str, login: str, tenant: str | None, who: Acting
+) -> None:
     """Put LOGIN into GROUP."""
-    with open_act(load(given)) as act, act.write() as change:
-        owner = get_tenant(change.connection, tenant)
+    with who.open(load(given)) as act, act.write() as change:
+        owner = owner_of(change, tenant)
         found = get_group(change.connection, owner.id, group_name)
+        change.refuse_own_account(change.known_account(login))
         account = add_member(change.connection, found, login, now=act.clock())
         change.audit("member.added", subject=account.login, tenant=owner.id, group=found.name)
     click.echo(f"{account.login} is in {found.name}")
@@ -105,13 +109,17 @@ def group_member_add(given: Path | None, group_name: str, login: str, tenant: st
 @member.command("remove")
 @click.argument("group_name", metavar="GROUP")
 @click.argument("login")
-@in_tenant
+@own_tenant
+@acting
 @click.pass_obj
-def group_member_remove(given: Path | None, group_name: str, login: str, tenant: str) -> None:
+def group_member_remove(
+    given: Path | None, group_name: str, login: str, tenant: str | None, who: Acting
+) -> None:
     """Take LOGIN out of GROUP; rights that it had by the group end at once."""
-    with open_act(load(given)) as act, act.write() as change:
-        owner = get_tenant(change.connection, tenant)
+    with who.open(load(given)) as act, act.write() as change:
+        owner = owner_of(change, tenant)
         found = get_group(change.connection, owner.id, group_name)
+        change.known_account(login)
         account, _ = remove_member(change.connection, found, login, now=act.clock())
         change.audit("member.removed", subject=account.login, tenant=owner.id, group=found.name)
     click.echo(f"{account.login} is no longer in {found.name}")
@@ -119,18 +127,27 @@ def group_member_remove(given: Path | None, group_name: str, login: str, tenant:
 
 @member.command("list")
 @click.argument("group_name", metavar="GROUP")
-@in_tenant
+@own_tenant
 @after_name
 @page_limit
 @as_json
+@acting
 @click.pass_obj
 def group_member_list(
-    given: Path | None, /, group_name: str, tenant: str, after: str, limit: int, *, as_json: bool
+    given: Path | None,
+    /,
+    group_name: str,
+    tenant: str | None,
+    after: str,
+    limit: int,
+    who: Acting,
+    *,
+    as_json: bool,
 ) -> None:
     """List the members of GROUP by log-in name."""
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
-        owner = get_tenant(connection, tenant)
-        found = get_group(connection, owner.id, group_name)
-        members = list_members(connection, found, after=after, limit=limit)
+    with who.look(load(given)) as reader, reader.read() as seen:
+        owner = owner_of(seen, tenant)
+        found = get_group(seen.connection, owner.id, group_name)
+        members = list_members(seen.connection, found, after=after, limit=limit)
     rows = [{"login": one.login, "name": one.name, "state": one.state} for one in members]
     show_rows(rows, ("login", "name", "state"), as_json=as_json)

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import click
-from sqlalchemy import Connection
 
 from mailstore.accounts.person_identifiers import PersonIdentifier
-from mailstore.accounts.tenants import Tenant, get_tenant
+from mailstore.accounts.tenants import Tenant, get_tenant_by_id
+from mailstore.rights.model import Action
 
+from ...services.permission import Permission
 from ...settings.identifiers import luhn_kinds
 from ...settings.model import Settings
 
@@ -18,6 +19,9 @@ OWN_TENANT: Final = "operator"
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 in_tenant = click.option(
     "--tenant", default=OWN_TENANT, show_default=True, help="Tenant that owns it."
+)
+own_tenant = click.option(
+    "--tenant", help=f"Tenant that owns it. [{OWN_TENANT}; with --as the account's own]"
 )
 of_tenant = click.option("--tenant", help="Only of this tenant.")
 reason_needed = click.option("--reason", required=True, help="Why, for the audit trail.")
@@ -67,9 +71,13 @@ def written_identifier(settings: Settings, text: str) -> PersonIdentifier:
     return PersonIdentifier.parse(kind.upper(), value, luhn=luhn_kinds(settings))
 
 
-def tenant_id(connection: Connection, name: str | None) -> int | None:
-    """Id of the tenant of the option --tenant; None without it.  Raises NotFound."""
-    return None if name is None else get_tenant(connection, name).id
+def owner_of(seen: Permission, name: str | None) -> Tenant:
+    """Tenant of the option `own_tenant`, which the account administers.
+
+    Raises NotFound, NotAllowed.
+    """
+    chosen = get_tenant_by_id(seen.connection, seen.home).name if name is None else name
+    return seen.reach_tenant(chosen, Action.ADMINISTER)
 
 
 def tenant_row(tenant: Tenant) -> dict[str, Any]:

@@ -4,7 +4,6 @@ The holder is told by a message into the mailbox (job `HolderNotices`).  The aud
 step; the content that is read has audit rows of its own.
 """
 
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from mailstore.rights.facts import load_mailbox
 from mailstore.rights.model import Action
 
 from ...assembly.clock import utc_now
-from ...assembly.storage import open_store
 from ...services.acts import ActTransaction
 from ...services.content import asker
 from ...settings.model import load
@@ -58,8 +56,7 @@ def open_(
         raise click.UsageError(f"--hours is at most {longest} (rights.break_glass_hours)")
     with who.open(settings) as act, act.write() as change:
         now = act.clock()
-        facts = load_mailbox(change.connection, mailbox)
-        change.require(Action.ASK_CONTENT, facts, mailbox)
+        facts = change.reach(mailbox, Action.ASK_CONTENT)
         access = accesses.ask(
             change.connection,
             facts.id,
@@ -125,13 +122,20 @@ def end(given: Path | None, number: int, who: Acting) -> None:
 @click.option("--all", "everything", is_flag=True, help="Also accesses that are over.")
 @click.option("--after", default=0, help="Only accesses after this number.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@acting
 @click.pass_obj
-def list_(given: Path | None, /, after: int, *, everything: bool, as_json: bool) -> None:
+def list_(
+    given: Path | None, /, after: int, who: Acting, *, everything: bool, as_json: bool
+) -> None:
     """List accesses by number."""
     now = utc_now()
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
+    with who.look(load(given)) as reader, reader.read() as seen:
         found = accesses.list_accesses(
-            connection, at=None if everything else now, after=after, limit=1000
+            seen.connection,
+            at=None if everything else now,
+            scope=seen.scope(),
+            after=after,
+            limit=1000,
         )
     rows = [
         _record(one, "open" if one.open(now) else "waits") for one in found if one.ends_at > now
@@ -142,7 +146,8 @@ def list_(given: Path | None, /, after: int, *, everything: bool, as_json: bool)
 
 def _require(change: ActTransaction, number: int, action: Action) -> None:
     mailbox = accesses.get_access(change.connection, number).mailbox
-    change.require(action, load_mailbox(change.connection, mailbox), mailbox)
+    unknown = f"there is no access with the number {number}"
+    change.require(action, load_mailbox(change.connection, mailbox), mailbox, unknown)
 
 
 def _record(access: accesses.Access, state: str) -> dict[str, Any]:

@@ -1,19 +1,18 @@
 """Commands `mssante grant`: rights of accounts and groups on mailboxes (DOMAIN §9.36)."""
 
-from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mailstore.db.scope import WHOLE
 from mailstore.rights import grants
 from mailstore.rights.facts import load_mailbox
 from mailstore.rights.grants import GrantRow
 from mailstore.rights.model import Action, Right
 
 from ...assembly.clock import utc_now
-from ...assembly.storage import open_store
 from ...settings.model import load
 from ..acting import Acting, acting
 from ..output import show_rows
@@ -56,9 +55,9 @@ def grant_give(
     """Give rights on MAILBOX to an account or a group of its tenant."""
     with who.open(load(given)) as act, act.write() as change:
         connection, now = change.connection, act.clock()
-        facts = load_mailbox(connection, mailbox)
-        change.require(Action.MANAGE, facts, mailbox)
-        grantee = find_grantee(connection, account, group, facts.tenant_id)
+        facts = change.reach(mailbox, Action.MANAGE)
+        grantee = find_grantee(change, account, group, facts.tenant_id)
+        change.refuse_own_grant(facts, grantee)
         number = grants.give(
             connection,
             facts.id,
@@ -91,7 +90,8 @@ def grant_end(given: Path | None, number: int, who: Acting) -> None:
     """End the grant NUMBER now; sessions that it opened end."""
     with who.open(load(given)) as act, act.write() as change:
         mailbox = grants.get(change.connection, number).mailbox
-        change.require(Action.MANAGE, load_mailbox(change.connection, mailbox), mailbox)
+        facts = load_mailbox(change.connection, mailbox)
+        change.require(Action.MANAGE, facts, mailbox, unknown=f"there is no grant {number}")
         row, _ = grants.end(change.connection, number, act.clock())
         change.audit(
             "grant.ended",
@@ -111,30 +111,32 @@ def grant_end(given: Path | None, number: int, who: Acting) -> None:
 @click.option("--after", default=0, help="Only grants after this number.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@acting
 @click.pass_obj
 def grant_list(
     given: Path | None,
     /,
     mailbox: str | None,
     account: str | None,
-    days: int | None,
     after: int,
     limit: int,
+    who: Acting,
     *,
-    everything: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """List grants by number."""
-    now = utc_now()
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
+    now, days = utc_now(), options["days"]
+    with who.look(load(given)) as reader, reader.read() as seen:
+        # Who sees a mailbox by a grant, and has no role, sees the grants on it.
+        box = None if mailbox is None else seen.reach(mailbox)
         found = grants.list_grants(
-            connection,
-            mailbox_id=load_mailbox(connection, mailbox).id if mailbox else None,
-            account_id=(
-                find_grantee(connection, account, None, 0).id if account is not None else None
-            ),
-            ends_before=now + timedelta(days=days) if days is not None else None,
-            at=None if everything else now,
+            seen.connection,
+            mailbox_id=None if box is None else box.id,
+            account_id=None if account is None else find_grantee(seen, account, None, 0).id,
+            ends_before=None if days is None else now + timedelta(days=days),
+            at=None if options["everything"] else now,
+            scope=seen.scope() if box is None else WHOLE,
             after=after,
             limit=limit,
         )

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
 
 import click
-from sqlalchemy import Connection
 
-from mailstore.accounts.accounts import get_account
 from mailstore.accounts.groups import get_group
 from mailstore.rights.grants import Grantee
 from mailstore.rights.model import Period, Right
+
+from ...services.permission import Permission
 
 Command = Callable[..., None]
 
@@ -74,13 +74,13 @@ def rights_of(names: tuple[str, ...]) -> frozenset[Right]:
 
 
 def find_grantee(
-    conn: Connection, account: str | None, group: str | None, tenant_id: int
+    seen: Permission, account: str | None, group: str | None, tenant_id: int
 ) -> Grantee:
     """Find the account, or the group of the mailbox's tenant.  Raises NotFound, UsageError."""
     if (account is None) == (group is None):
         raise click.UsageError("give either --account or --group")
     if group is not None:
-        found = get_group(conn, tenant_id, group)
+        found = get_group(seen.connection, tenant_id, group)
         return Grantee(found.id, found.name, found.tenant_id, group=True)
-    person = get_account(conn, account or "")
+    person = seen.known_account(account or "")
     return Grantee(person.id, person.login, person.tenant_id)

@@ -1,7 +1,6 @@
 """Commands `mssante report`: rights that need somebody's eye."""
 
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -9,13 +8,12 @@ from typing import Any
 
 import click
 
-from mailstore.accounts.accounts import get_account
-from mailstore.accounts.tenants import get_tenant
 from mailstore.rights import reports
 
 from ...assembly.clock import utc_now
-from ...assembly.storage import open_store
+from ...services.permission import Permission
 from ...settings.model import load
+from ..acting import Acting, acting
 from ..output import show_record, show_rows
 
 _tenant = click.option("--tenant", help="Only of this tenant.")
@@ -34,17 +32,26 @@ def report() -> None:
 @_after
 @_limit
 @_json
+@acting
 @click.pass_obj
 def unreadable(
-    given: Path | None, /, tenant: str | None, after: str, limit: int, *, as_json: bool
+    given: Path | None,
+    /,
+    tenant: str | None,
+    after: str,
+    limit: int,
+    who: Acting,
+    *,
+    as_json: bool,
 ) -> None:
     """List active ORG and CAB mailboxes that no active account may read.  Exit 1 if there are."""
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
+    with who.look(load(given)) as reader, reader.read() as seen:
         found = reports.unreadable_mailboxes(
-            connection,
+            seen.connection,
             utc_now(),
             after=after,
-            tenant_id=None if tenant is None else get_tenant(connection, tenant).id,
+            tenant_id=_tenant_id(seen, tenant),
+            scope=seen.scope(),
             limit=limit,
         )
     show_rows([{"mailbox": one} for one in found], ("mailbox",), as_json=as_json)
@@ -59,6 +66,7 @@ def unreadable(
 @_after
 @_limit
 @_json
+@acting
 @click.pass_obj
 def unused(
     given: Path | None,
@@ -67,17 +75,19 @@ def unused(
     tenant: str | None,
     after: str,
     limit: int,
+    who: Acting,
     *,
     as_json: bool,
 ) -> None:
     """List active accounts that have not logged in for a time (DOMAIN U1.2)."""
     settings = load(given)
-    with closing(open_store(settings)) as store, store.database.read() as connection:
+    with who.look(settings) as reader, reader.read() as seen:
         found = reports.unused_accounts(
-            connection,
+            seen.connection,
             utc_now() - timedelta(days=days or settings.rights.unused_days),
             after=after,
-            tenant_id=None if tenant is None else get_tenant(connection, tenant).id,
+            tenant_id=_tenant_id(seen, tenant),
+            scope=seen.scope(),
             limit=limit,
         )
     rows = [asdict(one) for one in found]
@@ -85,18 +95,39 @@ def unused(
     _more([one.login for one in found], limit)
 
 
+@report.command("one-factor")
+@_json
+@acting
+@click.pass_obj
+def one_factor(given: Path | None, who: Acting, *, as_json: bool) -> None:
+    """List roles of accounts without an authenticator app (TOTP).  Exit 1 if there are.
+
+    Such a role does not count until the account has one: credential add totp.
+    """
+    with who.look(load(given)) as reader, reader.read() as seen:
+        found = reports.one_factor_roles(seen.connection, utc_now(), seen.scope())
+    rows = [
+        {"account": one.account, "role": one.role.name, "scope": one.scope or "operator (whole)"}
+        for one in found
+    ]
+    show_rows(rows, ("account", "role", "scope"), as_json=as_json)
+    if found:
+        raise SystemExit(1)
+
+
 @report.command("departure")
 @click.argument("login")
 @_json
+@acting
 @click.pass_obj
-def departure(given: Path | None, login: str, *, as_json: bool) -> None:
+def departure(given: Path | None, login: str, who: Acting, *, as_json: bool) -> None:
     """List everything that the account LOGIN leaves behind when its person departs or dies.
 
     Then: give the rights to somebody else (grant give), name another responsible person (mailbox
     set), close the mailbox of the person (mailbox close), and the account (account close).
     """
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
-        left = reports.departure(connection, get_account(connection, login).id, utc_now())
+    with who.look(load(given)) as reader, reader.read() as seen:
+        left = reports.departure(seen.connection, seen.reach_account(login).id, utc_now())
     record: dict[str, Any] = {
         "holds": list(left.held),
         "nobody_else_reads_or_manages": list(left.orphaned),
@@ -104,6 +135,10 @@ def departure(given: Path | None, login: str, *, as_json: bool) -> None:
         "roles": [f"{one.id} {one.role.name} {one.scope}".strip() for one in left.roles],
     }
     show_record(record, as_json=as_json)
+
+
+def _tenant_id(seen: Permission, name: str | None) -> int | None:
+    return None if name is None else seen.reach_tenant(name).id
 
 
 def _more(found: Sequence[str], limit: int) -> None:

@@ -1,20 +1,17 @@
 """Commands `mssante role`: administrators, for the whole operator, a tenant or a domain."""
 
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mailstore.accounts.accounts import get_account
-from mailstore.accounts.tenants import get_tenant
+from mailstore.accounts.accounts import Account, get_account
 from mailstore.mailboxes.mailboxes import get_domain
 from mailstore.rights import roles
 from mailstore.rights.model import Action, Role, RoleName
 
 from ...assembly.clock import utc_now
-from ...assembly.storage import open_store
 from ...services.acts import ActTransaction
 from ...settings.model import load
 from ..acting import Acting, acting
@@ -56,12 +53,13 @@ def role_give(
         raise click.UsageError("give --tenant or --domain, not both")
     with who.open(load(given)) as act, act.write() as change:
         connection = change.connection
-        account = get_account(connection, login)
-        _require(change, tenant is not None or domain is not None, account.tenant_id)
+        account = _account(change, login, whole=tenant is None and domain is None)
+        if domain is not None:
+            change.require_domain(domain, Action.ROLES)
         wanted = Role(
             RoleName(name),
             period(begins, ends, act.clock()),
-            None if tenant is None else get_tenant(connection, tenant).id,
+            None if tenant is None else change.reach_tenant(tenant, Action.ROLES).id,
             None if domain is None else get_domain(connection, domain).id,
         )
         number = roles.give_role(connection, account.id, wanted, given_by=act.name)
@@ -87,8 +85,13 @@ def role_end(given: Path | None, number: int, who: Acting) -> None:
     """End the role NUMBER now."""
     with who.open(load(given)) as act, act.write() as change:
         found = roles.get_role(change.connection, number)
-        account = get_account(change.connection, found.account)
-        _require(change, not found.role.whole, account.tenant_id)
+        owner = get_account(change.connection, found.account).tenant_id
+        change.require_number(
+            Action.ROLES,
+            None if found.role.whole else owner,
+            f"role {number}",
+            f"there is no role with the number {number}",
+        )
         row = roles.end_role(change.connection, number, act.clock())
         change.audit(
             "role.ended", subject=row.account, role=row.role.name, scope=row.scope, number=number
@@ -99,19 +102,22 @@ def role_end(given: Path | None, number: int, who: Acting) -> None:
 @role.command("list")
 @click.option("--all", "everything", is_flag=True, help="Also roles that are over.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@acting
 @click.pass_obj
-def role_list(given: Path | None, *, everything: bool, as_json: bool) -> None:
+def role_list(given: Path | None, who: Acting, *, everything: bool, as_json: bool) -> None:
     """List roles by account."""
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
-        found = roles.list_roles(connection, at=None if everything else utc_now())
+    with who.look(load(given)) as reader, reader.read() as seen:
+        found = roles.list_roles(
+            seen.connection, at=None if everything else utc_now(), scope=seen.scope()
+        )
     show_rows([_record(one) for one in found], _COLUMNS, as_json=as_json)
 
 
-def _require(change: ActTransaction, scoped: object, tenant_id: int) -> None:
-    if scoped:
-        change.require_role(Action.ROLES, tenant_id)
-    else:
-        change.require_whole(Action.ROLES)
+def _account(change: ActTransaction, login: str, *, whole: bool) -> Account:
+    if not whole:
+        return change.reach_account(login, Action.ROLES)
+    change.require_whole(Action.ROLES)
+    return get_account(change.connection, login)
 
 
 def _record(row: roles.RoleRow) -> dict[str, Any]:

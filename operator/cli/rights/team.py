@@ -1,22 +1,18 @@
 """Commands `mssante team`: an ORG mailbox moves from one shared log-in to named accounts."""
 
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
 import click
 
-from mailstore.accounts.accounts import get_account
 from mailstore.errors import Conflict, InvalidState, NotFound
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.rights import grants, team_moves
-from mailstore.rights.facts import load_mailbox
 from mailstore.rights.grants import Grantee
 from mailstore.rights.model import Action, Period, Right
 
 from ...assembly.clock import utc_now
-from ...assembly.storage import open_store
 from ...settings.model import load
 from ..acting import Acting, acting
 from ..output import show_rows
@@ -49,19 +45,20 @@ def begin(
         raise click.UsageError(f"{accounts.name}: no log-in name in it")
     with who.open(load(given)) as act, act.write() as change:
         connection, now = change.connection, act.clock()
-        facts = load_mailbox(connection, mailbox)
-        change.require(Action.MANAGE, facts, mailbox)
+        facts = change.reach(mailbox, Action.MANAGE)
         if facts.type not in (MailboxType.ORG, MailboxType.CAB):
             raise InvalidState(f"{mailbox} is a {facts.type} mailbox; teams share ORG and CAB")
         problems: list[str] = []
         for line, login in enumerate(logins, 1):
             try:
-                account = get_account(connection, login)
+                account = change.known_account(login)
+                grantee = Grantee(account.id, account.login, account.tenant_id)
+                change.refuse_own_grant(facts, grantee)
                 grants.give(
                     connection,
                     facts.id,
                     facts.tenant_id,
-                    Grantee(account.id, account.login, account.tenant_id),
+                    grantee,
                     _MEMBER,
                     Period(now),
                     given_by=act.name,
@@ -81,12 +78,13 @@ def begin(
 @team.command("absent")
 @click.argument("mailbox")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@acting
 @click.pass_obj
-def absent(given: Path | None, mailbox: str, *, as_json: bool) -> None:
+def absent(given: Path | None, mailbox: str, who: Acting, *, as_json: bool) -> None:
     """List the members who have not logged in since the move began."""
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
-        move = team_moves.get_move(connection, load_mailbox(connection, mailbox).id)
-        found = team_moves.absent_members(connection, move, utc_now())
+    with who.look(load(given)) as reader, reader.read() as seen:
+        move = team_moves.get_move(seen.connection, seen.reach(mailbox).id)
+        found = team_moves.absent_members(seen.connection, move, utc_now())
     rows: list[dict[str, Any]] = [{name: getattr(one, name) for name in _COLUMNS} for one in found]
     show_rows(rows, _COLUMNS, as_json=as_json)
 
@@ -98,8 +96,7 @@ def absent(given: Path | None, mailbox: str, *, as_json: bool) -> None:
 def end(given: Path | None, mailbox: str, who: Acting) -> None:
     """End the move before its time: the shared log-in opens nothing any more."""
     with who.open(load(given)) as act, act.write() as change:
-        facts = load_mailbox(change.connection, mailbox)
-        change.require(Action.MANAGE, facts, mailbox)
+        facts = change.reach(mailbox, Action.MANAGE)
         move = team_moves.end_move(change.connection, facts.id, act.clock())
         change.audit("team.ended", mailbox=move.mailbox)
     click.echo(f"the move of {move.mailbox} is over")

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.timeout(300)  # a copy, and a worker that imports all l
 
 AREAS = {
     "acceptance",
+    "administrators",
     "admission",
     "admission of servers",
     "app password",

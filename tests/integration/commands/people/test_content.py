@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -12,17 +12,16 @@ from mailstore.accounts.accounts import add_account
 from mailstore.accounts.identifiers import add_identifier
 from mailstore.accounts.kinds import AccountKind
 from mailstore.accounts.person_identifiers import PersonIdentifier
-from mailstore.credentials.passwords import PasswordHashes, set_password
 from mailstore.db.database import Database
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.rights.grants import Grantee, give
 from mailstore.rights.model import Period, Right
 from tests.support.clock import NOW
 from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.people import administrators
 
 MARTIN = "claire.martin@a.mssante.fr"
 ORG = "cardiologie@a.mssante.fr"
-PASSWORD = "quatre chevaux bleus 7"
 WORD = "myxoedeme"
 LETTER = (
     f"From: <{MARTIN}>\r\nSubject: {WORD}\r\nDate: Sun, 29 Nov 2026 10:00:00 +0100\r\n"
@@ -35,14 +34,12 @@ As = Callable[[str], tuple[str, ...]]
 def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
     """Operator with a message from a holder to an ORG mailbox, and three accounts."""
     daemon = lay_out(tmp_path_factory.mktemp("content") / "a", "a")
-    verifier = PasswordHashes().hash(PASSWORD)
     with (
         closing(Database(daemon.folder / "data" / "mssante.db")) as database,
         database.write() as conn,
     ):
         for login in ("dr.martin", "ide.petit", "admin"):
             account = add_account(conn, 1, login, AccountKind.PERSON, family_name=login, now=NOW)
-            set_password(conn, account, verifier, now=NOW)
             if login == "dr.martin":
                 held = get_mailbox(conn, MARTIN).identifier
                 number = PersonIdentifier.parse(held.kind.value, held.value)
@@ -51,7 +48,8 @@ def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
                 box, read = get_mailbox(conn, ORG), frozenset({Right.READ})
                 to = Grantee(account.id, login, 1)
                 give(conn, box.id, 1, to, read, Period(NOW), given_by="root")
-    (daemon.folder / "password").write_text(f"{PASSWORD}\n")
+    administrators.seat(daemon, "admin")
+    administrators.seat(daemon, "dr.martin", "ide.petit", totp=False)
     letter = daemon.folder / "letter.eml"
     letter.write_bytes(LETTER)
     daemon.run("message", "send", str(letter), "--from", MARTIN, "--to", ORG, "--to", MARTIN)
@@ -59,11 +57,16 @@ def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
 
 
 @pytest.fixture
-def as_(operator_a: Daemon) -> As:
-    def words(login: str) -> tuple[str, ...]:
-        return ("--as", login, "--password-file", str(operator_a.folder / "password"))
+def as_(operator_a: Daemon, monkeypatch: pytest.MonkeyPatch) -> Iterator[As]:
+    administrators.hash_cheaply(monkeypatch)
+    with closing(Database(operator_a.folder / "data" / "mssante.db")) as database:
 
-    return words
+        def words(login: str) -> tuple[str, ...]:
+            if login == "admin":
+                return administrators.both(operator_a, database, login)
+            return administrators.alone(operator_a, login)
+
+        yield words
 
 
 def message(daemon: Daemon, mailbox: str) -> str:

@@ -2,8 +2,9 @@
 
 import json
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +13,37 @@ import pytest
 from mailstore.accounts.accounts import add_account, get_account
 from mailstore.accounts.kinds import AccountKind
 from mailstore.accounts.tenants import add_tenant
-from mailstore.credentials.passwords import PasswordHashes, set_password
 from mailstore.db.database import Database
 from tests.support.clock import NOW
 from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.people import administrators
 
 ORG = "cardiologie@a.mssante.fr"
 PER = "claire.martin@a.mssante.fr"
-PASSWORD = "quatre chevaux bleus 7"
 LOGINS = ("chef", "ide.petit", "aide")
 
 
 @pytest.fixture(scope="module")
 def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
     daemon = lay_out(tmp_path_factory.mktemp("rights") / "a", "a")
-    verifier = PasswordHashes().hash(PASSWORD)
     with (
         closing(Database(daemon.folder / "data" / "mssante.db")) as database,
         database.write() as conn,
     ):
         clinic = add_tenant(conn, "clinique", now=NOW)
         for login, tenant in (*((one, 1) for one in LOGINS), ("abroad", clinic.id)):
-            account = add_account(
-                conn, tenant, login, AccountKind.PERSON, family_name=login, now=NOW
-            )
-            set_password(conn, account, verifier, now=NOW)
-    (daemon.folder / "password").write_text(f"{PASSWORD}\n")
+            add_account(conn, tenant, login, AccountKind.PERSON, family_name=login, now=NOW)
+    administrators.seat(daemon, *LOGINS, "abroad")
     return daemon
 
 
 @pytest.fixture
-def as_(operator_a: Daemon) -> Callable[[str], tuple[str, ...]]:
-    def words(login: str) -> tuple[str, ...]:
-        return ("--as", login, "--password-file", str(operator_a.folder / "password"))
-
-    return words
+def as_(
+    operator_a: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[str], tuple[str, ...]]]:
+    administrators.hash_cheaply(monkeypatch)
+    with closing(Database(operator_a.folder / "data" / "mssante.db")) as database:
+        yield partial(administrators.both, operator_a, database)
 
 
 def audit(daemon: Daemon) -> list[dict[str, Any]]:
@@ -133,6 +130,10 @@ def test_an_account_needs_its_password_and_a_right(
     assert "no role" in operator_a.run("role", "give", "aide", "manager", *as_("chef"), code=1)
     refused = ("break-glass", "open", ORG, "--reason", "x", *as_("chef"))
     assert "may not ask-content" in operator_a.run(*refused, code=1)
+    # Nor access by a grant of the own making.
+    own = ("grant", "give", ORG, "--account", "chef", "--right", "read", *as_("chef"))
+    assert "may not give itself access" in operator_a.run(*own, code=1)
+    assert audit(operator_a)[0]["event"] == "act.refused"
 
 
 def test_an_account_of_another_tenant_reaches_nothing(

@@ -43,7 +43,7 @@ def ask(conn: Connection, home: House, who: Asker, *, second: bool = False) -> A
 
 def reason(conn: Connection, home: House, login: str) -> Reason:
     mailbox = load_mailbox(conn, house.ORG)
-    facts = load_actor(conn, home.accounts[login], shown(Method.PASSWORD, 1), mailbox.id)
+    facts = load_actor(conn, home.accounts[login], shown(Method.PASSWORD, 2), mailbox.id)
     return may(facts, Action.READ, mailbox, NOW + HOUR / 2).reason
 
 

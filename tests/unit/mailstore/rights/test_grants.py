@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from mailstore.accounts.changes import access_number
 from mailstore.credentials.proof import Method
 from mailstore.db.database import Database
+from mailstore.db.scope import Scope
 from mailstore.errors import Conflict, InvalidState, NotFound
 from mailstore.rights import grants, roles
 from mailstore.rights.facts import load_actor, load_mailbox
@@ -127,7 +128,7 @@ def test_grants_are_listed_in_pages_and_by_end(database: Database, home: House) 
         assert [one.id for one in soon] == []
         soon = grants.list_grants(conn, ends_before=NOW + 3 * DAY, at=NOW + DAY)
         assert [one.id for one in soon] == numbers[1:2]
-        assert grants.list_grants(conn, tenant_id=home.tenants["clinique"]) == []
+        assert grants.list_grants(conn, scope=Scope(home.tenants["clinique"], entire=True)) == []
         assert len(grants.list_grants(conn, account_id=home.accounts["sec.durand"])) == 5
         with pytest.raises(NotFound, match="no grant 99"):
             grants.get(conn, 99)

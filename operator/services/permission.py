@@ -1,0 +1,264 @@
+"""Answers of the rules to the account behind a command, within one transaction.
+
+An address, domain, tenant, account or number of another tenant gets the answer of one that does not
+exist, so that nobody learns what others have (docs/decisions/0087). The audit trail has the reason.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Connection
+
+from mailstore.accounts.accounts import Account, find_account, get_account
+from mailstore.accounts.tenants import Tenant, get_tenant
+from mailstore.audit.event import AuditActor
+from mailstore.db.people_schema import OPERATOR_TENANT
+from mailstore.db.scope import WHOLE, Scope
+from mailstore.errors import NotFound
+from mailstore.mailboxes.address import address_key
+from mailstore.mailboxes.identifiers import Identifier
+from mailstore.mailboxes.mailboxes import get_domain, get_mailbox
+from mailstore.rights.facts import load_mailbox
+from mailstore.rights.grants import Grantee
+from mailstore.rights.may import may
+from mailstore.rights.model import (
+    Action,
+    ActorFacts,
+    MailboxFacts,
+    Reason,
+    RightsPolicy,
+    Verdict,
+)
+from mailstore.rights.scope import LISTING, may_by_role, scope_of
+
+from ..errors import OperatorError
+
+_TO_ITSELF: Final = "may not give itself access to content by a role: let another person do it"
+_TOLD: Final = frozenset({Reason.ROLE_ONE_FACTOR, Reason.ACCOUNT_NOT_ACTIVE})
+
+
+class NotAllowed(OperatorError):
+    """Act that the account may not do; the refusal is in the audit trail.
+
+    `why`: reason for the audit trail, where the account is told less. `tenant`: the account's.
+    """
+
+    def __init__(self, told: str, why: str = "", tenant: int | None = None) -> None:
+        super().__init__(told)
+        self.why = why or told
+        self.tenant = tenant
+
+
+@dataclass(slots=True)
+class Permission:
+    """Rules for who acts in a transaction.
+
+    `facts`: the account that acts, as of this transaction; None for the Unix user, whose files
+    these are.  Each method that asks raises NotAllowed, or NotFound for what does not exist within
+    the reach of the account.
+    """
+
+    connection: Connection
+    actor: AuditActor
+    clock: Callable[[], datetime]
+    facts: ActorFacts | None
+    policy: RightsPolicy
+    permitted: bool = False
+
+    def check_permitted(self) -> None:
+        """Refuse an account that no rule was asked about.  Raises NotAllowed."""
+        if not self.permitted and self.facts is not None:
+            raise NotAllowed("this command is for the Unix user of the daemon alone")
+
+    def require(
+        self, action: Action, mailbox: MailboxFacts, address: str, unknown: str = ""
+    ) -> None:
+        """Refuse an account that may not do this to the mailbox.
+
+        `unknown`: what is told where the mailbox is another tenant's.
+        """
+        self._require(frozenset({action}), mailbox, address, unknown)
+
+    def reach(self, address: str, *actions: Action) -> MailboxFacts:
+        """Find a mailbox on which the account may do one of these actions.  By default: see it."""
+        asked = frozenset(actions) or LISTING
+        if self.facts is None:
+            self.permitted = True
+            get_mailbox(self.connection, address)  # its error names the owner of an alias
+            return load_mailbox(self.connection, address)
+        try:
+            found = load_mailbox(self.connection, address)
+        except NotFound as error:
+            name = address_key(address).rpartition("@")[2]
+            self._judge(asked, *self._place(name), address, str(error))
+            raise
+        self._require(asked, found, address, "")
+        return found
+
+    def require_role(self, action: Action, tenant_id: int, domain_id: int | None = None) -> None:
+        """Refuse an account without a role for a tenant or a domain."""
+        self._by_role(action, lambda scope: scope.covers(tenant_id, domain_id), "")
+
+    def require_whole(self, action: Action) -> None:
+        """Refuse an account without a role for the whole operator."""
+        self._by_role(action, lambda scope: scope.whole, " for the whole operator")
+
+    def require_domain(self, name: str, *actions: Action) -> None:
+        """Refuse an account without a role for a domain.  By default: one to see it.
+
+        Returns for a domain that is not hosted, if the account has the role for the whole.
+        """
+        tenant_id, domain_id = self._place(name.lower())
+        unknown = f"the domain {name} is not hosted here"
+        self._judge(frozenset(actions) or LISTING, tenant_id, domain_id, name, unknown)
+
+    def reach_tenant(self, name: str, *actions: Action) -> Tenant:
+        """Find a tenant for the whole of which the account has a role.  By default: to see it."""
+        asked = frozenset(actions) or LISTING
+        try:
+            found = get_tenant(self.connection, name)
+        except NotFound as error:
+            self._judge(asked, None, None, name, str(error))
+            raise
+        unknown = f"there is no tenant {name}; see: mssante tenant list"
+        self._judge(asked, found.id, None, name, unknown)
+        return found
+
+    def reach_account(self, login: str, *actions: Action) -> Account:
+        """Find an account for whose tenant the account that acts has a role."""
+        found = find_account(self.connection, login)
+        tenant_id = None if found is None else found.tenant_id
+        asked = frozenset(actions) or LISTING
+        self._judge(asked, tenant_id, None, login, f"there is no account {login}")
+        return get_account(self.connection, login) if found is None else found
+
+    def require_number(
+        self, action: Action, tenant_id: int | None, what: str, unknown: str
+    ) -> None:
+        """Refuse an account without a role for the tenant, or the whole, of a thing with a number.
+
+        `what` names it where it is of the account's tenant; `unknown`: where it is of another.
+        """
+        self._judge(frozenset({action}), tenant_id, None, what, unknown)
+
+    def scope(self, *actions: Action) -> Scope:
+        """Part of the operator that lists and reports show.  By default: what the account sees."""
+        asked = frozenset(actions) or LISTING
+        self._by_role(asked, lambda scope: not scope.empty, "")
+        if self.facts is None:
+            return WHOLE
+        return scope_of(self.facts, asked, self.clock(), self.policy)
+
+    def known_account(self, login: str) -> Account:
+        """Find an account that another one may name; of another tenant only by a whole role."""
+        found = get_account(self.connection, login)
+        if self.facts is not None and found.tenant_id != self.facts.account.tenant_id:
+            every = frozenset(Action)
+            if not scope_of(self.facts, every, self.clock(), self.policy).whole:
+                raise NotFound(f"there is no account {login}")
+        return found
+
+    def refuse_own_grant(self, mailbox: MailboxFacts, grantee: Grantee) -> None:
+        """Refuse that an account gives itself a grant by a role: content is break-glass."""
+        facts = self.facts
+        if facts is None:
+            return
+        groups, own = facts.account.groups, facts.account.id
+        gains = grantee.id in groups if grantee.group else grantee.id == own
+        if not gains:
+            return
+        if may(facts, Action.MANAGE, mailbox, self.clock(), self.policy).reason is Reason.ROLE:
+            self._refuse(f"{self.actor.account} {_TO_ITSELF}")
+
+    def refuse_own_account(self, account: Account) -> None:
+        """Refuse that an account puts itself into a group, which may have grants."""
+        if self.facts is not None and account.id == self.facts.account.id:
+            self._refuse(f"{self.actor.account} {_TO_ITSELF}")
+
+    def refuse_own_identifiers(self, given: Iterable[Identifier]) -> None:
+        """Refuse that an account makes itself a holder of a mailbox."""
+        if self.facts is not None and self.facts.account.identifiers & set(given):
+            self._refuse(f"{self.actor.account} {_TO_ITSELF}")
+
+    @property
+    def home(self) -> int:
+        """Tenant of the account that acts; the operator's for the Unix user."""
+        return OPERATOR_TENANT if self.facts is None else self.facts.account.tenant_id
+
+    def _require(
+        self, asked: frozenset[Action], mailbox: MailboxFacts, address: str, unknown: str
+    ) -> None:
+        self.permitted = True
+        facts = self.facts
+        if facts is None:
+            return
+        now = self.clock()
+        verdicts = [may(facts, one, mailbox, now, self.policy) for one in sorted(asked)]
+        if any(verdict.allowed for verdict in verdicts):
+            return
+        told = [verdict for verdict in verdicts if verdict.reason in _TOLD]
+        closer = [verdict for verdict in verdicts if verdict.reason is not Reason.NO_RIGHT]
+        foreign = mailbox.tenant_id != facts.account.tenant_id
+        hidden = (unknown or f"there is no mailbox {address}") if foreign and not told else None
+        self._deny(asked, address, (told or closer or verdicts)[0], hidden)
+
+    def _by_role(
+        self, asked: Action | frozenset[Action], covered: Callable[[Scope], bool], part: str
+    ) -> None:
+        self.permitted = True
+        if self.facts is None:
+            return
+        actions = frozenset({asked}) if isinstance(asked, Action) else asked
+        verdict = may_by_role(self.facts, actions, covered, self.clock(), self.policy)
+        if verdict.reason is Reason.NO_RIGHT:
+            self._refuse(f"{self.actor.account} has no role that allows it{part}: {_said(actions)}")
+        if not verdict.allowed:
+            self._refuse(f"{self.actor.account} may not {_said(actions)}: {verdict.text}")
+
+    def _judge(
+        self,
+        asked: frozenset[Action],
+        tenant_id: int | None,
+        domain_id: int | None,
+        what: str,
+        unknown: str,
+    ) -> None:
+        """Refuse an account without a role for this place; None: for a place that is nobody's."""
+        self.permitted = True
+        facts = self.facts
+        if facts is None:
+            return
+        verdict = may_by_role(
+            facts,
+            asked,
+            lambda scope: scope.whole if tenant_id is None else scope.covers(tenant_id, domain_id),
+            self.clock(),
+            self.policy,
+        )
+        if verdict.allowed:
+            return
+        foreign = tenant_id != facts.account.tenant_id
+        hidden = unknown if foreign and verdict.reason not in _TOLD else None
+        self._deny(asked, what, verdict, hidden)
+
+    def _place(self, domain: str) -> tuple[int | None, int | None]:
+        try:
+            found = get_domain(self.connection, domain)
+        except NotFound:
+            return None, None
+        return found.tenant_id, found.id
+
+    def _deny(
+        self, asked: frozenset[Action], what: str, verdict: Verdict, hidden: str | None
+    ) -> None:
+        why = f"{self.actor.account} may not {_said(asked)} {what}: {verdict.text}"
+        self._refuse(why if hidden is None else hidden, why)
+
+    def _refuse(self, told: str, why: str = "") -> None:
+        raise NotAllowed(told, why, None if self.facts is None else self.facts.account.tenant_id)
+
+
+def _said(actions: frozenset[Action]) -> str:
+    return "see" if actions == LISTING else " or ".join(sorted(actions))
