@@ -6,7 +6,7 @@ written stops no act: the log reports it, and the event is counted as lost.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -23,6 +23,7 @@ from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from mailstore.credentials.proof import LoginRefused, Proof
 from mailstore.db.people_schema import OPERATOR_TENANT
+from mailstore.rights.coverage import Coverage, load_coverage
 from mailstore.rights.facts import load_actor
 from mailstore.rights.may import may, may_with_role
 from mailstore.rights.model import Action, ActorFacts, MailboxFacts, RightsPolicy
@@ -34,7 +35,7 @@ from ..assembly.people.log_in import open_log_in
 from ..assembly.relay import open_journal
 from ..assembly.storage import open_store
 from ..errors import OperatorError
-from ..settings.model import Settings
+from ..settings.model import Settings, SettingsError
 from ..settings.rights import rights_policy
 from .actor import account_name
 
@@ -110,6 +111,19 @@ class ActTransaction:
         if not active or not may_with_role(whole, action, OPERATOR_TENANT, None, self.clock()):
             raise NotAllowed(f"{self.actor.account} has no role for the whole operator: {action}")
 
+    def coverage(self, action: Action) -> Coverage | None:
+        """Part of the operator that the account's roles cover; None: everything.
+
+        Raises NotAllowed for an account without a role for the action.
+        """
+        self.permitted = True
+        if self.facts is None:
+            return None
+        found = load_coverage(self.connection, self.facts, action, self.clock())
+        if found.nothing:
+            raise NotAllowed(f"{self.actor.account} has no role that allows it: {action}")
+        return None if found.whole else found
+
     def audit(
         self,
         event: str,
@@ -139,11 +153,14 @@ class ActTransaction:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Act of a person: the store, and who acts.  `proof`: of the account, if one logged in."""
+    """Act of a person: the store, and who acts.  `proof`: of the account, if one logged in.
+
+    `trail` is None where it cannot be written and the act was opened nevertheless, to read only.
+    """
 
     store: Store
     actor: AuditActor
-    trail: AuditTrail
+    trail: AuditTrail | None
     journal: Journal
     clock: Callable[[], datetime]
     policy: RightsPolicy
@@ -166,17 +183,48 @@ class Act:
         An account must be permitted in it (`require`); a refusal leaves a row of its own.  Raises
         NotAllowed, StoreUnavailable.
         """
+        with (
+            self.refusing(),
+            self.store.database.write() as connection,
+            self.within(connection) as transaction,
+        ):
+            yield transaction
+        for event in transaction.events:
+            self._record(event)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Give a refusal in the block its audit row.  Raises NotAllowed, StoreUnavailable."""
         try:
-            with self.store.database.write() as connection:
-                transaction = self._transaction(connection)
-                yield transaction
-                transaction.check_permitted()
-                self.trail.append(connection, transaction.events)
+            yield
         except NotAllowed as error:
             self._refused(str(error))
             raise
-        for event in transaction.events:
-            self._record(event)
+
+    @contextmanager
+    def within(self, connection: Connection) -> Iterator[ActTransaction]:
+        """Part of a write transaction of the caller; its audit rows are added at the end.
+
+        Nothing goes to the journal.  Raises NotAllowed, as `write`, without a row (`refusing`).
+        """
+        transaction = self._transaction(connection)
+        yield transaction
+        transaction.check_permitted()
+        self._append(connection, transaction.events)
+
+    def coverage(self, action: Action) -> Coverage | None:
+        """Part of the operator that the account's roles cover; None: everything.
+
+        Raises NotAllowed for an account without a role for the action, StoreUnavailable.
+        """
+        if self.proof is None:
+            return None
+        with self.write() as transaction:
+            return transaction.coverage(action)
+
+    def _append(self, connection: Connection, events: Sequence[AuditEvent]) -> None:
+        if self.trail is not None:
+            self.trail.append(connection, events)
 
     def _transaction(self, connection: Connection) -> ActTransaction:
         facts = None
@@ -194,7 +242,7 @@ class Act:
             facts={"why": why},
         )
         with self.store.database.write() as connection:
-            self.trail.append(connection, [event])
+            self._append(connection, [event])
         self._record(event)
 
     def audit(self, event: str, **facts: object) -> None:
@@ -220,14 +268,22 @@ class Act:
 
 
 @contextmanager
-def open_act(settings: Settings) -> Iterator[Act]:
-    """Open store, audit trail and journal for an act of the Unix user.  Raises SettingsError."""
+def open_act(settings: Settings, *, without_trail: bool = False) -> Iterator[Act]:
+    """Open store, audit trail and journal for an act of the Unix user.  Raises SettingsError.
+
+    `without_trail`: an act that only reads is opened even if the trail cannot be written.
+    """
     check_user(settings)
     with (
         closing(open_journal(settings, "command")) as journal,
         closing(open_store(settings)) as store,
     ):
-        trail = open_trail(settings, store.database)
+        trail = None
+        try:
+            trail = open_trail(settings, store.database)
+        except SettingsError:
+            if not without_trail:
+                raise
         yield Act(store, unix_actor(), trail, journal, utc_now, rights_policy(settings))
 
 

@@ -13,9 +13,11 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 
 from foundation.ins import PATIENT_DOMAIN
+from mailstore.db.address_domain import address_domain
+from mailstore.db.schema import domains
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.smtp.outcome import State
 
@@ -79,7 +81,7 @@ class DeliveryFilter:
 
     `recipient` matches recipients without the message yet.  `ids` are numbers of deliveries,
     `messages` ids of messages: a match in either is enough.  `older` and `younger` are ages in the
-    queue.
+    queue.  `of_domains`: names of hosted domains whose mail it is; None for all mail.
     """
 
     domain: str | None = None
@@ -91,6 +93,7 @@ class DeliveryFilter:
     ids: tuple[int, ...] = ()
     messages: tuple[str, ...] = ()
     state: DeliveryStatus | None = None
+    of_domains: frozenset[str] | None = None
 
     def conditions(self, now: datetime) -> list[ColumnElement[bool]]:
         """SQL conditions on rows of `deliveries`; ages are counted from `now`."""
@@ -116,6 +119,9 @@ class DeliveryFilter:
             found.append(or_(d.id.in_(self.ids), d.message_id.in_(self.messages)))
         if self.state is not None:
             found.append(self.state.condition)
+        if self.of_domains is not None:
+            names = select(domains.c.name).where(domains.c.name.in_(self.of_domains))
+            found.append(address_domain(d.sender).in_(names))
         return found
 
     @property
