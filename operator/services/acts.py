@@ -155,7 +155,8 @@ class ActTransaction:
 class Act:
     """Act of a person: the store, and who acts.  `proof`: of the account, if one logged in.
 
-    `trail` is None where it cannot be written and the act was opened nevertheless, to read only.
+    `trail` is None where it cannot be written and the act was opened nevertheless, to read only;
+    `trail_problem` says why.
     """
 
     store: Store
@@ -165,6 +166,7 @@ class Act:
     clock: Callable[[], datetime]
     policy: RightsPolicy
     proof: Proof | None = None
+    trail_problem: str = ""
 
     @property
     def name(self) -> str:
@@ -278,13 +280,14 @@ def open_act(settings: Settings, *, without_trail: bool = False) -> Iterator[Act
         closing(open_journal(settings, "command")) as journal,
         closing(open_store(settings)) as store,
     ):
-        trail = None
+        act = Act(store, unix_actor(), None, journal, utc_now, rights_policy(settings))
         try:
-            trail = open_trail(settings, store.database)
-        except SettingsError:
+            act = replace(act, trail=open_trail(settings, store.database))
+        except SettingsError as error:
             if not without_trail:
                 raise
-        yield Act(store, unix_actor(), trail, journal, utc_now, rights_policy(settings))
+            act = replace(act, trail_problem=str(error))
+        yield act
 
 
 def log_in(act: Act, settings: Settings, login: str, password: str, code: str | None) -> Act:

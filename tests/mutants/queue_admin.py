@@ -21,7 +21,7 @@ MUTANTS = (
     ),
     Mutant(
         "audit: an event has who, the account and why",
-        "**facts, who=actor.name, account=actor.account, why=self.reason)",
+        "**facts, who=self.act.name, account=user, why=self.reason)",
         "**facts)",
         _EACH,
     ),

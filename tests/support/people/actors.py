@@ -1,0 +1,80 @@
+"""Accounts that act on the command line with --as, and their audit rows."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from mailstore.accounts.accounts import add_account
+from mailstore.accounts.kinds import AccountKind
+from mailstore.accounts.tenants import add_tenant
+from mailstore.credentials.passwords import PasswordHashes, set_password
+from mailstore.db.audit_schema import audit_rows
+from mailstore.db.database import Database
+from mailstore.db.people_schema import OPERATOR_TENANT, roles
+from mailstore.db.schema import domains
+from tests.support.clock import NOW, system_clock
+from tests.support.machines.daemon import Daemon
+
+PASSWORD = "quatre chevaux bleus 7"
+
+
+@lru_cache(1)
+def verifier() -> str:
+    return PasswordHashes().hash(PASSWORD)
+
+
+@dataclass(frozen=True)
+class Actors:
+    """Makes accounts of an operator, and runs its commands as one of them."""
+
+    daemon: Daemon
+    database: Database
+
+    def tenant(self, name: str, *names: str) -> int:
+        """Add a tenant that owns these hosted domains; returns its number."""
+        with self.database.write() as conn:
+            number = add_tenant(conn, name, now=NOW).id
+            owned = update(domains).where(domains.c.name.in_(names))
+            conn.execute(owned.values(tenant_id=number))
+        return number
+
+    def add(
+        self,
+        login: str,
+        role: str | None = None,
+        *,
+        home: int = OPERATOR_TENANT,
+        tenant: int | None = None,
+        domain: str | None = None,
+    ) -> None:
+        """Add a person of the tenant `home`, with a role for a tenant, a domain or the whole."""
+        with self.database.write() as conn:
+            account = add_account(conn, home, login, AccountKind.PERSON, family_name=login, now=NOW)
+            set_password(conn, account, verifier(), now=NOW)
+            if role is None:
+                return
+            place = conn.scalar(select(domains.c.id).where(domains.c.name == domain))
+            row = {
+                "account_id": account.id,
+                "role": role,
+                "tenant_id": tenant,
+                "domain_id": place,
+                "begins_at": system_clock(),
+                "given_by": "test",
+            }
+            conn.execute(insert(roles).values(row))
+
+    def run(self, login: str, *words: str, code: int = 0) -> str:
+        """Run a command as an account; returns its output."""
+        password = self.daemon.folder / "password"
+        password.write_text(f"{PASSWORD}\n")
+        return self.daemon.run(*words, "--as", login, "--password-file", str(password), code=code)
+
+    def audit(self, event: str = "") -> list[dict[str, Any]]:
+        """Audit rows, the oldest first: all, or those of an event.  Nothing else writes."""
+        query = select(audit_rows).order_by(audit_rows.c.chain, audit_rows.c.seq)
+        with self.database.read() as conn:
+            rows = [dict(row._mapping) for row in conn.execute(query)]
+        return [row for row in rows if event in {"", row["event"]}]
