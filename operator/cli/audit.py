@@ -4,7 +4,7 @@ import email
 import email.policy
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -29,6 +29,7 @@ from ..services.audit import open_desk, require_all, search_rows, show_row
 from ..settings.model import Settings, load
 from .acting import Acting, acting
 from .options.private_file import PrivateFile
+from .options.times import TimeParam
 from .output import masked, say, show_record, show_rows, tell
 
 _COLUMNS: Final = ("place", "at", "event", "result", "account", "unix_user", "mailbox", "subject")
@@ -56,22 +57,6 @@ class PublicKeyParam(click.ParamType[bytes]):
         if len(found) != _OCTETS:
             self.fail(f"{value!r}: expected 64 hexadecimal digits", param, ctx)
         return found
-
-
-class TimeParam(click.ParamType[datetime]):
-    """Option type: time in ISO 8601; without a zone it is UTC."""
-
-    name = "time"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        """Parse a date, or a date and time."""
-        try:
-            found = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r}: expected a date or time as 2026-11-30T14:00", param, ctx)
-        return found.replace(tzinfo=found.tzinfo or UTC)
 
 
 @click.group()
