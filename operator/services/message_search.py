@@ -92,7 +92,7 @@ def search_for(
     covered = act.coverage(Action.TRACE)
     view = None if covered is None else view_of(act.store, covered)
     found = _search(settings, act.store, terms, digest, view, limit, Found())
-    act.audit(
+    act.audit_unseen(
         "message.searched",
         tenant=None if covered is None else covered.tenant_id,
         found=len(found.messages),
@@ -117,7 +117,7 @@ def _search(
         sources.append(_stored(store, terms, result))
     merged = heapq.merge(*sources, key=lambda one: one.id, reverse=True)
     by_id = (_joined(list(same)) for _, same in groupby(merged, key=lambda one: one.id))
-    seen = by_id if view is None else filter(None, (_narrowed(view, one) for one in by_id))
+    seen = by_id if view is None else filter(None, (_narrowed(view, terms, one) for one in by_id))
     try:
         result.journal_since = journal.since
         result.messages = list(islice(seen, limit + 1))
@@ -136,9 +136,18 @@ def _joined(same: list[FoundMessage]) -> FoundMessage:
     return FoundMessage(first.id, first.at, last.sender, tuple(every), last.size, peer)
 
 
-def _narrowed(view: View, one: FoundMessage) -> FoundMessage | None:
-    """The message as an account may see it; None if it concerns no domain of it."""
+def _narrowed(view: View, terms: MessageTerms, one: FoundMessage) -> FoundMessage | None:
+    """The message as an account may see it; None if it concerns no domain of it.
+
+    A search by what is not shown finds nothing: its success would tell.
+    """
     if not view.concerns(one.sender, one.recipients):
+        return None
+    if terms.address not in {None, address_key(one.sender)} and not view.recipients(
+        one.sender, [str(terms.address)]
+    ):
+        return None
+    if terms.peer is not None and one.peer == "local" and not view.covered.has(one.sender):
         return None
     shown = tuple(view.recipients(one.sender, one.recipients))
     return FoundMessage(one.id, one.at, one.sender, shown, one.size, one.peer)

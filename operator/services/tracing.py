@@ -57,10 +57,10 @@ def trace_for(act: Act, settings: Settings, key: str) -> Trace:
     covered = act.coverage(Action.TRACE)
     found = _with_journal(settings, key, _look_up(act.store, key))
     if covered is None:
-        act.audit("message.traced", message=key, found=found.known)
+        act.audit_unseen("message.traced", message=key, found=found.known)
         return found
     narrowed = view_of(act.store, covered).narrow(found)
-    act.audit(
+    act.audit_unseen(
         "message.traced",
         message=key,
         tenant=covered.tenant_id,
