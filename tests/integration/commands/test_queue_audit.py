@@ -22,12 +22,13 @@ from tests.support.delivery.queue_commands import (
 )
 from tests.support.delivery.queued import INS, PATIENT, Letter
 from tests.support.machines.daemon import Daemon
-from tests.support.people.actors import Actors
+from tests.support.people.actors import Actors, make_log_in_cheap
 
 
 @pytest.fixture(autouse=True)
 def _without_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUDO_USER", raising=False)
+    make_log_in_cheap(monkeypatch)
 
 
 class TestAudit:

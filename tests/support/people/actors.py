@@ -1,9 +1,11 @@
 """Accounts that act on the command line with --as, and their audit rows."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
+import pytest
+from argon2.profiles import CHEAPEST
 from sqlalchemy import insert, select, update
 
 from mailstore.accounts.accounts import add_account
@@ -14,6 +16,7 @@ from mailstore.db.audit_schema import audit_rows
 from mailstore.db.database import Database
 from mailstore.db.people_schema import OPERATOR_TENANT, roles
 from mailstore.db.schema import domains
+from mssante_operator.assembly.people import log_in
 from tests.support.clock import NOW, system_clock
 from tests.support.machines.daemon import Daemon
 
@@ -22,7 +25,13 @@ PASSWORD = "quatre chevaux bleus 7"
 
 @lru_cache(1)
 def verifier() -> str:
-    return PasswordHashes().hash(PASSWORD)
+    return PasswordHashes(parameters=CHEAPEST).hash(PASSWORD)
+
+
+def make_log_in_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands of this process hash passwords with few rounds: a third of a second for each."""
+    cheap = partial(PasswordHashes, parameters=CHEAPEST)
+    monkeypatch.setattr(log_in, "PasswordHashes", cheap)
 
 
 @dataclass(frozen=True)

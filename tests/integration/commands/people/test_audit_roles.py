@@ -14,14 +14,16 @@ from mssante_operator.settings.model import load
 from tests.support.audit.trails import event
 from tests.support.clock import system_clock
 from tests.support.machines.daemon import Daemon
+from tests.support.people.actors import make_log_in_cheap
 from tests.support.people.desks import OURS, THEIRS, Desks, desks
 
 A2 = '"x@c.mssante.fr"@a2.mssante.fr'
 
 
 @pytest.fixture
-def house(operator_q: Daemon, database: Database) -> Desks:
+def house(operator_q: Daemon, database: Database, monkeypatch: pytest.MonkeyPatch) -> Desks:
     """Rows 1.1 of the whole operator, 1.2 and 1.3 of the one tenant, 1.4 of the other."""
+    make_log_in_cheap(monkeypatch)
     made = desks(operator_q, database, "auditor")
     made.add("helper", "helpdesk")
     now = system_clock()
@@ -80,25 +82,26 @@ def test_a_row_of_others_is_as_if_there_were_none(house: Desks) -> None:
     ]
 
 
-@pytest.mark.parametrize("login", ["nobody", "gerant", "helper"])
-@pytest.mark.parametrize("words", [("search",), ("show", "1.2"), ("verify",), ("export",)])
-def test_others_read_nothing(house: Desks, login: str, words: tuple[str, ...]) -> None:
-    said = house.run(login, "audit", *words, code=1)
-    assert f"{login} has no role" in said
-    assert OURS not in said
-    row = house.audit()[-1]
-    assert (row["event"], row["account"], row["result"]) == ("act.refused", login, "refused")
+def test_others_read_nothing(house: Desks) -> None:
+    for login, *words in (
+        (login, *words)
+        for login in ("nobody", "gerant", "helper")
+        for words in (("search",), ("show", "1.2"), ("verify",), ("export",))
+    ):
+        said = house.run(login, "audit", *words, code=1)
+        assert f"{login} has no role" in said
+        assert OURS not in said
+        row = house.audit()[-1]
+        assert (row["event"], row["account"], row["result"]) == ("act.refused", login, "refused")
 
 
-@pytest.mark.parametrize("words", [("verify",), ("export",)])
-def test_the_whole_trail_needs_a_role_for_the_whole(house: Desks, words: tuple[str, ...]) -> None:
-    for login in ("desk", "desk-a2", "abroad"):
-        assert "no role for the whole operator" in house.run(login, "audit", *words, code=1)
-    said = house.run("chef", "audit", *words)
-    assert "not in the trail" not in said
-    row = house.audit()[-1]
-    event_name = {"verify": "audit.verified", "export": "audit.exported"}[words[0]]
-    assert (row["event"], row["account"]) == (event_name, "chef")
+def test_the_whole_trail_needs_a_role_for_the_whole(house: Desks) -> None:
+    for command, done in (("verify", "audit.verified"), ("export", "audit.exported")):
+        for login in ("desk", "desk-a2", "abroad"):
+            assert "no role for the whole operator" in house.run(login, "audit", command, code=1)
+        assert "not in the trail" not in house.run("chef", "audit", command)
+        row = house.audit()[-1]
+        assert (row["event"], row["account"]) == (done, "chef")
     assert "everything is as it was written" in house.daemon.run("audit", "verify")
 
 
@@ -127,4 +130,4 @@ def test_a_trail_with_no_seal_left_can_be_verified(house: Desks) -> None:
     assert "not the key file" in house.run("chef", "audit", "search", code=1)
     said = house.run("chef", "audit", "verify", code=1)
     assert "this verification is not in the trail" in said
-    assert "its seal is wrong" in said
+    assert "the chain was removed" in said
