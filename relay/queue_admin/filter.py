@@ -13,11 +13,10 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_
 
 from foundation.ins import PATIENT_DOMAIN
 from mailstore.db.address_domain import address_domain
-from mailstore.db.schema import domains
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.smtp.outcome import State
 
@@ -81,7 +80,7 @@ class DeliveryFilter:
 
     `recipient` matches recipients without the message yet.  `ids` are numbers of deliveries,
     `messages` ids of messages: a match in either is enough.  `older` and `younger` are ages in the
-    queue.  `of_domains`: names of hosted domains whose mail it is; None for all mail.
+    queue.  `of_domains`: domains of senders, in lower case; None for all mail.
     """
 
     domain: str | None = None
@@ -120,8 +119,7 @@ class DeliveryFilter:
         if self.state is not None:
             found.append(self.state.condition)
         if self.of_domains is not None:
-            names = select(domains.c.name).where(domains.c.name.in_(self.of_domains))
-            found.append(address_domain(d.sender).in_(names))
+            found.append(address_domain(d.sender).in_(self.of_domains))
         return found
 
     @property
