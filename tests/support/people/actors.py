@@ -6,21 +6,25 @@ from typing import Any
 
 import pytest
 from argon2.profiles import CHEAPEST
+from pyotp import TOTP
 from sqlalchemy import insert, select, update
 
 from mailstore.accounts.accounts import add_account
 from mailstore.accounts.kinds import AccountKind
 from mailstore.accounts.tenants import add_tenant
 from mailstore.credentials.passwords import PasswordHashes, set_password
+from mailstore.credentials.totp import set_totp
 from mailstore.db.audit_schema import audit_rows
 from mailstore.db.database import Database
-from mailstore.db.people_schema import OPERATOR_TENANT, roles
+from mailstore.db.people_schema import OPERATOR_TENANT, credentials, roles
 from mailstore.db.schema import domains
 from mssante_operator.assembly.people import log_in
+from mssante_operator.settings.model import load
 from tests.support.clock import NOW, system_clock
 from tests.support.machines.daemon import Daemon
 
 PASSWORD = "quatre chevaux bleus 7"
+SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 
 
 @lru_cache(1)
@@ -62,6 +66,8 @@ class Actors:
         with self.database.write() as conn:
             account = add_account(conn, home, login, AccountKind.PERSON, family_name=login, now=NOW)
             set_password(conn, account, verifier(), now=NOW)
+            keys = log_in.credential_keys(load(self.daemon.config))
+            set_totp(conn, account, SECRET, TOTP(SECRET).at(NOW), keys, now=NOW)
             if role is None:
                 return
             place = conn.scalar(select(domains.c.id).where(domains.c.name == domain))
@@ -76,10 +82,13 @@ class Actors:
             conn.execute(insert(roles).values(row))
 
     def run(self, login: str, *words: str, code: int = 0) -> str:
-        """Run a command as an account; returns its output."""
+        """Run a command as an account, with two factors; returns its output."""
         password = self.daemon.folder / "password"
         password.write_text(f"{PASSWORD}\n")
-        return self.daemon.run(*words, "--as", login, "--password-file", str(password), code=code)
+        with self.database.write() as conn:  # a code is good once
+            conn.execute(update(credentials).values(last_step=None))
+        shown = ("--password-file", str(password), "--code", TOTP(SECRET).now())
+        return self.daemon.run(*words, "--as", login, *shown, code=code)
 
     def audit(self, event: str = "") -> list[dict[str, Any]]:
         """Audit rows, the oldest first: all, or those of an event.  Nothing else writes."""
