@@ -42,6 +42,7 @@ AREAS = {
     "selection",
     "sessions",
     "totp",
+    "trace",
     "trust",
     "verdicts",
     "watchdog",

@@ -1,6 +1,6 @@
 """Trace journal read from its newest event backwards."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,7 +17,7 @@ HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
 
 
-def record(folder: Path, *events: tuple[datetime, str, dict[str, object]]) -> None:
+def record(folder: Path, *events: tuple[datetime, str, Mapping[str, object]]) -> None:
     for at, name, facts in events:
         journal = Journal(folder, lambda at=at: at)  # type: ignore[misc] # bound now
         journal.record(name, **facts)

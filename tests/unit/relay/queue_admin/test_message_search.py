@@ -44,8 +44,8 @@ def letters(database: Database) -> Database:
             message = Message(key(number), sender, "0" * 64, 10, "", peer, "s", at)
             local = () if to is None else (LocalDelivery(box.id, to),)
             store_messages(conn, [NewMessage(message, local)], now=at)
-        to = ("dr@b.mssante.fr", "z@b.mssante.fr")
-        enqueue(conn, [QueueItem(key(1), "b.mssante.fr", to, False, NOW)])
+        queued = ("dr@b.mssante.fr", "z@b.mssante.fr")
+        enqueue(conn, [QueueItem(key(1), "b.mssante.fr", queued, False, NOW)])
     return database
 
 
