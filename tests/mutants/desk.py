@@ -12,7 +12,7 @@ MUTANTS = (
         "    if act.account_id is not None:\n        with act.write() as change:\n"
         "            change.require_whole(Action.QUEUE)\n    dsn_writer",
         "    dsn_writer",
-        ("test_destinations_and_rules",),
+        ("test_without_a_role_nothing_is_counted",),
     ),
     Mutant(
         "queue: each message of an action has its audit row",

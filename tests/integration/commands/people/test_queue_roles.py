@@ -62,6 +62,14 @@ def test_an_act_needs_a_role_for_the_whole_operator(
     assert (last["account"], last["unix_user"]) == ("chef", login_name())
 
 
+def test_without_a_role_nothing_is_counted(actors: Actors, database: Database) -> None:
+    queue(OURS, OURS, database=database)
+    for words in (("drop", "--all", *WHY), ("hold", "--domain", "z.fr", *WHY)):
+        said = actors.run("nobody", "queue", *words, code=1)
+        assert "has no role" in said
+        assert "deliveries" not in said
+
+
 def test_each_message_has_its_row_in_the_audit_trail(actors: Actors, database: Database) -> None:
     queue(OURS, OURS, database=database)
     known = messages(database)
