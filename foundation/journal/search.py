@@ -42,6 +42,11 @@ class Event:
         return _identifier(self.facts.get("session"))
 
     @property
+    def message(self) -> str:
+        """The event's message, '' if none."""
+        return _identifier(self.facts.get("message"))
+
+    @property
     def messages(self) -> frozenset[str]:
         """The event's messages: the received message, and receipts and reports about it."""
         about = (_identifier(self.facts.get(name)) for name in ("message", "receipt", "report"))
@@ -125,7 +130,7 @@ class _Search:
                 break
             self._read.add(hour.begins)
             for offset, line in _lines(hour.path, pattern):
-                event = _event(line)
+                event = read_event(line)
                 if event is None or not {event.session, *event.messages} & set(wanted):
                     continue
                 if event.session in wanted and not ahead:
@@ -160,7 +165,7 @@ def _lines(path: Path, pattern: re.Pattern[bytes]) -> Iterator[tuple[int, bytes]
                 yield begin, octets[begin:position]
 
 
-def _event(line: bytes) -> Event | None:
+def read_event(line: bytes) -> Event | None:
     """Parse a line; None if it is not an event."""
     try:
         facts = json.loads(line)

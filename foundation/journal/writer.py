@@ -44,7 +44,8 @@ CUT: Final = "…[cut]"  # mark at the end of a text that was cut
 # Limits in octets of a text, or of the texts of a list together; tried in turn on a long event.
 _CUTS: Final = (12_000, 2_000, 300, 40)
 
-_IDENTIFIERS: Final = frozenset({"session", "message"})  # facts that hold our identifiers
+# Facts that hold our identifiers and digests.
+_IDENTIFIERS: Final = frozenset({"session", "message", "message_id_digest"})
 
 _encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=str).encode
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Row, Select, select, tuple_
 from sqlalchemy.exc import OperationalError
 
 from mailstore.audit.canonical import writable
+from mailstore.db.address_domain import address_domain
 from mailstore.db.audit_schema import audit_rows
 from mailstore.db.instants import instant, microseconds
 from mailstore.errors import MailstoreError
@@ -49,6 +50,7 @@ class AuditFilter:
     """Rows to find; None: any. `since` inclusive, `until` exclusive; `event`: name or its noun.
 
     `concerns`: login of an account that acts or is acted on (RGPD: a person's own data).
+    `domains`: rows about mailboxes at these domains alone.
     """
 
     account: str | None = None
@@ -62,6 +64,10 @@ class AuditFilter:
     concerns: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    domains: frozenset[str] | None = None
+
+
+_ANY: Final = AuditFilter()
 
 
 def search(
@@ -88,9 +94,15 @@ def search(
     return newest_first[:limit]
 
 
-def get_row(connection: Connection, chain: int, seq: int) -> FoundRow | None:
-    """A row by its place; None if there is none. MailstoreError as `search`."""
+def get_row(
+    connection: Connection, chain: int, seq: int, wanted: AuditFilter = _ANY
+) -> FoundRow | None:
+    """A row by its place; None if there is none, or another than wanted.
+
+    MailstoreError as `search`.
+    """
     query = select(audit_rows).where(audit_rows.c.chain == chain).where(audit_rows.c.seq == seq)
+    query = _filtered(query, wanted)
     return next(iter(_read(connection, query)), None)
 
 
@@ -130,6 +142,8 @@ def _filtered(query: Select[Any], wanted: AuditFilter) -> Select[Any]:
         query = query.where(audit_rows.c.at >= wanted.since)
     if wanted.until is not None:
         query = query.where(audit_rows.c.at < wanted.until)
+    if wanted.domains is not None:
+        query = query.where(address_domain(audit_rows.c.mailbox).in_(wanted.domains))
     return query
 
 

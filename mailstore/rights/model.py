@@ -37,6 +37,7 @@ class Action(StrEnum):
     ROLES = "roles"  # giving and ending roles
     ASK_CONTENT = "ask-content"  # asking for a break-glass access
     AGREE_CONTENT = "agree-content"  # agreeing to it as the second person
+    QUEUE = "queue"  # deliveries by hand, pauses, hold rules: for the whole operator alone
 
 
 class RoleName(StrEnum):

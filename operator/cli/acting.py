@@ -37,9 +37,12 @@ class Acting:
         return self.login is not None or self.reason is not None
 
     @contextmanager
-    def open(self, settings: Settings) -> Iterator[Act]:
-        """Open an act.  Raises SettingsError, LoginRefused, UsageError without a password."""
-        with open_act(settings) as act:
+    def open(self, settings: Settings, *, without_trail: bool = False) -> Iterator[Act]:
+        """Open an act.  Raises SettingsError, LoginRefused, UsageError without a password.
+
+        `without_trail`: an act that only reads is opened even if the trail cannot be written.
+        """
+        with open_act(settings, without_trail=without_trail) as act:
             if self.login is None:
                 yield act
             else:

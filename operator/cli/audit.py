@@ -3,33 +3,33 @@
 import email
 import email.policy
 import json
-from contextlib import ExitStack, closing
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any, Final
 
 import click
 
 from mailstore.audit.anchors import last_anchor, make_anchor
-from mailstore.audit.event import Result
+from mailstore.audit.event import Fact, Result
 from mailstore.audit.keys import AuditKeys, add_key
 from mailstore.audit.rotation import use_newest_key
 from mailstore.audit.statement import SignedStatement, find_anchors
 from mailstore.audit_reading.export import export
 from mailstore.audit_reading.findings import Checked
-from mailstore.audit_reading.search import AuditFilter, FoundRow, get_row, search
+from mailstore.audit_reading.search import AuditFilter, FoundRow
 from mailstore.audit_reading.verify import verify
 from mailstore.mailboxes.address import address_key
 
 from ..assembly.clock import utc_now
-from ..assembly.people.audit import audit_keys_file, open_audit_keys, open_trail
-from ..assembly.storage import open_store
+from ..assembly.people.audit import audit_keys_file, open_audit_keys
 from ..errors import OperatorError
-from ..services.acts import open_recorder
-from ..services.audit import AuditDesk, open_desk
-from ..settings.model import Settings, SettingsError, load
+from ..services.acts import Act
+from ..services.audit import open_desk, require_all, search_rows, show_row
+from ..settings.model import Settings, load
+from .acting import Acting, acting
 from .options.private_file import PrivateFile
+from .options.times import TimeParam
 from .output import masked, say, show_record, show_rows, tell
 
 _COLUMNS: Final = ("place", "at", "event", "result", "account", "unix_user", "mailbox", "subject")
@@ -59,22 +59,6 @@ class PublicKeyParam(click.ParamType[bytes]):
         return found
 
 
-class TimeParam(click.ParamType[datetime]):
-    """Option type: time in ISO 8601; without a zone it is UTC."""
-
-    name = "time"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        """Parse a date, or a date and time."""
-        try:
-            found = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r}: expected a date or time as 2026-11-30T14:00", param, ctx)
-        return found.replace(tzinfo=found.tzinfo or UTC)
-
-
 @click.group()
 def audit() -> None:
     """The audit trail: who did what to which mailbox, account or message."""
@@ -83,16 +67,15 @@ def audit() -> None:
 @audit.command("show")
 @click.argument("place", metavar="PLACE")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@acting
 @click.pass_obj
-def show(given: Path | None, place: str, *, as_json: bool) -> None:
+def show(given: Path | None, place: str, *, as_json: bool, who: Acting) -> None:
     """Show a row by its place, CHAIN.NUMBER as search prints it."""
     chain, dot, number = place.partition(".")
     if not (dot and chain.isdecimal() and number.isdecimal()):
         raise click.UsageError(f"{place!r} is no place of a row; expected CHAIN.NUMBER, as 1.17")
-    with open_desk(load(given)) as desk:
-        with desk.store.database.read() as connection:
-            found = get_row(connection, int(chain), int(number))
-        desk.audit("audit.shown", place=place)
+    with who.open(load(given)) as act:
+        found = show_row(act, int(chain), int(number))
     if found is None:
         raise AuditError(f"{place}: no such row; removed at the end of its retention, or never")
     show_record(_record(found), as_json=as_json)
@@ -112,21 +95,27 @@ def show(given: Path | None, place: str, *, as_json: bool) -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000))
 @click.option("--after", help="Go on behind this page: the cursor that it ended with.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@acting
 @click.pass_obj
 def search_(
-    given: Path | None, /, *, limit: int, after: str | None, as_json: bool, **wanted: Any
+    given: Path | None,
+    /,
+    *,
+    limit: int,
+    after: str | None,
+    as_json: bool,
+    who: Acting,
+    **wanted: Any,
 ) -> None:
     """Find rows, the newest first."""
     if wanted["mailbox"] is not None:
         wanted["mailbox"] = address_key(wanted["mailbox"])
     told = {name: value for name, value in wanted.items() if value is not None}
-    with open_desk(load(given)) as desk:
-        with desk.store.database.read() as connection:
-            try:
-                found = search(connection, AuditFilter(**wanted), limit=limit, after=after)
-            except ValueError:
-                raise click.UsageError(f"--after {after!r}: no cursor of a page") from None
-        desk.audit("audit.searched", found=len(found), **told)
+    with who.open(load(given)) as act:
+        try:
+            found = search_rows(act, AuditFilter(**wanted), told, limit=limit, after=after)
+        except ValueError:
+            raise click.UsageError(f"--after {after!r}: no cursor of a page") from None
     show_rows([_record(one) for one in found], _COLUMNS, as_json=as_json)
     if len(found) == limit and not as_json:
         tell(f"more may follow: --after {found[-1].cursor}", err=True)
@@ -154,6 +143,7 @@ def search_(
 )
 @click.option("--limit", default=1000, show_default=True, type=click.IntRange(1))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: one object a line.")
+@acting
 @click.pass_obj
 def verify_(
     given: Path | None,
@@ -163,19 +153,22 @@ def verify_(
     *,
     limit: int,
     as_json: bool,
+    who: Acting,
 ) -> None:
-    """Recompute every row, chain and anchor; exit 1 with findings. May run beside the daemon."""
+    """Recompute every row, chain and anchor; exit 1 with findings. May run beside the daemon.
+
+    Works with a trail that cannot be written; then nothing but the journal tells that it was run.
+    """
     settings = load(given)
     anchors = [one for path in files for one in read_anchors(path)]
     checked = Checked(progress=lambda rows: tell(f"{rows} rows checked", err=True))
     count = 0
-    with ExitStack() as opened:
-        record = opened.enter_context(open_recorder(settings))
-        store = opened.enter_context(closing(open_store(settings)))
+    with who.open(settings, without_trail=True) as act:
+        require_all(act)
         keys = open_audit_keys(settings)
         kept = timedelta(days=keep_days or settings.audit.keep_days)
         found = verify(
-            store.database,
+            act.store.database,
             keys,
             checked,
             given=anchors,
@@ -191,7 +184,10 @@ def verify_(
             if count == limit:
                 tell(f"stopped at {limit} findings", err=True)
                 break
-        record("audit.verified", findings=count, rows=checked.rows)
+        if who.given:
+            _note(act, "audit.verified", findings=count, rows=checked.rows)
+        else:  # run every night
+            act.journal.record("audit.verified", findings=count, rows=checked.rows, who=act.name)
     if count:
         raise SystemExit(1)
     if not as_json:
@@ -203,23 +199,17 @@ def verify_(
 
 @audit.command("export")
 @click.option("--output", type=PrivateFile(), default="-", help="File. [standard output]")
+@acting
 @click.pass_obj
-def export_(given: Path | None, output: IO[bytes]) -> None:
+def export_(given: Path | None, output: IO[bytes], *, who: Acting) -> None:
     """Write the whole trail as lines of JSON, with digests, for an outsider to recompute.
 
     Needs no key. With a key file that is missing or wrong, the export leaves no row in the trail.
     """
-    settings = load(given)
-    with ExitStack() as opened:
-        record = opened.enter_context(open_recorder(settings))
-        store = opened.enter_context(closing(open_store(settings)))
-        try:
-            trail = open_trail(settings, store.database)
-        except SettingsError as error:
-            tell(f"this export is not in the trail: {error}", err=True)
-        else:
-            AuditDesk(store, trail, record).audit("audit.exported")
-        for one in export(store.database):
+    with who.open(load(given), without_trail=True) as act:
+        require_all(act)
+        _note(act, "audit.exported")
+        for one in export(act.store.database):
             output.write(f"{json.dumps(one)}\n".encode())
         output.flush()
 
@@ -263,6 +253,14 @@ def anchor(given: Path | None) -> None:
     if last is None:
         raise AuditError("the audit trail is empty: there is nothing to anchor")
     click.echo(last.signed(desk.trail.keys).line())
+
+
+def _note(act: Act, event: str, **facts: Fact) -> None:
+    """Add a row about this reading; the journal has it in any case."""
+    if act.trail is None:
+        what = "export" if event == "audit.exported" else "verification"
+        tell(f"this {what} is not in the trail: {act.trail_problem}", err=True)
+    act.audit(event, **facts)
 
 
 def read_anchors(path: Path) -> list[SignedStatement]:

@@ -59,6 +59,7 @@ _MODULES: Final = {
     "queue": "queue",
     "report": "rights.report",
     "role": "rights.role",
+    "search": "search",
     "serve": "serve",
     "store": "store",
     "team": "rights.team",

@@ -1,15 +1,13 @@
 """Commands on the outbound queue: views and actions (docs/queue.md)."""
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from sqlalchemy import Connection
 
 from mailstore.db.database import Database
 from mailstore.errors import InvalidAddress
@@ -22,12 +20,11 @@ from relay.queue_admin.drop import DropAction
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 
 from ..assembly.clock import utc_now
-from ..assembly.storage import open_store
-from ..services.actor import Actor
-from ..services.queue_admin import ActionTotals, QueueAdmin, QueueRefused, open_queue_admin
-from ..settings.model import load
-from .options.queue import NumberParam, acting, filtered, reasoned
+from ..services.queue_admin import ActionTotals, QueueAdmin, QueueRefused
+from .acting import Acting, acting
+from .options.queue import NumberParam, filtered, reasoned
 from .output import masked, say, show_record, show_rows
+from .queue_access import administering, reading
 from .queue_rules import rules
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -41,21 +38,16 @@ def queue() -> None:
 queue.add_command(rules)
 
 
-@contextmanager
-def _reading(given: Path | None) -> Iterator[Connection]:
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
-        yield connection
-
-
 @queue.command()
 @filtered(needed=False)
 @_json
+@acting
 @click.pass_obj
-def summary(given: Path | None, *, wanted: DeliveryFilter, as_json: bool) -> None:
+def summary(given: Path | None, *, wanted: DeliveryFilter, as_json: bool, who: Acting) -> None:
     """What is queued, by destination, the longest wait first."""
     now = utc_now()
-    with _reading(given) as connection:
-        found = views.summary(connection, wanted, now)
+    with reading(given, who, wanted) as (connection, narrowed):
+        found = views.summary(connection, narrowed, now)
     rows = [masked(asdict(line)) for line in found]
     if not as_json:
         rows = [{**row, "age": _age(row["age"]), "state": _state(row, now)} for row in rows]
@@ -94,11 +86,14 @@ def _age(seconds: int | None) -> str | None:
 @filtered(needed=False)
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
 @_json
+@acting
 @click.pass_obj
-def list_(given: Path | None, limit: int, *, wanted: DeliveryFilter, as_json: bool) -> None:
+def list_(
+    given: Path | None, limit: int, *, wanted: DeliveryFilter, as_json: bool, who: Acting
+) -> None:
     """Deliveries in the queue, the oldest first."""
-    with _reading(given) as connection:
-        found = views.listing(connection, wanted, utc_now(), limit)
+    with reading(given, who, wanted) as (connection, narrowed):
+        found = views.listing(connection, narrowed, utc_now(), limit)
     columns = ("id", "domain", "state", "attempts", "due", "sender", "recipients", "last_error")
     show_rows((masked(asdict(one), one.recipients) for one in found), columns, as_json=as_json)
 
@@ -106,16 +101,17 @@ def list_(given: Path | None, limit: int, *, wanted: DeliveryFilter, as_json: bo
 @queue.command()
 @click.argument("number", metavar="ID", type=NumberParam())
 @_json
+@acting
 @click.pass_obj
-def show(given: Path | None, number: int | str, *, as_json: bool) -> None:
+def show(given: Path | None, number: int | str, *, as_json: bool, who: Acting) -> None:
     """All of one delivery, by its number, or of each of a message, by the message's ID."""
     wanted = (
         DeliveryFilter(ids=(number,))
         if isinstance(number, int)
         else DeliveryFilter(messages=(number,))
     )
-    with _reading(given) as connection:
-        found = views.show(connection, wanted, utc_now())
+    with reading(given, who, wanted) as (connection, narrowed):
+        found = views.show(connection, narrowed, utc_now())
     if not found:
         raise QueueRefused(f"{number} is not in the queue; find it with: mssante trace MESSAGE-ID")
     rows = [masked(asdict(one), [to.address for to in one.recipients]) for one in found]
@@ -138,7 +134,7 @@ def show(given: Path | None, number: int | str, *, as_json: bool) -> None:
 @acting
 @click.pass_obj
 def retry(
-    given: Path | None, *, wanted: DeliveryFilter, failed: bool, reason: str, actor: Actor
+    given: Path | None, *, wanted: DeliveryFilter, failed: bool, reason: str, who: Acting
 ) -> None:
     """Send it as soon as possible; take a destination that is dead for alive.
 
@@ -146,7 +142,7 @@ def retry(
     tried again too, although their senders already have a report of failure.
     """
     revive = failed or wanted.state is DeliveryStatus.FAILED
-    with open_queue_admin(load(given), actor, reason) as queue_admin:
+    with administering(given, who, reason) as queue_admin:
         tally = queue_admin.perform(RetryAction(revive=revive), wanted)
         _tell(queue_admin, tally, wanted, "due now")
         with queue_admin.store.database.read() as connection:
@@ -161,9 +157,9 @@ def retry(
 @reasoned(required=True)
 @acting
 @click.pass_obj
-def hold(given: Path | None, *, wanted: DeliveryFilter, reason: str, actor: Actor) -> None:
+def hold(given: Path | None, *, wanted: DeliveryFilter, reason: str, who: Acting) -> None:
     """Keep what waits from being sent until it is released; mail to come: queue rules add."""
-    _act(given, HoldAction(reason), wanted, actor, reason, "held")
+    _act(given, HoldAction(reason), wanted, who, reason, "held")
 
 
 @queue.command()
@@ -171,9 +167,9 @@ def hold(given: Path | None, *, wanted: DeliveryFilter, reason: str, actor: Acto
 @reasoned(required=False)
 @acting
 @click.pass_obj
-def release(given: Path | None, *, wanted: DeliveryFilter, reason: str, actor: Actor) -> None:
+def release(given: Path | None, *, wanted: DeliveryFilter, reason: str, who: Acting) -> None:
     """Send what was held."""
-    _act(given, ReleaseAction(), wanted, actor, reason, "released")
+    _act(given, ReleaseAction(), wanted, who, reason, "released")
 
 
 @queue.command()
@@ -195,7 +191,7 @@ def drop(
     reason: str,
     report: bool,
     yes: bool,
-    actor: Actor,
+    who: Acting,
 ) -> None:
     """Delete it from the queue for good, whatever its state.
 
@@ -203,8 +199,7 @@ def drop(
     queue. No report goes out if the sender has one already, if it asked for none (NOTIFY), or if
     the message is itself a report. For spam and floods: --no-report.
     """
-    settings = load(given)
-    with open_queue_admin(settings, actor, reason) as queue_admin:
+    with administering(given, who, reason) as queue_admin:
         if not yes:
             _confirm(queue_admin.store.database, wanted, report=report)
         tally = queue_admin.perform(DropAction(queue_admin.dsn_writer if report else None), wanted)
@@ -216,11 +211,11 @@ def _act(
     given: Path | None,
     act: QueueAction[Any],
     wanted: DeliveryFilter,
-    actor: Actor,
+    who: Acting,
     reason: str,
     done: str,
 ) -> None:
-    with open_queue_admin(load(given), actor, reason) as queue_admin:
+    with administering(given, who, reason) as queue_admin:
         _tell(queue_admin, queue_admin.perform(act, wanted), wanted, done)
 
 
@@ -292,11 +287,11 @@ _everything = click.option("--all", "everything", is_flag=True, help="All destin
 @acting
 @click.pass_obj
 def pause(
-    given: Path | None, domain: str | None, *, everything: bool, reason: str, actor: Actor
+    given: Path | None, domain: str | None, *, everything: bool, reason: str, who: Acting
 ) -> None:
     """Send nothing to DOMAIN until resumed; mail for it goes on to be queued."""
     where = _destination(domain, everything=everything)
-    with open_queue_admin(load(given), actor, reason) as queue_admin:
+    with administering(given, who, reason) as queue_admin:
         queue_admin.pause(where)
         wanted = DeliveryFilter() if where == ALL else DeliveryFilter(domain=where)
         with queue_admin.store.database.read() as connection:
@@ -311,11 +306,11 @@ def pause(
 @acting
 @click.pass_obj
 def resume(
-    given: Path | None, domain: str | None, *, everything: bool, reason: str, actor: Actor
+    given: Path | None, domain: str | None, *, everything: bool, reason: str, who: Acting
 ) -> None:
     """Send to DOMAIN again; --all ends the pause of everything, not those of single domains."""
     where = _destination(domain, everything=everything)
-    with open_queue_admin(load(given), actor, reason) as queue_admin:
+    with administering(given, who, reason) as queue_admin:
         queue_admin.resume(where)
         with queue_admin.store.database.read() as connection:
             left = pauses(connection)

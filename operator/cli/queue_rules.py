@@ -1,19 +1,18 @@
 """Commands on hold rules."""
 
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from relay.queue_admin.filter import DeliveryFilter
 from relay.queue_admin.hold_rules import HoldScope, list_rules
 
-from ..assembly.storage import open_store
-from ..services.actor import Actor
-from ..services.queue_admin import open_queue_admin, scope_texts
-from ..settings.model import load
-from .options.queue import acting, reasoned, scoped
+from ..services.queue_admin import scope_texts
+from .acting import Acting, acting
+from .options.queue import reasoned, scoped
 from .output import masked, say, show_rows
+from .queue_access import administering, reading
 
 
 @click.group()
@@ -26,21 +25,21 @@ def rules() -> None:
 @reasoned(required=True)
 @acting
 @click.pass_obj
-def add(given: Path | None, *, patterns: dict[str, str | None], reason: str, actor: Actor) -> None:
+def add(given: Path | None, *, patterns: dict[str, str | None], reason: str, who: Acting) -> None:
     """Hold what comes from now on and matches; what is queued already: queue hold."""
     scope = HoldScope(**patterns)
-    with open_queue_admin(load(given), actor, reason) as queue_admin:
+    with administering(given, who, reason) as queue_admin:
         number = queue_admin.add_rule(scope)
     say(f"rule {number} holds new mail: {' '.join(scope_texts(scope))}")
 
 
 @rules.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@acting
 @click.pass_obj
-def list_(given: Path | None, *, as_json: bool) -> None:
-    """The rules in force."""
-    store = open_store(load(given))
-    with closing(store), store.database.read() as connection:
+def list_(given: Path | None, *, as_json: bool, who: Acting) -> None:
+    """The rules in force; an account needs a role for the whole operator."""
+    with reading(given, who, DeliveryFilter(), whole=True) as (connection, _):
         found = list_rules(connection)
     rows = []
     for rule in found:
@@ -55,8 +54,8 @@ def list_(given: Path | None, *, as_json: bool) -> None:
 @reasoned(required=False)
 @acting
 @click.pass_obj
-def remove(given: Path | None, number: int, *, reason: str, actor: Actor) -> None:
+def remove(given: Path | None, number: int, *, reason: str, who: Acting) -> None:
     """Take the rule NUMBER away; what it has held stays held: queue release."""
-    with open_queue_admin(load(given), actor, reason) as queue_admin:
+    with administering(given, who, reason) as queue_admin:
         queue_admin.remove_rule(number)
     click.echo(f"rule {number} removed; mail still held: mssante queue list --state held")

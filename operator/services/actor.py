@@ -1,16 +1,7 @@
-"""Actor: the person behind a command or a request, as named in events."""
+"""Login name of the person behind a command."""
 
 import pwd
 from collections.abc import Mapping
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Person who acts.  `account`: login name if it differs from `name`, else empty."""
-
-    name: str
-    account: str = ""
 
 
 def account_name(environment: Mapping[str, str], uid: int) -> str:

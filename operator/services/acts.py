@@ -6,7 +6,7 @@ written stops no act: the log reports it, and the event is counted as lost.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -21,8 +21,9 @@ from mailstore.audit.event import AuditActor, AuditEvent, Door, Fact, Result
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from mailstore.credentials.proof import LoginRefused, Proof
+from mailstore.rights.coverage import Coverage
 from mailstore.rights.facts import load_actor
-from mailstore.rights.model import ActorFacts, RightsPolicy
+from mailstore.rights.model import Action, ActorFacts, RightsPolicy
 
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
@@ -30,7 +31,7 @@ from ..assembly.people.audit import open_trail
 from ..assembly.people.log_in import open_log_in
 from ..assembly.relay import open_journal
 from ..assembly.storage import open_store
-from ..settings.model import Settings
+from ..settings.model import Settings, SettingsError
 from ..settings.rights import rights_policy
 from .actor import account_name
 from .permission import NotAllowed, Permission
@@ -89,15 +90,20 @@ class ActTransaction(Permission):
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Act of a person: the store, and who acts.  `proof`: of the account, if one logged in."""
+    """Act of a person: the store, and who acts.  `proof`: of the account, if one logged in.
+
+    `trail` is None where it cannot be written and the act was opened nevertheless, to read only;
+    `trail_problem` says why.
+    """
 
     store: Store
     actor: AuditActor
-    trail: AuditTrail
+    trail: AuditTrail | None
     journal: Journal
     clock: Callable[[], datetime]
     policy: RightsPolicy
     proof: Proof | None = None
+    trail_problem: str = ""
 
     @property
     def name(self) -> str:
@@ -116,17 +122,48 @@ class Act:
         An account must be permitted in it (`require`); a refusal leaves a row of its own.  Raises
         NotAllowed, StoreUnavailable.
         """
+        with (
+            self.refusing(),
+            self.store.database.write() as connection,
+            self.within(connection) as transaction,
+        ):
+            yield transaction
+        for event in transaction.events:
+            self._record(event)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Give a refusal in the block its audit row.  Raises NotAllowed, StoreUnavailable."""
         try:
-            with self.store.database.write() as connection:
-                transaction = self._transaction(connection)
-                yield transaction
-                transaction.check_permitted()
-                self.trail.append(connection, transaction.events)
+            yield
         except NotAllowed as error:
             self.refused(error)
             raise
-        for event in transaction.events:
-            self._record(event)
+
+    @contextmanager
+    def within(self, connection: Connection) -> Iterator[ActTransaction]:
+        """Part of a write transaction of the caller; its audit rows are added at the end.
+
+        Nothing goes to the journal.  Raises NotAllowed, as `write`, without a row (`refusing`).
+        """
+        transaction = self._transaction(connection)
+        yield transaction
+        transaction.check_permitted()
+        self._append(connection, transaction.events)
+
+    def coverage(self, action: Action) -> Coverage | None:
+        """Part of the operator that the account's roles cover; None: everything.
+
+        Raises NotAllowed for an account without a role for the action, StoreUnavailable.
+        """
+        if self.proof is None:
+            return None
+        with self.write() as transaction:
+            return transaction.coverage(action)
+
+    def _append(self, connection: Connection, events: Sequence[AuditEvent]) -> None:
+        if self.trail is not None:
+            self.trail.append(connection, events)
 
     @contextmanager
     def read(self) -> Iterator[Permission]:
@@ -165,7 +202,7 @@ class Act:
             facts={"why": error.why},
         )
         with self.store.database.write() as connection:
-            self.trail.append(connection, [event])
+            self._append(connection, [event])
         self._record(event)
 
     def audit(self, event: str, **facts: object) -> None:
@@ -174,6 +211,15 @@ class Act:
         Takes the keywords of `ActTransaction.audit`.  Raises StoreUnavailable.
         """
         with self.write() as transaction:
+            transaction.permitted = True  # its caller has asked
+            transaction.audit(event, **facts)  # type: ignore[arg-type] # checked by its callee
+
+    def audit_unseen(self, event: str, **facts: object) -> None:
+        """Add one audit row as `audit`, and nothing to the journal: for a look at the journal.
+
+        Otherwise looking for what is not there would find itself.  Raises StoreUnavailable.
+        """
+        with self.store.database.write() as connection, self.within(connection) as transaction:
             transaction.permitted = True  # its caller has asked
             transaction.audit(event, **facts)  # type: ignore[arg-type] # checked by its callee
 
@@ -209,15 +255,24 @@ class Reader:
 
 
 @contextmanager
-def open_act(settings: Settings) -> Iterator[Act]:
-    """Open store, audit trail and journal for an act of the Unix user.  Raises SettingsError."""
+def open_act(settings: Settings, *, without_trail: bool = False) -> Iterator[Act]:
+    """Open store, audit trail and journal for an act of the Unix user.  Raises SettingsError.
+
+    `without_trail`: an act that only reads is opened even if the trail cannot be written.
+    """
     check_user(settings)
     with (
         closing(open_journal(settings, "command")) as journal,
         closing(open_store(settings)) as store,
     ):
-        trail = open_trail(settings, store.database)
-        yield Act(store, unix_actor(), trail, journal, utc_now, rights_policy(settings))
+        act = Act(store, unix_actor(), None, journal, utc_now, rights_policy(settings))
+        try:
+            act = replace(act, trail=open_trail(settings, store.database))
+        except SettingsError as error:
+            if not without_trail:
+                raise
+            act = replace(act, trail_problem=str(error))
+        yield act
 
 
 def log_in(act: Act, settings: Settings, login: str, password: str, code: str | None) -> Act:

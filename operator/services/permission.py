@@ -20,6 +20,7 @@ from mailstore.errors import NotFound
 from mailstore.mailboxes.address import address_key
 from mailstore.mailboxes.identifiers import Identifier
 from mailstore.mailboxes.mailboxes import get_domain, get_mailbox
+from mailstore.rights.coverage import Coverage, load_coverage
 from mailstore.rights.facts import load_mailbox
 from mailstore.rights.grants import Grantee
 from mailstore.rights.may import may
@@ -150,6 +151,11 @@ class Permission:
         if self.facts is None:
             return WHOLE
         return scope_of(self.facts, asked, self.clock(), self.policy)
+
+    def coverage(self, action: Action) -> Coverage | None:
+        """Part for which roles give the action, by names of domains; None: everything."""
+        scope = self.scope(action)
+        return None if scope.whole else load_coverage(self.connection, scope)
 
     def known_account(self, login: str) -> Account:
         """Find an account that another one may name; of another tenant only by a whole role."""

@@ -71,6 +71,11 @@ class QueueAction(Generic[Preparation]):
     revives: ClassVar[bool] = False
     tells: ClassVar[bool] = False
 
+    @property
+    def decides(self) -> bool:
+        """Whether it decides that a message arrives or not, and not only when."""
+        return True
+
     def eligible(self) -> ColumnElement[bool]:
         """The deliveries that the action applies to."""
         return true()
@@ -107,6 +112,11 @@ class RetryAction(PlainAction):
     revives: ClassVar[bool] = True
 
     revive: bool = False
+
+    @property
+    def decides(self) -> bool:
+        """True if failed deliveries live again."""
+        return self.revive
 
     def eligible(self) -> ColumnElement[bool]:
         """Waiting deliveries; with `revive`, failed ones too."""
@@ -205,11 +215,14 @@ def run_action(
     clock: Callable[[], datetime],
     *,
     batch: int | None = None,
+    note: Callable[[Connection, Sequence[ChangedDelivery]], None] = lambda *_: None,
 ) -> Iterator[BatchResult]:
     """Apply an action to all deliveries that a filter matches now; yields once per transaction.
 
-    Deliveries that are queued meanwhile, such as the DSNs about dropped deliveries, are left alone.
-    A yielded result is on disk.  Raises StoreUnavailable; earlier transactions stay done.
+    `note` is called at the end of each transaction with the deliveries that it changed; an
+    exception of it undoes the transaction.  Deliveries that are queued meanwhile, such as the DSNs
+    about dropped deliveries, are left alone.  A yielded result is on disk.  Raises
+    StoreUnavailable; earlier transactions stay done.
     """
     since, last = clock(), 0
     chosen = [*wanted.conditions(since), act.eligible(), deliveries.c.id <= _newest(database)]
@@ -221,6 +234,7 @@ def run_action(
             idle, matching = _locked(connection, chosen, found, now)
             touched = act.apply(ActionBatch(connection, idle, now, prepared))
             notify_in_transaction(connection)
+            note(connection, touched)
         notify_after_commit(database.url)
         last = ids[-1]
         yield BatchResult(tuple(touched), matching - len(touched))

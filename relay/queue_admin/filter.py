@@ -16,6 +16,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, exists, func, or_
 
 from foundation.ins import PATIENT_DOMAIN
+from mailstore.db.address_domain import address_domain
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.smtp.outcome import State
 
@@ -79,7 +80,7 @@ class DeliveryFilter:
 
     `recipient` matches recipients without the message yet.  `ids` are numbers of deliveries,
     `messages` ids of messages: a match in either is enough.  `older` and `younger` are ages in the
-    queue.
+    queue.  `of_domains`: domains of senders, in lower case; None for all mail.
     """
 
     domain: str | None = None
@@ -91,6 +92,7 @@ class DeliveryFilter:
     ids: tuple[int, ...] = ()
     messages: tuple[str, ...] = ()
     state: DeliveryStatus | None = None
+    of_domains: frozenset[str] | None = None
 
     def conditions(self, now: datetime) -> list[ColumnElement[bool]]:
         """SQL conditions on rows of `deliveries`; ages are counted from `now`."""
@@ -116,6 +118,8 @@ class DeliveryFilter:
             found.append(or_(d.id.in_(self.ids), d.message_id.in_(self.messages)))
         if self.state is not None:
             found.append(self.state.condition)
+        if self.of_domains is not None:
+            found.append(address_domain(d.sender).in_(self.of_domains))
         return found
 
     @property

@@ -1,4 +1,8 @@
-"""Views of the queue for operators: by destination, by delivery, or a message in full."""
+"""Views of the queue for operators: by destination, by delivery, or a message in full.
+
+In a view of some domains only (`DeliveryFilter.of_domains`), reasons of holds and pauses are masked
+and errors are those of the deliveries seen: others may name the mail of other tenants.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, func, select
 
+from foundation.privacy import MASK
 from mailstore.db.dialect import disable_statement_timeout
 from mailstore.db.schema import messages
 from mailstore.db.store_time import store_now
@@ -66,7 +71,7 @@ def summary(
     )
     known = {row.domain: row for row in connection.execute(select(destinations))}
     rows = sorted(connection.execute(statement).all(), key=lambda row: (row.oldest, row.domain))
-    found = [_line(row, known.get(row.domain), known.get(ALL), now) for row in rows]
+    found = [_line(row, known.get(row.domain), known.get(ALL), now, wanted) for row in rows]
     if wanted == DeliveryFilter():
         seen = {row.domain for row in rows}
         found += [
@@ -80,7 +85,11 @@ def summary(
 
 
 def _line(
-    row: Row[Any], own: Row[Any] | None, everywhere: Row[Any] | None, now: datetime
+    row: Row[Any],
+    own: Row[Any] | None,
+    everywhere: Row[Any] | None,
+    now: datetime,
+    wanted: DeliveryFilter,
 ) -> DestinationSummary:
     paused = (own and own.paused) or (everywhere and everywhere.paused)
     dead_until = own.dead_until if own and own.dead_until and own.dead_until > now else None
@@ -96,10 +105,15 @@ def _line(
         age=max(int((now - row.oldest).total_seconds()), 0),
         next_attempt=None if paused else due,
         # The error of the destination says more than the error of a message.
-        last_error=(own and own.last_error) or row.last_error,
-        paused=paused,
+        last_error=(own and wanted.of_domains is None and own.last_error) or row.last_error,
+        paused=_reason(paused, wanted),
         dead_until=dead_until,
     )
+
+
+def _reason(text: str | None, wanted: DeliveryFilter) -> str | None:
+    """Reason of a hold or a pause, masked in a view of some domains only."""
+    return MASK if text is not None and wanted.of_domains is not None else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +201,7 @@ def listing(
     recipients = _recipients(connection, [row.id for row in rows])
     found = []
     for row in rows:
-        facts = _common(row._mapping)
+        facts = _common(row._mapping, wanted)
         left = (one.address for one in recipients.get(row.id, ()) if one.state != State.DELIVERED)
         found.append(DeliverySummary(recipients=tuple(left), **facts))
     return found
@@ -213,8 +227,8 @@ def show(connection: Connection, wanted: DeliveryFilter, now: datetime) -> list[
     everywhere = connection.scalar(select(known.paused).where(known.domain == ALL))
     found = []
     for row in rows:
-        facts = _common(row._mapping)
-        facts["paused"] = facts["paused"] or everywhere
+        facts = _common(row._mapping, wanted)
+        facts["paused"] = _reason(facts["paused"] or everywhere, wanted)
         found.append(DeliveryDetail(recipients=recipients.get(row.id, ()), **facts))
     return found
 
@@ -225,8 +239,9 @@ def _in_flight(now: datetime) -> ColumnElement[bool]:
     return and_(until.is_not(None), until > store_now(now))
 
 
-def _common(row: Mapping[Any, Any]) -> dict[str, Any]:
-    return {**row, "state": DeliveryStatus.of(row["state"], row["held"])}
+def _common(row: Mapping[Any, Any], wanted: DeliveryFilter) -> dict[str, Any]:
+    state = DeliveryStatus.of(row["state"], row["held"])
+    return {**row, "state": state, "held": _reason(row["held"], wanted)}
 
 
 def _recipients(

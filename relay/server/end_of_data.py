@@ -14,6 +14,8 @@ from relay.server.data import MessageReceiver
 from relay.server.journal import SessionJournal
 from relay.server.session_policy import SessionPolicy
 from relay.server.transaction import SessionFacts, Transaction, compose
+from relay.smtp.headers import HeaderFacts
+from relay.smtp.message_id import message_id_digest
 
 
 async def take_message(
@@ -28,13 +30,14 @@ async def take_message(
 
     Raises SmtpError.  Until the group committer has it, the draft belongs to the transaction.
     """
-    message, receipt = await _judge(context, policy, journal, facts, transaction, body)
+    header = body.header.facts()
+    message, receipt = await _judge(context, policy, journal, facts, transaction, body, header)
     transaction.body = None  # from here on the draft belongs to the committer
     failpoint("message.judged")
     await context.committer.accept(message, receipt)
     policy.count_accepted(len(message.local), receipt=receipt is not None)
     with best_effort:
-        _tell(journal, message, receipt)
+        _tell(journal, message, receipt, header)
     return message.id
 
 
@@ -45,9 +48,10 @@ async def _judge(
     facts: SessionFacts,
     transaction: Transaction,
     body: MessageReceiver,
+    header: HeaderFacts,
 ) -> WithReceipt:
     noted = await policy.admit_message(
-        transaction.sender, body.draft.size, body.header.facts(), report=body.report
+        transaction.sender, body.draft.size, header, report=body.report
     )
     now = context.clock()
     message = compose(facts, transaction, body.draft, now)
@@ -79,7 +83,10 @@ def _scan_facts(facts: SessionFacts, message: AcceptedMessage) -> ScanFacts:
 
 
 def _tell(
-    journal: SessionJournal, message: AcceptedMessage, receipt: AcceptedMessage | None
+    journal: SessionJournal,
+    message: AcceptedMessage,
+    receipt: AcceptedMessage | None,
+    header: HeaderFacts,
 ) -> None:
     metrics.ACCEPTED.inc()
     size, count = message.draft.size, len(message.local)
@@ -90,5 +97,6 @@ def _tell(
         sender=message.sender.masked if message.sender else "<>",
         recipients=[one.address.masked for one in message.local],
         receipt=receipt.id if receipt else "",
+        message_id_digest=message_id_digest(header.message_id),
     )
     journal.log.info("accepted", message=message.id, size=size, recipients=count)

@@ -35,7 +35,8 @@ class HeaderFacts:
     message without From, which RFC 5322 §3.6 demands.  `fields` counts the header fields, malformed
     ones included.  `octets` is the size of the section as collected; `complete` says that nothing
     was cut.  `shown_domains` are further domains that a person may take for an author's: in a name,
-    quoted, encoded or in a comment.
+    quoted, encoded or in a comment.  `message_id` is the first Message-ID as written (RFC 5322
+    §3.6.4), empty without one.
     """
 
     from_domains: frozenset[str] = frozenset()
@@ -44,6 +45,7 @@ class HeaderFacts:
     octets: int = 0
     complete: bool = True
     shown_domains: frozenset[str] = frozenset()
+    message_id: bytes = b""
 
 
 class HeaderCollector:
@@ -99,6 +101,7 @@ def read_header(section: bytes) -> HeaderFacts:
     shown: set[str] = set()
     received = fields = 0
     has_author = False
+    message_id = b""
     for line in filter(None, unfolded.split(b"\r\n")):
         fields += 1
         name, colon, value = line.partition(b":")
@@ -112,6 +115,8 @@ def read_header(section: bytes) -> HeaderFacts:
             shown |= named
         elif kind == b"received":
             received += 1
+        elif kind == b"message-id":
+            message_id = message_id or value.strip()
     if not has_author:
         domains.add(UNREADABLE)
     return HeaderFacts(
@@ -120,6 +125,7 @@ def read_header(section: bytes) -> HeaderFacts:
         fields,
         len(section),
         shown_domains=frozenset(shown - domains),
+        message_id=message_id,
     )
 
 

@@ -25,8 +25,9 @@ from relay.policy.trust_state import TrustState
 from relay.smtp.address import SmtpAddress
 from relay.smtp.content_size import ContentSize
 from relay.smtp.errors import SmtpError
-from relay.smtp.headers import HeaderCollector, TraceFacts, received_field
+from relay.smtp.headers import HeaderCollector, HeaderFacts, TraceFacts, received_field
 from relay.smtp.line_checker import LineChecker
+from relay.smtp.message_id import message_id_digest
 from relay.smtp.parameters import MailParameters, RcptParameters
 from relay.smtp.reply import Reply
 from relay.submission.sending_quota import OverLimit, SendingQuota
@@ -110,11 +111,12 @@ class LocalSubmitter:
             taken = _MessageIntake(draft, self.policy, to_patients=attempt.to_patients)
             taken.read(body)
             header = taken.header
+            facts = header.facts()
             attempt = replace(
                 attempt,
                 size=draft.size,
                 content=taken.content.octets,
-                header=header.facts(),
+                header=facts,
                 report=taken.report or (bool(reports_only) and is_report(header.section)),
             )
             admit(attempt, Stage.MESSAGE)
@@ -151,7 +153,7 @@ class LocalSubmitter:
         if failure is not None:
             raise failure
         with best_effort:
-            self._tell(message, receipt)
+            self._tell(message, receipt, facts)
         return message
 
     def _quota(self, own: FoundRecipient, recipients: int) -> SendingQuota | None:
@@ -180,7 +182,9 @@ class LocalSubmitter:
             recipient = Recipient(address, RecipientStatus.ACTIVE, reports_only=True)
             admit(replace(attempt, recipient=recipient), Stage.RECIPIENT)
 
-    def _tell(self, message: AcceptedMessage, receipt: AcceptedMessage | None) -> None:
+    def _tell(
+        self, message: AcceptedMessage, receipt: AcceptedMessage | None, header: HeaderFacts
+    ) -> None:
         to = [one.address for one in message.local]
         to += [address for group in message.remote.values() for address in group]
         self.record(
@@ -191,6 +195,7 @@ class LocalSubmitter:
             sender=message.sender.masked if message.sender else "<>",
             recipients=[address.masked for address in to],
             receipt=receipt.id if receipt else "",
+            message_id_digest=message_id_digest(header.message_id),
             who=self.who,
         )
 

@@ -21,7 +21,7 @@ MUTANTS = (
     ),
     Mutant(
         "audit: an event has who, the account and why",
-        "**facts, who=actor.name, account=actor.account, why=self.reason)",
+        "**facts, who=self.act.name, account=user, why=self.reason)",
         "**facts)",
         _EACH,
     ),
@@ -231,8 +231,8 @@ MUTANTS = (
     ),
     Mutant(
         "queue: the end of a pause that is not there is refused",
-        "        if not ended:\n            raise QueueRefused(",
-        "        if False:\n            raise QueueRefused(",
+        "            if not resume(change.connection, domain):\n",
+        "            if resume(change.connection, domain) is None:\n",
         ("test_pause_and_resume_one",),
     ),
 )

@@ -227,8 +227,8 @@ MUTANTS = (
     ),
     Mutant(
         "sessions: a journal that fails changes no reply",
-        "    with best_effort:\n        _tell(journal, message, receipt)\n",
-        "    _tell(journal, message, receipt)\n",
+        "    with best_effort:\n        _tell(journal, message, receipt, header)\n",
+        "    _tell(journal, message, receipt, header)\n",
         ("test_a_journal_that_fails_takes_back_no_250",),
     ),
     Mutant(

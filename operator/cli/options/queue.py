@@ -1,6 +1,5 @@
-"""Common options of the queue commands: filters, reason, actor."""
+"""Common options of the queue commands: filters, reason."""
 
-import os
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,8 +11,6 @@ import click
 from foundation.ids import parse_id
 from mailstore.mailboxes.identifiers import MailboxType
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
-
-from ...services.actor import Actor, account_name
 
 Command = Callable[..., None]
 
@@ -153,19 +150,6 @@ def scoped(command: Command) -> Command:
     return _with(run, (*_SCOPE_OPTIONS, _ALL))
 
 
-def _actor(_ctx: click.Context, _param: click.Parameter, value: str | None) -> Actor:
-    account = account_name(os.environ, os.getuid())
-    if not value or not value.strip() or value == account:
-        return Actor(account)
-    return Actor(value, account)
-
-
-acting: Final = click.option(
-    "--as", "actor", metavar="NAME", callback=_actor, help="Who does it. [login name]"
-)
-"""Decorator: option --as; the command gets an Actor as `actor`."""
-
-
 def _reason(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str:
     if value is not None and not value.strip():
         raise click.BadParameter("empty value; write a reason")
@@ -175,5 +159,8 @@ def _reason(_ctx: click.Context, _param: click.Parameter, value: str | None) -> 
 def reasoned(*, required: bool) -> Callable[[Command], Command]:
     """Decorator: option --reason; the command gets it as `reason`, '' if not given."""
     return click.option(
-        "--reason", required=required, callback=_reason, help="Why; kept in the trace journal."
+        "--reason",
+        required=required,
+        callback=_reason,
+        help="Why; kept in audit trail and trace journal.",
     )

@@ -5,6 +5,7 @@ daemon, and the output of all commands, are searched for it.
 """
 
 import asyncio
+import os
 import re
 import smtplib
 import ssl
@@ -141,10 +142,11 @@ STEER = (
     ("show", "1"),
     ("show", "4"),
     ("hold", "--recipient", f"{INS}@patient.mssante.fr", "--reason", f"patient {FORMS[1]}"),
-    ("hold", "--domain", "b.mssante.fr", "--reason", f"le {CORSICAN}", "--as", f"Dr {INS}"),
+    ("hold", "--domain", "b.mssante.fr", "--reason", f"le {CORSICAN}"),
+    ("hold", "--all", "--reason", "x", "--as", f"Dr {INS}", "--password-file", os.devnull),
     ("list", "--state", "held"),
     ("show", "1"),
-    ("rules", "add", "--recipient", f"{INS}@*", "--reason", f"ticket {INS}", "--as", FORMS[1]),
+    ("rules", "add", "--recipient", f"{INS}@*", "--reason", f"ticket {INS}"),
     ("rules", "list"),
     ("pause", "b.mssante.fr", "--reason", f"pour {FORMS[2]}"),
     ("summary",),

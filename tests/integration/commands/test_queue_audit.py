@@ -22,11 +22,13 @@ from tests.support.delivery.queue_commands import (
 )
 from tests.support.delivery.queued import INS, PATIENT, Letter
 from tests.support.machines.daemon import Daemon
+from tests.support.people.actors import Actors, make_log_in_cheap
 
 
 @pytest.fixture(autouse=True)
 def _without_sudo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SUDO_USER", raising=False)
+    make_log_in_cheap(monkeypatch)
 
 
 class TestAudit:
@@ -47,7 +49,9 @@ class TestAudit:
         known = messages(database)
         yes = ("--yes", "--no-report") if verb == "drop" else ()
         reports = {"reports": 0} if verb == "drop" else {}
-        operator_q.run("queue", verb, "--domain", "b*", *WHY, *yes, "--as", "anne")
+        actors = Actors(operator_q, database)
+        actors.add("anne", "operator")
+        actors.run("anne", "queue", verb, "--domain", "b*", *WHY, *yes)
         who = {"event": event, "who": "anne", "account": getpass.getuser(), "why": WHY[1]}
         assert events(operator_q) == [
             {**who, "message": known[1], "delivery": 1, "domain": "b.mssante.fr"},
@@ -98,7 +102,9 @@ class TestAudit:
         queue(Letter(), database=database)
         message = messages(database)[1]
         operator_q.run("queue", "hold", "--all", "--reason", "wait for list")
-        operator_q.run("queue", "drop", "--all", "--reason", "sent twice", "--as", "anne")
+        actors = Actors(operator_q, database)
+        actors.add("anne", "operator")
+        actors.run("anne", "queue", "drop", "--all", "--reason", "sent twice")
         said = operator_q.run("trace", message)
         assert f"queue.held delivery=1 domain=b.mssante.fr who={getpass.getuser()} " in said
         assert "queue.dropped delivery=1 domain=b.mssante.fr report=" in said
@@ -130,7 +136,7 @@ class TestAudit:
                 ("show", "1", "--json"),
                 ("rules", "list", "--json"),
                 ("release", "--recipient", f"{INS[:9]}*"),
-                ("retry", "--recipient", f"*{INS[6:]}@*", "--as", PATIENT),
+                ("retry", "--recipient", f"*{INS[6:]}@*"),
                 ("drop", "--sender", PATIENT, *reason),
                 ("list",),
             )

@@ -14,6 +14,7 @@ import pytest
 
 from mailstore.db.database import Database
 from mssante_operator.assembly.clock import utc_now
+from mssante_operator.services.acts import login_name
 from tests.support.delivery.queue_commands import ACTS, HOUR, WHY, events, messages, queue
 from tests.support.delivery.queued import PATIENT, Letter, destination, know, rows
 from tests.support.machines.daemon import MSSANTE, Daemon, command, lay_out
@@ -295,13 +296,11 @@ class TestDestinations:
 
 class TestRules:
     def test_add_list_remove(self, operator_q: Daemon) -> None:
-        said = operator_q.run(
-            "queue", "rules", "add", "--sender", "labo*", "--type", "APP", *WHY, "--as", "anne"
-        )
+        said = operator_q.run("queue", "rules", "add", "--sender", "labo*", "--type", "APP", *WHY)
         assert said == "rule 1 holds new mail: sender=labo* type=APP\n"
         operator_q.run("queue", "rules", "add", "--recipient", PATIENT, *WHY)
         first, second = json.loads(operator_q.run("queue", "rules", "list", "--json"))
-        assert (first["id"], first["author"], first["reason"]) == (1, "anne", WHY[1])
+        assert (first["id"], first["author"], first["reason"]) == (1, login_name(), WHY[1])
         assert first["covers"] == ["sender=labo*", "type=APP"]
         assert second["covers"] == ["recipient=***@patient.mssante.fr"]
         assert "sender=labo*, type=APP" in operator_q.run("queue", "rules", "list")

@@ -283,11 +283,13 @@ def test_from_the_reply_of_a_running_daemon_to_its_reason(tmp_path: Path) -> Non
             smtp.ehlo()
             smtp.mail("dr@b.mssante.fr")
             smtp.rcpt(BOX)
-            acceptance = smtp.data(b"Subject: hush\r\n\r\nBonjour\r\n")[1].decode()
+            letter = b"Message-ID: <77@b.mssante.fr>\r\nSubject: hush\r\n\r\nBonjour\r\n"
+            acceptance = smtp.data(letter)[1].decode()
         quoted, message = re.findall(r"\[session .*\]", refusal)[0], acceptance.split()[-1]
         until_now(lambda: "session.closed" in traced(daemon, quoted))
         until_now(lambda: "session.closed" in traced(daemon, message))
         said = {key: traced(daemon, key) for key in (quoted, message)}
+        found = daemon.run("search", "--message-id", "<77@b.mssante.fr>", "--peer", "b.mssante.fr")
     refused = re.findall(r"worker:\d+ (\S+)", said[quoted])
     assert refused == ["session.opened", "tls.started", "refused", "session.closed"]
     assert "CN=smtp.intrus.example" in said[quoted]
@@ -297,7 +299,8 @@ def test_from_the_reply_of_a_running_daemon_to_its_reason(tmp_path: Path) -> Non
     assert accepted[-2:] == ["accepted", "session.closed"]
     assert f"recipients={BOX}" in said[message]
     assert f"held by: mailbox={BOX}" in said[message]
-    assert not re.search("hush|Bonjour", "".join(said.values()))
+    assert message.rstrip(".") in found
+    assert not re.search("hush|Bonjour|77@", "".join([*said.values(), found]))
 
 
 def traced(daemon: Daemon, key: str) -> str:

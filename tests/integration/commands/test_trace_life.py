@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from mssante_operator.services.acts import login_name
 from tests.support.machines.daemon import Daemon, free_endpoint, lay_out, served
 from tests.support.waiting import until_now
@@ -22,7 +24,9 @@ def told(daemon: Daemon, key: str) -> list[str]:
     return found
 
 
-def test_from_the_rule_that_held_it_to_its_end(tmp_path: Path) -> None:
+def test_from_the_rule_that_held_it_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     daemon = lay_out(tmp_path / "a", "a", {"b.mssante.fr": free_endpoint()}, workers=1)
     daemon.outbound(
         retry_first_seconds=0.5,
@@ -40,11 +44,15 @@ def test_from_the_rule_that_held_it_to_its_end(tmp_path: Path) -> None:
     with served(daemon):
         key = daemon.run(*sending).split()[2].rstrip(":")
         assert told(daemon, key) == sent
-        daemon.run("queue", "release", "--id", key, "--as", "anne", *WHY)
+        with monkeypatch.context() as changed:
+            changed.setenv("SUDO_USER", "anne")
+            daemon.run("queue", "release", "--id", key, *WHY)
         life += ["delivery.delayed", "report.sent", "delivery.expired", "report.sent"]
         until_now(lambda: told(daemon, key) == life, patience=60)
-    daemon.run("queue", "retry", "--state", "failed", "--as", "bert", *WHY)
-    daemon.run("queue", "drop", "--id", key, "--as", "chloe", "--no-report", *WHY)
+    monkeypatch.setenv("SUDO_USER", "bert")
+    daemon.run("queue", "retry", "--state", "failed", *WHY)
+    monkeypatch.setenv("SUDO_USER", "chloe")
+    daemon.run("queue", "drop", "--id", key, "--no-report", *WHY)
     assert told(daemon, key) == [*life, "queue.retried bert", "queue.dropped chloe"]
     text = daemon.run("trace", key)
     assert text.count("report.sent delivery=1 domain=b.mssante.fr report=") == 2

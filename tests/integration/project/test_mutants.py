@@ -43,6 +43,7 @@ AREAS = {
     "selection",
     "sessions",
     "totp",
+    "trace",
     "trust",
     "verdicts",
     "watchdog",

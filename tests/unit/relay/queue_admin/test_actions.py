@@ -1,5 +1,6 @@
 """Actions on the queue by hand, on both databases: rows after each action, and rows left alone."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
@@ -204,3 +205,20 @@ def test_count_by_how_they_stand(database: Database) -> None:
             DeliveryStatus.FAILED: 2,
         }
         assert count(connection, DeliveryFilter(ids=(2,)), NOW)[DeliveryStatus.WAITING] == 0
+
+
+def test_a_note_is_part_of_the_transaction(database: Database) -> None:
+    put(database, Letter(), Letter(), Letter())
+    noted: list[int] = []
+
+    def note(_connection: Connection, changed: Sequence[ChangedDelivery]) -> None:
+        if noted:
+            raise PermissionError("no longer allowed")
+        noted.extend(one.id for one in changed)
+
+    act = run_action(database, HoldAction("why"), DeliveryFilter(), lambda: NOW, batch=2, note=note)
+    with pytest.raises(PermissionError):
+        list(act)
+    assert noted == [1, 2]
+    held = {number: row.held for number, row in rows(database).items()}
+    assert held == {1: "why", 2: "why", 3: None}

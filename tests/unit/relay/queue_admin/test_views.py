@@ -147,3 +147,21 @@ def test_show_tells_all(
     assert one.recipients == (
         RecipientDetail("x@b.mssante.fr", "waiting", "450 later", "NEVER", "rfc822;o"),
     )
+
+
+def test_a_view_of_some_domains_has_no_reason_and_no_error_of_others(database: Database) -> None:
+    put(
+        database,
+        Letter(last_error="450 ours", held="secret"),
+        Letter(sender="x@c.mssante.fr", last_error="550 secret", age=HOUR),
+    )
+    know(database, "b.mssante.fr", last_error="550 secret", paused="secret", failures=1)
+    wanted = DeliveryFilter(of_domains=frozenset({"a.mssante.fr"}))
+    with database.read() as connection:
+        (line,) = summary(connection, wanted, NOW)
+        (one,) = listing(connection, wanted, NOW, 9)
+        (whole,) = show(connection, wanted, NOW)
+    assert "secret" not in repr((line, one, whole))
+    assert (line.held, line.last_error, line.paused, line.oldest) == (1, "450 ours", "***", NOW)
+    assert (one.state, one.held) == (DeliveryStatus.HELD, "***")
+    assert (whole.held, whole.paused) == ("***", "***")

@@ -310,6 +310,7 @@ def test_what_a_rule_holds_is_recorded(
             "sender": str(SENDER),
             "recipients": ["dr@b.mssante.fr", "dr@c.mssante.fr"],
             "receipt": "",
+            "message_id_digest": "",
             "who": "",
         },
     )

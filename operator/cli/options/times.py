@@ -1,0 +1,22 @@
+"""Option type: time."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+
+class TimeParam(click.ParamType[datetime]):
+    """Option type: time in ISO 8601; without a zone it is UTC."""
+
+    name = "time"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """Parse a date, or a date and time."""
+        try:
+            found = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(f"{value!r}: expected a date or time as 2026-11-30T14:00", param, ctx)
+        return found.replace(tzinfo=found.tzinfo or UTC)
