@@ -56,15 +56,15 @@ _MODULES: Final = {
     "machine": "machine",
     "mailbox": "mailboxes.mailbox",
     "message": "mailboxes.message",
-    "queue": "queue",
+    "queue": "desk.queue",
     "report": "rights.report",
     "role": "rights.role",
-    "search": "search",
+    "search": "desk.search",
     "serve": "serve",
     "store": "store",
     "team": "rights.team",
     "tenant": "people.tenant",
-    "trace": "trace",
+    "trace": "desk.trace",
     "whitelist": "whitelist",
 }
 

@@ -19,11 +19,11 @@ from relay.queue_admin.actions import HoldAction, QueueAction, ReleaseAction, Re
 from relay.queue_admin.drop import DropAction
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
 
-from ..assembly.clock import utc_now
-from ..services.queue_admin import ActionTotals, QueueAdmin, QueueRefused
-from .acting import Acting, acting
-from .options.queue import NumberParam, filtered, reasoned
-from .output import masked, say, show_record, show_rows
+from ...assembly.clock import utc_now
+from ...services.queue_admin import ActionTotals, QueueAdmin, QueueRefused
+from ..acting import Acting, acting
+from ..options.queue import NumberParam, filtered, reasoned
+from ..output import masked, say, show_record, show_rows
 from .queue_access import administering, reading
 from .queue_rules import rules
 

@@ -8,10 +8,10 @@ import click
 from relay.queue_admin.filter import DeliveryFilter
 from relay.queue_admin.hold_rules import HoldScope, list_rules
 
-from ..services.queue_admin import scope_texts
-from .acting import Acting, acting
-from .options.queue import reasoned, scoped
-from .output import masked, say, show_rows
+from ...services.queue_admin import scope_texts
+from ..acting import Acting, acting
+from ..options.queue import reasoned, scoped
+from ..output import masked, say, show_rows
 from .queue_access import administering, reading
 
 

@@ -17,12 +17,12 @@ from foundation.ids import parse_id, time_of
 from foundation.journal.search import Event
 from foundation.visible_text import visible
 
-from ..assembly.clock import utc_now
-from ..services.trace_view import StoredTrace, Trace
-from ..services.tracing import TraceError, trace_all, trace_for
-from ..settings.model import Settings, load
-from .acting import Acting, acting
-from .output import masked, say, show_json
+from ...assembly.clock import utc_now
+from ...services.trace_view import StoredTrace, Trace
+from ...services.tracing import TraceError, trace_all, trace_for
+from ...settings.model import Settings, load
+from ..acting import Acting, acting
+from ..output import masked, say, show_json
 
 
 @click.command()

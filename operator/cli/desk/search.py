@@ -13,12 +13,12 @@ from mailstore.mailboxes.address import address_key
 from relay.queue_admin.message_search import MessageTerms
 from relay.smtp.message_id import message_id_digest
 
-from ..assembly.clock import utc_now
-from ..services.message_search import Found, search_all, search_for
-from ..settings.model import load
-from .acting import Acting, acting
-from .options.times import TimeParam
-from .output import say, show_json, show_rows
+from ...assembly.clock import utc_now
+from ...services.message_search import Found, search_all, search_for
+from ...settings.model import load
+from ..acting import Acting, acting
+from ..options.times import TimeParam
+from ..output import say, show_json, show_rows
 
 _DAYS: Final = 7
 _COLUMNS: Final = ("id", "at", "sender", "recipients", "size", "peer")

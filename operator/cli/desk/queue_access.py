@@ -8,10 +8,10 @@ from sqlalchemy import Connection
 
 from relay.queue_admin.filter import DeliveryFilter
 
-from ..assembly.storage import open_store
-from ..services.queue_admin import QueueAdmin, make_queue_admin, read_queue
-from ..settings.model import load
-from .acting import Acting
+from ...assembly.storage import open_store
+from ...services.queue_admin import QueueAdmin, make_queue_admin, read_queue
+from ...settings.model import load
+from ..acting import Acting
 
 
 @contextmanager
