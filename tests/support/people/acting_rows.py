@@ -36,6 +36,10 @@ ROWS: Mapping[str, Row] = {
     "account resume": Row("{login}"),
     "account show": Row("{login}"),
     "account suspend": Row(f"{{login}} {_WHY}"),
+    "audit export": Row(),
+    "audit search": Row(lists=True),
+    "audit show": Row("1.1", lists=True, code=1),
+    "audit verify": Row(),
     "break-glass agree": Row("{access}"),
     "break-glass end": Row("{access}"),
     "break-glass list": Row(lists=True),
@@ -64,6 +68,18 @@ ROWS: Mapping[str, Row] = {
     "message export": Row(f"{{box}} {_WHY}"),
     "message list": Row(f"{{box}} --subjects {_WHY}"),
     "message show": Row(f"{{message}} --content {_WHY}"),
+    "queue drop": Row(f"--all {_WHY} --yes"),
+    "queue hold": Row(f"--all {_WHY}"),
+    "queue list": Row(lists=True),
+    "queue pause": Row(f"--all {_WHY}"),
+    "queue release": Row("--all"),
+    "queue resume": Row("--all"),
+    "queue retry": Row("--all"),
+    "queue rules add": Row(f"--all {_WHY}"),
+    "queue rules list": Row(),
+    "queue rules remove": Row("1"),
+    "queue show": Row("1", lists=True, code=1),
+    "queue summary": Row(lists=True),
     "report departure": Row("{login}"),
     "report one-factor": Row(lists=True),
     "report unreadable": Row(lists=True, code=1),  # the other tenant's own mailbox is
@@ -71,6 +87,7 @@ ROWS: Mapping[str, Row] = {
     "role end": Row("{role}"),
     "role give": Row(f"{{login}} manager {_TENANT}"),
     "role list": Row(lists=True),
+    "search": Row(lists=True),
     "team absent": Row("{box}"),
     "team begin": Row("{box} {members}"),
     "team end": Row("{box}"),
@@ -79,14 +96,13 @@ ROWS: Mapping[str, Row] = {
     "tenant rename": Row("{tenant} --title x"),
     "tenant show": Row("{tenant}"),
     "tenant take": Row("clinique {domain}"),
+    "trace": Row("{message}"),
 }
 
 _PERSON = "makes or names a person: whoever may do it could act as anybody (decision 83)"
 _OWN = "the owner logs in for it anyway, with both factors"
 _MACHINE = "about this machine and its files, which are the Unix user's"
 _LIST = "the white list is public, and the same for all tenants"
-_QUEUE = "the queue belongs to the operator; its --as is a name for the journal"
-_TRACE = "the journal and the audit trail of all tenants together"
 
 WITHOUT: Mapping[str, str] = {
     "account add": _PERSON,
@@ -96,12 +112,8 @@ WITHOUT: Mapping[str, str] = {
     "account identifier end": _PERSON,
     "account import": _PERSON,
     "account rename": _PERSON,
-    "audit anchor": _TRACE,
-    "audit export": _TRACE,
+    "audit anchor": _MACHINE,
     "audit key": _MACHINE,
-    "audit search": _TRACE,
-    "audit show": _TRACE,
-    "audit verify": _TRACE,
     "config check": _MACHINE,
     "config reference": _MACHINE,
     "credential add app-password": _OWN,
@@ -121,19 +133,10 @@ WITHOUT: Mapping[str, str] = {
     "machine list": _MACHINE,
     "machine retire": _MACHINE,
     "message send": "needs the right to send, which the door for submission will ask for",
-    **dict.fromkeys(
-        (
-            *("queue drop", "queue hold", "queue list", "queue pause", "queue release"),
-            *("queue resume", "queue retry", "queue rules add", "queue rules list"),
-            *("queue rules remove", "queue show", "queue summary"),
-        ),
-        _QUEUE,
-    ),
     "serve": _MACHINE,
     "store check": _MACHINE,
     "store gc": _MACHINE,
     "store rewrite": _MACHINE,
-    "trace": _TRACE,
     **dict.fromkeys(
         (
             *("whitelist diff", "whitelist explain peer", "whitelist explain server"),
