@@ -20,10 +20,9 @@ from relay.queue_admin.actions import QueueAction, run_action
 from relay.queue_admin.filter import DeliveryFilter
 from relay.queue_admin.hold_rules import HoldRuleRow, HoldScope, add_rule, remove_rule
 
-from ..assembly import policies
-from ..assembly.clock import make_id, utc_now
+from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
-from ..assembly.relay import open_journal, postmaster_address
+from ..assembly.relay import make_dsn_writer, open_journal
 from ..assembly.storage import open_store
 from ..errors import OperatorError
 from ..settings.model import Settings
@@ -153,16 +152,5 @@ def open_queue_admin(settings: Settings, actor: Actor, reason: str) -> Iterator[
         journal = open_journal(settings, "command")
         with closing(journal):
             yield QueueAdmin(
-                store, _dsn_writer(settings, store, journal), journal, actor, reason, utc_now
+                store, make_dsn_writer(settings, store, journal), journal, actor, reason, utc_now
             )
-
-
-def _dsn_writer(settings: Settings, store: Store, journal: Journal) -> DsnWriter:
-    return DsnWriter(
-        store,
-        settings.operator.hostname,
-        postmaster_address(settings),
-        policies.retry_policy(settings).life,
-        make_id,
-        journal.record,
-    )
