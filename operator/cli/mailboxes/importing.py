@@ -64,7 +64,13 @@ def _planned(settings: Settings, lines: Sequence[CsvLine]) -> list[PlannedLine]:
 
 
 def _imported(settings: Settings, lines: Sequence[CsvLine]) -> list[PlannedLine]:
-    """Plan and carry out in one transaction; a plan with a refusal changes nothing."""
+    """Plan and carry out in one transaction; a plan with a refusal changes nothing.
+
+    A first plan keeps a wrong file from holding up arriving mail.
+    """
+    planned = _planned(settings, lines)
+    if any(line.action is Action.REFUSE for line in planned):
+        return planned
     luhn = luhn_kinds(settings)
     with open_act(settings) as act, act.write() as change:
         planned = plan(lines, load_known(change.connection, lines, luhn, lock=True))
