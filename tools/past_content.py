@@ -1,8 +1,8 @@
 """Content of an operator of version 0.1.0; `tools/past_version.py` runs it with that code.
 
-Two mailboxes get small and large bodies, under two keys. The queue gets mail for another operator:
-tried in vain, held, and not yet tried. The file `expected.json` has the expected messages and
-queue.
+Two mailboxes get small and large bodies, under two keys; others are in each state, with a quota, a
+description. The queue gets mail for another operator: tried in vain, held, and not yet tried. The
+file `expected.json` has the expected domains, mailboxes, messages and queue.
 """
 
 import hashlib
@@ -28,6 +28,18 @@ MAILBOXES: Final = ("cardiologie@a.mssante.fr", "claire.martin@a.mssante.fr")
 SENDER: Final = "claire.martin@a.mssante.fr"
 PEER: Final = "dr.pair@pair.mssante.fr"
 HELD: Final = "retenu@pair.mssante.fr"
+# By address: type and identifier, then what is done to it.
+OTHERS: Final = {
+    "Dr.Éva+b@a.mssante.fr": (
+        ("PER", "--adeli", "012345678", "--description", "Dr Éva Ben", "--quota", "5M"),
+        (("suspend",),),
+    ),
+    "ferme@a.mssante.fr": (("PER", "--rpps", "10000005479"), (("close",),)),
+    "repris@a.mssante.fr": (("PER", "--rpps", "10000005479"), (("suspend",), ("resume",))),
+    "labo@a.mssante.fr": (("APP", "--siret", "73282932000074"), (("quota", "1G"),)),
+    "garde@a.mssante.fr": (("ORG", "--rpps", "10000001916"), ()),
+    "pratique@vieux.mssante.fr": (("CAB", "--rpps", "10000001916"), ()),
+}
 SIZES: Final = (200, 300_000)  # in the database; in a file
 _TRIED_SECONDS: Final = 60
 
@@ -89,6 +101,14 @@ class Filling:
             for address, kind in zip(MAILBOXES, kinds, strict=True):
                 self.mssante("mailbox", "add", address, *kind)
 
+    def add_mailboxes(self) -> None:
+        """Add mailboxes of each type and in each state, and another domain."""
+        self.mssante("domain", "add", "Vieux.mssante.fr")
+        for address, (kind, acts) in OTHERS.items():
+            self.mssante("mailbox", "add", address, "--type", *kind)
+            for verb, *words in acts:
+                self.mssante("mailbox", verb, address, *words)
+
     def send(self, *recipients: str, sizes: Sequence[int] = SIZES) -> None:
         """Send a message of each size."""
         for size in sizes:
@@ -137,6 +157,7 @@ def fill(folder: Path, database: str) -> None:
         sys.exit(f"not the past version: {relay.__file__}; run tools.past_version")
     filling = Filling(folder, database)
     filling.install()
+    filling.add_mailboxes()
     filling.send(*MAILBOXES, PEER)
     filling.send(HELD, sizes=SIZES[:1])
     filling.mssante("keys", "rotate")
@@ -145,6 +166,8 @@ def fill(folder: Path, database: str) -> None:
     filling.try_in_vain()
     filling.send(PEER, sizes=SIZES[:1])
     expected = {
+        "domains": json.loads(filling.mssante("domain", "list", "--json")),
+        "mailboxes": json.loads(filling.mssante("mailbox", "list", "--json")),
         "messages": filling.digests(),
         "queue": filling.queue(),
         "keys": json.loads(filling.mssante("keys", "list", "--json")),

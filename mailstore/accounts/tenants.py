@@ -12,7 +12,7 @@ from sqlalchemy import Connection, exists, func, select, update
 from mailstore.accounts.names import parse_name, parse_tenant_name, tenant_key
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import accounts, credentials, grants, tenants
-from mailstore.db.schema import domains, mailboxes
+from mailstore.db.schema import aliases, domains, mailboxes
 from mailstore.db.scope import WHOLE, Scope
 from mailstore.db.scope_conditions import tenant_within
 from mailstore.errors import Conflict, InvalidState, NotFound
@@ -120,8 +120,8 @@ def mailbox_tenant(conn: Connection, mailbox_id: int) -> int:
 def give_domain(conn: Connection, domain: str, tenant: Tenant, *, now: datetime) -> None:
     """Give a hosted domain to a tenant.
 
-    Raises NotFound; InvalidState while accounts have grants or app passwords on its mailboxes, as
-    these would cross tenants.
+    Raises NotFound; InvalidState while accounts have grants or app passwords on its mailboxes, or
+    while aliases join it to other domains, as these would cross tenants.
     """
     owner = domain_tenant(conn, domain)
     if owner == tenant.id:
@@ -141,6 +141,25 @@ def give_domain(conn: Connection, domain: str, tenant: Tenant, *, now: datetime)
             f"mailboxes of {domain.lower()} are opened by accounts of its present tenant: end "
             "their grants and app passwords first"
         )
+    _check_no_alias(conn, domain.lower(), now)
     conn.execute(
         update(domains).where(domains.c.name == domain.lower()).values(tenant_id=tenant.id)
     )
+
+
+def _check_no_alias(conn: Connection, domain: str, now: datetime) -> None:
+    """Raise InvalidState if an alias that has not ended joins the domain to another one."""
+    of_alias, of_box = domains.alias(), domains.alias()
+    joined = (
+        select(aliases.c.address)
+        .join_from(aliases, mailboxes, aliases.c.mailbox_id == mailboxes.c.id)
+        .join(of_alias, of_alias.c.id == aliases.c.domain_id)
+        .join(of_box, of_box.c.id == mailboxes.c.domain_id)
+        .where(aliases.c.ends_at.is_(None) | (aliases.c.ends_at > now))
+        .where(of_alias.c.id != of_box.c.id)
+        .where((of_alias.c.name == domain) | (of_box.c.name == domain))
+        .limit(1)
+    )
+    found = conn.scalar(joined)
+    if found is not None:
+        raise InvalidState(f"the alias {found} joins {domain} to another domain: end it first")

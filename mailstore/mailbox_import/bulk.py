@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.schema import aliases, mailbox_holders, mailboxes
 from mailstore.db.scope import WHOLE, Scope
 from mailstore.mailbox_import.csv_form import CsvLine
@@ -104,11 +105,15 @@ def _row(line: PlannedLine, domains: dict[str, int], now: datetime) -> dict[str,
 
 
 def _set_holders(conn: Connection, lines: Iterable[PlannedLine], now: datetime) -> None:
+    """Replace co-holders; those who stay keep their date."""
+    holder = mailbox_holders.c
     of = {address_key(line.address): line.holders for line in lines if line.holders is not None}
     rows: list[dict[str, Any]] = []
     for some in _batches(sorted(of)):
         for key, box in resolve(conn, some).items():
-            conn.execute(delete(mailbox_holders).where(mailbox_holders.c.mailbox_id == box.id))
-            rows += [{"mailbox_id": box.id, "rpps": rpps, "since": now} for rpps in of[key] or ()]
+            named = of[key] or ()
+            gone = (holder.mailbox_id == box.id, holder.rpps.not_in(named))
+            conn.execute(delete(mailbox_holders).where(*gone))
+            rows += [{"mailbox_id": box.id, "rpps": rpps, "since": now} for rpps in named]
     if rows:
-        conn.execute(insert(mailbox_holders), rows)
+        conn.execute(insert_or_ignore(conn, mailbox_holders), rows)

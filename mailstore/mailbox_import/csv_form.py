@@ -58,6 +58,10 @@ def read_csv(octets: bytes, columns: Sequence[str], required: Collection[str]) -
 def _decoded(octets: bytes) -> str:
     if len(octets) > LARGEST:
         raise InvalidCsv(f"the file has {len(octets)} octets, and {LARGEST} are the most")
+    if b"\0" in octets:
+        # No cell may have it, and PostgreSQL could not even be asked for it.
+        line = octets.count(b"\n", 0, octets.index(b"\0")) + 1
+        raise InvalidCsv(f"line {line} has a NUL octet: save the file as CSV UTF-8")
     try:
         return octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -39,13 +39,17 @@ class MailboxAddress:
 def address_key(address: str) -> str:
     """Fold any address, well-formed or not, to the spelling used for mailbox lookup.
 
-    Needless quotes around a local part are removed (RFC 5321 §4.1.2).
+    Needless quotes around a local part are removed (RFC 5321 §4.1.2). The key of a key is itself:
+    some letters, as T with a diaeresis, have a composed form in lower case alone.
     """
     local_part, _, domain = address.rpartition("@")
     if len(local_part) > 2 and local_part[0] == local_part[-1] == '"':
         bare = re.sub(r"\\(.)", r"\1", local_part[1:-1])
         local_part = bare if _DOT_ATOM.fullmatch(bare) else local_part
-    return unicodedata.normalize("NFC", f"{local_part}@{domain}").lower()
+    text = f"{local_part}@{domain}"
+    if text.isascii():
+        return text.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower())
 
 
 def parse_domain(text: str) -> str:
@@ -67,6 +71,8 @@ def parse_mailbox_address(text: str) -> MailboxAddress:
     local_part, at, domain = text.strip().rpartition("@")
     if not at:
         raise InvalidAddress(f"{text!r} is not an address: expected local-part@domain")
+    if domain != domain.strip():
+        raise InvalidAddress(f"{text!r} has a blank after the @")
     address = MailboxAddress(unicodedata.normalize("NFC", local_part), parse_domain(domain))
     if not _DOT_ATOM.fullmatch(address.local_part):
         raise InvalidAddress(

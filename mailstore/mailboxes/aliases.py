@@ -17,7 +17,7 @@ from mailstore.db.schema import aliases, domains, mailboxes
 from mailstore.errors import Conflict, InvalidAttribute, InvalidState, NotFound
 from mailstore.mailboxes.address import address_key, parse_mailbox_address
 from mailstore.mailboxes.changes import note_change
-from mailstore.mailboxes.mailboxes import get_mailbox, lock_domain
+from mailstore.mailboxes.mailboxes import get_domain, get_mailbox, lock_domain
 from mailstore.mailboxes.states import MailboxState
 
 
@@ -44,13 +44,16 @@ def add_alias(
     """Give a mailbox another address, or an alias that has ended a new life.
 
     Raises InvalidAddress; NotFound for the mailbox or a domain that is not hosted; InvalidState for
-    a closed mailbox; InvalidAttribute for an end in the past; Conflict for an address in use.
+    a closed mailbox, or a domain of another tenant; InvalidAttribute for an end in the past;
+    Conflict for an address in use.
     """
     owner, parsed = get_mailbox(conn, mailbox), parse_mailbox_address(alias)
     if owner.state is MailboxState.CLOSED:
         raise InvalidState(f"the mailbox {owner.address} is {owner.status}: it gets no alias")
     _check_end(ends_at, now)
     domain_id = lock_domain(conn, parsed.domain)
+    if get_domain(conn, parsed.domain).tenant_id != owner.tenant_id:
+        raise InvalidState(f"{parsed.domain} and {owner.domain} are of different tenants")
     if conn.scalar(_MAILBOX, {"address": parsed.key}) is not None:
         raise Conflict(f"{parsed} is a mailbox, and no alias")
     known = conn.execute(_ALIAS, {"address": parsed.key}).one_or_none()
@@ -77,11 +80,17 @@ def add_alias(
 def end_alias(
     conn: Connection, mailbox: str, alias: str, *, ends_at: datetime, now: datetime
 ) -> Alias:
-    """Set the end of an alias, now or later. Raises NotFound, InvalidAttribute for the past."""
+    """Set the end of an alias, now or later.
+
+    Raises NotFound, InvalidAttribute for an end in the past, InvalidState for an alias that has
+    ended: only `add_alias` gives it a new life, with all its checks.
+    """
     owner = get_mailbox(conn, mailbox)
     known = conn.execute(_ALIAS, {"address": address_key(alias)}).one_or_none()
     if known is None or known.mailbox_id != owner.id:
         raise NotFound(f"the mailbox {owner.address} has no alias {alias}")
+    if _over(known.ends_at, now):
+        raise InvalidState(f"the alias {alias} ended at {known.ends_at.isoformat()}: add it again")
     _check_end(ends_at, now)
     conn.execute(update(aliases).where(aliases.c.id == known.id).values(ends_at=ends_at))
     note_change(conn)

@@ -64,9 +64,15 @@ def delete_mailbox(
 ) -> Mailbox:
     """Delete a mailbox; its content is erased after `grace`, at least `LEAST_GRACE`.
 
-    Raises NotFound, and InvalidState for a deleted mailbox.
+    Raises NotFound, and InvalidState for a deleted mailbox, or for a time long before the last
+    change of its state: by such a clock the content would be erased too early.
     """
     mailbox = get_mailbox(conn, address)
+    if now < (mailbox.state_since or mailbox.created_at) - LEAST_GRACE:
+        raise InvalidState(
+            f"this clock says {now.isoformat()}, which is before {mailbox.address} got its present "
+            "state: set the clock; if it is right, suspend and resume the mailbox first"
+        )
     changed = conn.execute(
         update(mailboxes)
         .where(mailboxes.c.id == mailbox.id, mailboxes.c.deleted_at.is_(None))
@@ -88,13 +94,14 @@ def delete_mailbox(
 def restore_mailbox(conn: Connection, address: str, *, reason: str, now: datetime) -> Mailbox:
     """Give a deleted mailbox the state back that it had, with all its content.
 
-    Raises NotFound, and InvalidState for a mailbox that is not deleted or whose erasure is due.
+    Raises NotFound, and InvalidState for a mailbox that is not deleted or whose erasure has begun:
+    the row tells, and no clock.
     """
     mailbox = get_mailbox(conn, address)
     changed = conn.execute(
         update(mailboxes)
         .where(mailboxes.c.id == mailbox.id, mailboxes.c.deleted_at.is_not(None))
-        .where(mailboxes.c.erased_at.is_(None), mailboxes.c.erase_after > now)
+        .where(mailboxes.c.erased_at.is_(None))
         .values(
             state=mailboxes.c.state_before,
             state_before=null(),

@@ -14,10 +14,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, bindparam, select, update
 
 from mailstore.db.dialect import insert_or_ignore
+from mailstore.db.people_schema import OPERATOR_TENANT
 from mailstore.db.schema import aliases, domains, mailboxes
 from mailstore.db.scope import WHOLE, Scope
 from mailstore.db.scope_conditions import domain_within
-from mailstore.errors import Conflict, NotFound
+from mailstore.errors import Conflict, InvalidState, NotFound
 from mailstore.mailboxes.address import address_key, parse_domain, parse_mailbox_address
 from mailstore.mailboxes.attributes import Attribute, Value, Values, check_values
 from mailstore.mailboxes.changes import note_change
@@ -37,7 +38,7 @@ _NOTHING: Final[Mapping[Attribute, Value]] = MappingProxyType({})
 
 
 def add_domain(conn: Connection, name: str, *, now: datetime) -> Domain:
-    """Add a domain to host, or host a removed one again.
+    """Add a domain to host, or host a removed one again; it is the operator's own tenant's.
 
     Raises InvalidAddress; Conflict for a hosted domain.
     """
@@ -48,7 +49,10 @@ def add_domain(conn: Connection, name: str, *, now: datetime) -> Domain:
     if row is None:
         removed = (domains.c.name == domain, domains.c.removed_at.is_not(None))
         row = conn.execute(
-            update(domains).where(*removed).values(removed_at=None).returning(*_DOMAIN)
+            update(domains)
+            .where(*removed)
+            .values(removed_at=None, tenant_id=OPERATOR_TENANT)
+            .returning(*_DOMAIN)
         ).one_or_none()
     if row is None:
         raise Conflict(f"the domain {domain} is hosted already")
@@ -165,7 +169,9 @@ def list_mailboxes(
     query = _of_domain(conn, _mailboxes(), domain).order_by(mailboxes.c.address)
     query = query.where(*wanted.conditions(), *domain_within(scope))
     if after:
-        query = query.where(mailboxes.c.address > address_key(after))
+        # The beginning of an address will do.
+        begin = address_key(after) if "@" in after else after.lower()
+        query = query.where(mailboxes.c.address > begin)
     return [read_mailbox(row) for row in conn.execute(query.limit(limit))]
 
 
@@ -193,8 +199,11 @@ def resolve(conn: Connection, addresses: Iterable[str]) -> dict[str, Mailbox]:
 
 
 def set_attributes(conn: Connection, address: str, values: Values) -> Mailbox:
-    """Change attributes of a mailbox; None takes one away. Raises NotFound, InvalidAttribute."""
-    mailbox = get_mailbox(conn, address)
+    """Change attributes of a mailbox; None takes one away.
+
+    Raises NotFound, InvalidAttribute, and InvalidState for a deleted mailbox.
+    """
+    mailbox = _present(conn, address)
     checked = check_values(mailbox.type, values)
     if checked:
         columns = {attribute.value: value for attribute, value in checked.items()}
@@ -204,14 +213,23 @@ def set_attributes(conn: Connection, address: str, values: Values) -> Mailbox:
 
 
 def set_quota(conn: Connection, address: str, quota: int | None) -> Mailbox:
-    """Set the quota of a mailbox, in octets (None: no limit). Raises NotFound.
+    """Set the quota of a mailbox, in octets (None: no limit).
 
-    Present messages stay, even beyond the quota.
+    Present messages stay, even beyond the quota. Raises NotFound, and InvalidState for a deleted
+    mailbox.
     """
-    mailbox = get_mailbox(conn, address)
+    mailbox = _present(conn, address)
     conn.execute(update(mailboxes).where(mailboxes.c.id == mailbox.id).values(quota=quota))
     note_change(conn)
     return get_mailbox(conn, address)
+
+
+def _present(conn: Connection, address: str) -> Mailbox:
+    """Find a mailbox to change: what a deleted one gets would outlive its erasure."""
+    mailbox = get_mailbox(conn, address)
+    if mailbox.deleted_at is not None:
+        raise InvalidState(f"the mailbox {mailbox.address} is deleted: restore it first")
+    return mailbox
 
 
 def _of_domain(conn: Connection, query: Select[Any], name: str | None) -> Select[Any]:

@@ -63,6 +63,11 @@ def find_recipients(conn: Connection, addresses: Iterable[str]) -> dict[str, Sto
     return {address: found[key] for address, key in keys.items() if key in found}
 
 
+def any_closed(conn: Connection, mailbox_ids: Iterable[int]) -> bool:
+    """Whether one of these mailboxes is closed or deleted."""
+    return conn.scalar(_CLOSED, {"mailboxes": list(mailbox_ids)}) is not None
+
+
 _TYPES = {one.value: one for one in MailboxType}
 _STATES = {one.value: one for one in MailboxState}
 _ASKED: BindParameter[str] = bindparam("addresses", expanding=True)
@@ -79,4 +84,12 @@ _FOUND = union_all(
     select(aliases.c.address, *_FACTS, literal_column("1"), aliases.c.ends_at)
     .join_from(aliases, mailboxes)
     .where(aliases.c.address.in_(_ASKED), _BOX.deleted_at.is_(None)),
+)
+_CLOSED = (
+    select(_BOX.id)
+    .where(
+        _BOX.id.in_(bindparam("mailboxes", expanding=True)),
+        _BOX.state == MailboxState.CLOSED.value,
+    )
+    .limit(1)
 )

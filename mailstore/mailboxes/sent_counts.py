@@ -71,11 +71,13 @@ def count_refused(conn: Connection, mailbox_id: int, now: datetime) -> None:
 
 def limited_by_type(conn: Connection, now: datetime) -> dict[MailboxType, int]:
     """Number of mailboxes by type that a limit refused in this hour or the hour before."""
-    since = hour_of(now) - timedelta(hours=1)
+    hour = hour_of(now)
+    # A clock that was ahead for a while leaves hours of the future.
+    lately = _SENT.hour.between(hour - timedelta(hours=1), hour)
     query = (
         select(mailboxes.c.type, func.count(_SENT.mailbox_id.distinct()))
         .join_from(sent_counts, mailboxes)
-        .where(_SENT.hour >= since, _SENT.refused > 0)
+        .where(lately, _SENT.refused > 0)
         .group_by(mailboxes.c.type)
     )
     return {MailboxType(row[0]): row[1] for row in conn.execute(query)}
@@ -104,8 +106,12 @@ def list_sending(
 
 
 def drop_old(conn: Connection, now: datetime) -> int:
-    """Delete counts older than `KEPT`, in a write transaction; their number."""
-    return conn.execute(delete(sent_counts).where(_SENT.hour < now - KEPT)).rowcount
+    """Delete counts older than `KEPT`, or as far in the future by a clock that was ahead.
+
+    In a write transaction; returns their number.
+    """
+    kept = _SENT.hour.between(now - KEPT, now + KEPT)
+    return conn.execute(delete(sent_counts).where(~kept)).rowcount
 
 
 def _row(conn: Connection, mailbox_id: int, now: datetime) -> Update:

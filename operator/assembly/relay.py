@@ -10,7 +10,9 @@ import dns.resolver
 
 from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
+from mailstore.blobs.store import Store
 from relay.client.routing import Router, Target
+from relay.dsn.writer import DsnWriter
 from relay.operator_labels import OperatorLabels
 from relay.policy.trust_state import TrustState
 from relay.scan.clamav import Clamav
@@ -22,7 +24,8 @@ from whitelist.pki.distinguished_name import DistinguishedName
 
 from ..settings.endpoints import split_endpoint
 from ..settings.model import Settings
-from .clock import utc_now
+from . import policies
+from .clock import make_id, utc_now
 from .faults import settings_fault
 from .storage import storage_folder
 
@@ -55,6 +58,18 @@ def postmaster_address(settings: Settings) -> SmtpAddress | None:
         return parse_address(text) if text else None
     except SyntaxRefused as error:
         raise settings_fault(settings, "operator.postmaster", error) from error
+
+
+def make_dsn_writer(settings: Settings, store: Store, journal: Journal) -> DsnWriter:
+    """Writer of DSNs outside the courier.  Raises SettingsError."""
+    return DsnWriter(
+        store,
+        settings.operator.hostname,
+        postmaster_address(settings),
+        policies.retry_policy(settings).life,
+        make_id,
+        journal.record,
+    )
 
 
 def make_router(settings: Settings, trust_state: TrustState | None = None) -> Router:

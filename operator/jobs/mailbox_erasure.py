@@ -1,6 +1,7 @@
 """Erasure of the content of deleted mailboxes, once their time of grace is over.
 
-The end of each erasure has a row in the audit trail, in the transaction of its last batch.
+Each batch has a row in the audit trail with its numbers, in its own transaction: they add up to
+what was erased, also after a kill in the middle.
 """
 
 import asyncio
@@ -72,19 +73,18 @@ class MailboxErasureJob:
                 batch = erase_batch(connection, mailbox.id, utc_now())
                 if batch is None:
                     return True
-                entries, messages = entries + batch.entries, messages + batch.messages
-                facts = {"entries": entries, "messages": messages}
-                if batch.done:
-                    event = AuditEvent(
-                        at=utc_now(),
-                        event="mailbox.erased",
-                        actor=_JOB,
-                        tenant=mailbox.tenant_id,
-                        mailbox=mailbox.address,
-                        facts=facts,
-                    )
-                    self.trail.append(connection, [event])
+                event = AuditEvent(
+                    at=utc_now(),
+                    event="mailbox.erased" if batch.done else "mailbox.erasing",
+                    actor=_JOB,
+                    tenant=mailbox.tenant_id,
+                    mailbox=mailbox.address,
+                    facts={"entries": batch.entries, "messages": batch.messages},
+                )
+                self.trail.append(connection, [event])
+            entries, messages = entries + batch.entries, messages + batch.messages
             if batch.done:
+                facts = {"entries": entries, "messages": messages}
                 self.journal.record("mailbox.erased", mailbox=mailbox.address, **facts)
                 _log.info("mailbox.erased", **facts)
                 return True

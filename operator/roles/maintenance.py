@@ -26,11 +26,17 @@ from relay.policy.trust_state import TrustState
 from whitelist.refresh.crl_refresh import CrlRefresher
 from whitelist.refresh.refresh_loop import RefreshIntervals, keep_current
 
-from ..assembly.clock import utc_now
+from ..assembly.clock import make_id, utc_now
 from ..assembly.disk_trials import open_disk_guard
 from ..assembly.people.anchor_places import open_places
 from ..assembly.people.audit import open_trail
-from ..assembly.relay import open_journal, open_operator_labels, open_scanners
+from ..assembly.relay import (
+    make_dsn_writer,
+    open_journal,
+    open_operator_labels,
+    open_scanners,
+    postmaster_address,
+)
 from ..assembly.storage import compare_clocks, open_store, storage_folder
 from ..assembly.trust import open_crl_refresher, open_list_refresher, open_trust, open_trust_state
 from ..daemon.control_channel import Orders
@@ -45,6 +51,8 @@ from ..jobs.audit_retention import AuditRetentionJob
 from ..jobs.blob_gc import BlobGcJob
 from ..jobs.body_restoring import BodyRestoreJob
 from ..jobs.failed_expiry import FailedExpiryJob
+from ..jobs.holder_notices import HolderNotices
+from ..jobs.late_mail import LateMail
 from ..jobs.mailbox_erasure import MailboxErasureJob
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.scanner_watch import ScannerWatch
@@ -143,6 +151,16 @@ async def _maintain(
     closed = timedelta(days=settings.accounts.keep_closed_days)
     people = AccountForgetting(store.database, opened.trail, closed, utc_now, in_doubt)
     erasure = MailboxErasureJob(store.database, opened.trail, journal, in_doubt=in_doubt)
+    dsn_writer = make_dsn_writer(settings, store, journal)
+    late_mail = LateMail(store, dsn_writer, opened.trail, journal, utc_now, in_doubt)
+    holder_notices = HolderNotices(
+        store,
+        opened.trail,
+        settings.operator.hostname,
+        postmaster_address(settings),
+        utc_now,
+        make_id,
+    )
     labels = open_operator_labels(settings, trust_state)
     queue_measurement = QueueMeasurement(store.database, labels, utc_now)
     own_port = OwnPort.share(health.run_folder.own_port)
@@ -187,6 +205,8 @@ async def _maintain(
         keep_running(audit_retention.run),
         keep_running(people.run),
         keep_running(erasure.run),
+        keep_running(late_mail.run),
+        keep_running(holder_notices.run),
         keep_running(queue_measurement.run),
         keep_running(BodyRestoreJob(store, journal, queue_measurement).run),
         keep_running(LossPublisher(journal).run),

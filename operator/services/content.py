@@ -6,6 +6,7 @@ The audit row is committed before any content is shown, even if the output then 
 from datetime import timedelta
 from typing import Final
 
+from mailstore.mailboxes.address import address_key
 from mailstore.mailboxes.mailboxes import get_mailbox, resolve
 from mailstore.mailboxes.model import Mailbox
 from mailstore.messages.messages import StoredMessage
@@ -14,6 +15,7 @@ from mailstore.rights.break_glass import Access, Asker
 from mailstore.rights.facts import load_mailbox
 from mailstore.rights.may import may
 from mailstore.rights.model import Action, MailboxFacts
+from relay.queue_admin.message_lookup import holders_of
 
 from ..errors import OperatorError
 from ..settings.model import Settings
@@ -47,6 +49,7 @@ def read_content(
     tenant is told.  Raises ContentClosed, NotAllowed,
     NotFound, StoreUnavailable.
     """
+    address = address_key(address)  # as everywhere in the trail
     with act.write() as change:
         mailbox = load_mailbox(change.connection, address)
         if _has_right(act, change, mailbox):
@@ -73,14 +76,16 @@ def find_readable(act: Act, address: str) -> Mailbox:
 def mailbox_of(act: Act, message: StoredMessage) -> str:
     """Address of a mailbox that holds a message: of its first entry, else of its sender.
 
-    Raises ContentClosed for a message that no mailbox here holds or sent.
+    The recipient of an entry may be an alias, or postmaster.  Raises ContentClosed for a message
+    that no mailbox here holds or sent.
     """
+    sender = message.message.sender
     with act.store.database.read() as connection:
-        addresses = [entry.recipient for entry in message.entries] + [message.message.sender]
-        found = resolve(connection, [one for one in addresses if one])
-    for address in addresses:
-        if address in found:
-            return found[address].address
+        holders = holders_of(connection, message.message.id)
+        if holders:
+            return holders[0].mailbox
+        if sender and (found := resolve(connection, [sender])):
+            return found[sender].address
     raise ContentClosed(f"no mailbox here holds the message {message.message.id}, or sent it")
 
 

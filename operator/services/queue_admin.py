@@ -24,9 +24,7 @@ from relay.queue_admin.actions import ChangedDelivery, QueueAction, run_action
 from relay.queue_admin.filter import DeliveryFilter
 from relay.queue_admin.hold_rules import HoldRuleRow, HoldScope, add_rule, remove_rule
 
-from ..assembly import policies
-from ..assembly.clock import make_id
-from ..assembly.relay import postmaster_address
+from ..assembly.relay import make_dsn_writer
 from ..errors import OperatorError
 from ..settings.model import Settings
 from .acts import Act, ActTransaction
@@ -225,15 +223,7 @@ def make_queue_admin(act: Act, settings: Settings, reason: str) -> QueueAdmin:
     if act.account_id is not None:
         with act.write() as change:
             change.require_whole(Action.QUEUE)
-    dsn_writer = DsnWriter(
-        act.store,
-        settings.operator.hostname,
-        postmaster_address(settings),
-        policies.retry_policy(settings).life,
-        make_id,
-        act.journal.record,
-    )
-    return QueueAdmin(act, dsn_writer, reason)
+    return QueueAdmin(act, make_dsn_writer(settings, act.store, act.journal), reason)
 
 
 def read_queue(act: Act, wanted: DeliveryFilter, *, whole: bool = False) -> DeliveryFilter:

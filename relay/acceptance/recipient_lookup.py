@@ -30,12 +30,13 @@ from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.changes import change_number
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.mailboxes import is_local_domain, local_domains
-from mailstore.mailboxes.recipients import StoredRecipient, find_recipients
+from mailstore.mailboxes.recipients import StoredRecipient, any_closed, find_recipients
 from mailstore.mailboxes.states import InboundMail, MailboxState
 from mailstore.mailboxes.usage import Usage, used_octets
 from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import SmtpAddress
-from relay.smtp.errors import StoreDeferred
+from relay.smtp.errors import SmtpError, StoreDeferred
+from relay.smtp.reply import Reply
 
 CACHE_SECONDS: Final = 1.0  # seconds
 DOMAINS_CACHE_SECONDS: Final = 10.0  # seconds; a domain is added once in months
@@ -51,6 +52,15 @@ _STATUS: Final = {
     MailboxState.SUSPENDED: RecipientStatus.SUSPENDED,
     MailboxState.CLOSED: RecipientStatus.CLOSED,
 }
+
+_CLOSED_MEANWHILE: Final = Reply(
+    451, "4.2.1", "A recipient's mailbox was closed meanwhile, try again"
+)
+
+
+class ClosedMeanwhile(SmtpError):
+    """A mailbox accepted as a recipient was closed or deleted before the message was whole."""
+
 
 _Question = tuple[SmtpAddress, int | None]
 
@@ -139,6 +149,13 @@ class RecipientLookup:
         """Find an address, blocking.  Raises StoreDeferred."""
         return self._ask([(address, size)]).found[0]
 
+    def find_all(self, addresses: Sequence[SmtpAddress]) -> list[FoundRecipient]:
+        """Find many addresses by few queries, blocking.  Raises StoreDeferred."""
+        found: list[FoundRecipient] = []
+        for start in range(0, len(addresses), _BATCH):
+            found += self._ask([(one, None) for one in addresses[start : start + _BATCH]]).found
+        return found
+
     def find_sender(self, address: SmtpAddress) -> FoundRecipient:
         """Find the mailbox of exactly this address, blocking: an alias never sends.
 
@@ -148,6 +165,21 @@ class RecipientLookup:
         if found.state is RecipientStatus.REFUSED:  # of no concern to a sender
             return replace(found, state=RecipientStatus.SUSPENDED)
         return found
+
+    async def check_open(self, mailbox_ids: Sequence[int]) -> None:
+        """Check once more the mailboxes of a message that took long to arrive.
+
+        Raises ClosedMeanwhile: the peer tries again, and RCPT then has the final answer; raises
+        StoreDeferred.
+        """
+        await asyncio.to_thread(self._check_open, mailbox_ids)
+
+    def _check_open(self, mailbox_ids: Sequence[int]) -> None:
+        try:
+            with self._database.read() as connection:
+                check_none_closed(connection, mailbox_ids)
+        except StoreUnavailable as error:
+            raise StoreDeferred(str(error)) from error
 
     async def own_domains(self) -> frozenset[str]:
         """The domains served here, at most some seconds old.  Raises StoreDeferred."""
@@ -207,8 +239,9 @@ class RecipientLookup:
                 stored = find_recipients(connection, map(str, named))
                 if not alias:
                     stored = {key: one for key, one in stored.items() if not one.alias}
+                hosted = _HostedDomains(connection)
                 found = [
-                    self._found(connection, stored, address, size or 0, postmaster)
+                    self._found(connection, stored, hosted, address, size or 0, postmaster)
                     for address, size in questions
                 ]
         except StoreUnavailable as error:
@@ -219,6 +252,7 @@ class RecipientLookup:
         self,
         connection: Connection,
         stored: Mapping[str, StoredRecipient],
+        hosted: "_HostedDomains",
         address: SmtpAddress,
         size: int,
         postmaster: SmtpAddress | None,
@@ -229,9 +263,9 @@ class RecipientLookup:
             bounded = mailbox.ends_at - now < _NEAR
             mailbox = mailbox if now < mailbox.ends_at else None
         if mailbox is None:
-            local = not address.domain or is_local_domain(connection, address.domain)
+            local = not address.domain or hosted.has(address.domain)
             if local and postmaster is not None and _is_postmaster(address):
-                return self._found(connection, stored, postmaster, size, None)
+                return self._found(connection, stored, hosted, postmaster, size, None)
             return FoundRecipient(RecipientStatus.UNKNOWN if local else RecipientStatus.FOREIGN)
         state, quota = _STATUS[mailbox.state], mailbox.quota
         if mailbox.inbound is InboundMail.REFUSE and state is RecipientStatus.SUSPENDED:
@@ -255,6 +289,27 @@ class RecipientLookup:
         if len(remembered) < MAX_CACHED:
             remembered[mailbox_id] = usage
         return usage.octets
+
+
+class _HostedDomains:
+    """Domains of one batch of addresses, each asked for once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._known: dict[str, bool] = {}
+
+    def has(self, domain: str) -> bool:
+        """Whether the domain is hosted here."""
+        found = self._known.get(domain)
+        if found is None:
+            found = self._known[domain] = is_local_domain(self._connection, domain)
+        return found
+
+
+def check_none_closed(connection: Connection, mailbox_ids: Sequence[int]) -> None:
+    """Raise ClosedMeanwhile if one of the mailboxes is closed or deleted."""
+    if any_closed(connection, mailbox_ids):
+        raise ClosedMeanwhile(_CLOSED_MEANWHILE)
 
 
 def _is_postmaster(address: SmtpAddress) -> bool:

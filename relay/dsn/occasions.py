@@ -1,10 +1,11 @@
-"""Occasions for a DSN: an attempt, an expiry, a drop by an operator.  Pure.
+"""Occasions for a DSN: an attempt, an expiry, a drop by an operator, a mailbox closed.  Pure.
 
 NOTIFY then decides whether a DSN is sent (`relay.dsn.rules`).
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from relay.dsn.rules import RecipientResult, wanted
 from relay.queue.attempt_result import AttemptResult
@@ -14,6 +15,8 @@ from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.failure_reason import FailureReason
 from relay.smtp.outcome import Outcome, State
 from relay.smtp.parameters import DsnNotify
+
+_CLOSED: Final = "550 5.2.1 Mailbox closed while the message was on its way"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,4 +71,14 @@ def occasion_of_drop(claim: Claim) -> ReportOccasion:
     recipients = tuple(
         RecipientResult(one, dropped, reason=FailureReason.DROPPED) for one in claim.waiting
     )
+    return ReportOccasion(claim, recipients, notify_postmaster=False)
+
+
+def occasion_of_late(claim: Claim) -> ReportOccasion:
+    """Return the occasion for mail that reached a mailbox of ours after its end.
+
+    `claim` stands for the delivery: it never was in the queue, and NOTIFY is not known any more.
+    """
+    closed = Outcome(State.FAILED, _CLOSED)
+    recipients = tuple(RecipientResult(one, closed, here=True) for one in claim.waiting)
     return ReportOccasion(claim, recipients, notify_postmaster=False)

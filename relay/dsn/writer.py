@@ -25,7 +25,12 @@ from mailstore.mailboxes.model import Mailbox
 from mailstore.mailboxes.states import MailboxState
 from relay.acceptance.group_commit import insert_rows, record_held
 from relay.acceptance.message import AcceptedMessage
-from relay.dsn.occasions import ReportOccasion, occasion_of, occasion_of_drop
+from relay.dsn.occasions import (
+    ReportOccasion,
+    occasion_of,
+    occasion_of_drop,
+    occasion_of_late,
+)
 from relay.dsn.receipt import as_message
 from relay.dsn.rules import FULL_LIMIT, Original, notice_of, report_of
 from relay.queue.attempt_result import AttemptResult
@@ -82,6 +87,10 @@ class DsnWriter:
         the delivery must not be dropped.  Blocks.  Raises StoreUnavailable.
         """
         return self._written([occasion_of_drop(claim) for claim in claims], now)
+
+    def compose_late(self, claims: Sequence[Claim], now: datetime) -> dict[Lease, Report | None]:
+        """Compose the DSNs for mail to mailboxes closed meanwhile, as `compose_dropped`."""
+        return self._written([occasion_of_late(claim) for claim in claims], now)
 
     def insert(self, connection: Connection, reports: Sequence[Report], now: datetime) -> None:
         """Store DSNs as messages, in the caller's transaction.
@@ -220,7 +229,8 @@ class DsnWriter:
     ) -> AcceptedMessage | None:
         postmaster = self.postmaster
         mailbox = here.mailboxes.get(str(postmaster)) if postmaster is not None else None
-        if postmaster is None or mailbox is None:
+        # In a closed or deleted mailbox nobody would read it.
+        if postmaster is None or mailbox is None or mailbox.state is MailboxState.CLOSED:
             _log.warning("report.nobody_to_tell", message=original.message_id)
             self.record("report.nobody_to_tell", message=original.message_id)
             return None

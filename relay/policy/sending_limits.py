@@ -22,6 +22,16 @@ SendingLimits = Mapping[MailboxType, SendingLimit]
 NO_LIMIT: Final = SendingLimit()
 
 
+def never_fits(limit: SendingLimit, recipients: int) -> str:
+    """Why a message to so many recipients may never go, in no hour; empty if it may."""
+    if limit.recipients and recipients > limit.recipients:
+        return (
+            f"{limit.recipients} recipients an hour are the most of this mailbox, and this message "
+            f"has {recipients}"
+        )
+    return ""
+
+
 def excess(limit: SendingLimit, sent: SentCount, recipients: int) -> str:
     """Why a mailbox that has sent so much may not send to so many more; empty if it may."""
     if limit.messages and sent.messages >= limit.messages:

@@ -3,6 +3,9 @@
 RFC 5321 §4.1.1.4 and §6.1: the reply `250` makes us responsible for the message.
 """
 
+import asyncio
+from typing import Final
+
 from foundation.best_effort import best_effort
 from foundation.failpoints import failpoint
 from relay import metrics
@@ -16,6 +19,10 @@ from relay.server.session_policy import SessionPolicy
 from relay.server.transaction import SessionFacts, Transaction, compose
 from relay.smtp.headers import HeaderFacts
 from relay.smtp.message_id import message_id_digest
+
+# From MAIL to the end of the message: a slower one has its mailboxes checked again, so that a
+# mailbox gets mail for some seconds after its closing, and never after its erasure.
+RECHECK_SECONDS: Final = 10.0
 
 
 async def take_message(
@@ -60,6 +67,8 @@ async def _judge(
         journal.log.info("header_from.foreign", message=message.id, domains=noted)
     if context.scanners.on:
         await context.scanners.check(body.draft, _scan_facts(facts, message))
+    if asyncio.get_running_loop().time() - transaction.begun > RECHECK_SECONDS:
+        await context.recipient_lookup.check_open(list(transaction.local))
     asked = receipt_of(
         message,
         body.header.section,

@@ -4,6 +4,7 @@ The session's table has already checked their order (`relay.server.states`); the
 who may send to whom.
 """
 
+import asyncio
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
@@ -58,7 +59,8 @@ async def mail(session: Session, argument: str) -> Reply:
     context.disk_guard.check(parameters.size)
     policy.grant_quota()
     session.pipeline.begin()
-    session.transaction = Transaction(context.new_id(), sender, parameters)
+    begun = asyncio.get_running_loop().time()
+    session.transaction = Transaction(context.new_id(), sender, parameters, begun)
     return _SENDER_ACCEPTED
 
 

@@ -16,12 +16,14 @@ from relay.smtp.parameters import MailParameters
 class Transaction:
     """The transaction between MAIL and the end of the message (RFC 5321 §3.3).
 
-    `id` is the message's; `body` is None before its first octets.
+    `id` is the message's; `body` is None before its first octets; `begun`: at MAIL, by the event
+    loop's clock.
     """
 
     id: str
     sender: SmtpAddress | None
     parameters: MailParameters
+    begun: float
     local: dict[int, LocalRecipient] = field(default_factory=dict)
     body: MessageReceiver | None = None
 

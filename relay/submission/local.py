@@ -6,7 +6,10 @@ The message is read once; line ends become CRLF, the only change made to it.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Final, Protocol
+
+from sqlalchemy import Connection
 
 from foundation.best_effort import best_effort
 from foundation.ins import PATIENT_DOMAIN
@@ -14,7 +17,11 @@ from mailstore.blobs.store import Store
 from mailstore.sealed.draft import Draft
 from relay.acceptance.group_commit import Record, commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient
-from relay.acceptance.recipient_lookup import FoundRecipient, RecipientLookup
+from relay.acceptance.recipient_lookup import (
+    FoundRecipient,
+    RecipientLookup,
+    check_none_closed,
+)
 from relay.dsn.receipt import receipt_of
 from relay.machines.certainty import ListCertainty
 from relay.policy.admission import AdmissionFacts, AdmissionPolicy, LocalUser, Stage, admit
@@ -91,17 +98,18 @@ class LocalSubmitter:
         asked = asked or {}
         local: dict[int, LocalRecipient] = {}
         reports_only: list[SmtpAddress] = []
-        remote: dict[str, tuple[SmtpAddress, ...]] = {}
-        for address in dict.fromkeys(recipients):
-            found = self.lookup.find(address)
+        abroad: dict[str, list[SmtpAddress]] = {}
+        named = list(dict.fromkeys(recipients))
+        for address, found in zip(named, self.lookup.find_all(named), strict=True):
             self._admit_recipient(attempt, Recipient(address, found.state))
             if found.reports_only:
                 reports_only.append(address)
             if found.state is RecipientStatus.FOREIGN:
-                remote[address.domain] = (*remote.get(address.domain, ()), address)
+                abroad.setdefault(address.domain, []).append(address)
             elif found.mailbox_id is not None:
                 one = LocalRecipient(found.mailbox_id, address, asked.get(address, _NOTHING))
                 local.setdefault(found.mailbox_id, one)
+        remote = {domain: tuple(some) for domain, some in abroad.items()}
         attempt = replace(attempt, to_patients=PATIENT_DOMAIN in remote)
         quota = self._quota(own, len(local) + sum(map(len, remote.values())))
         draft, receipt = self.store.blobs.draft(), None
@@ -140,7 +148,7 @@ class LocalSubmitter:
                 [(message, receipt)],
                 self.clock(),
                 self.record,
-                *(() if quota is None else (quota.take,)),
+                partial(_take, quota=quota, mailbox_ids=list(local)),
             )
         except OverLimit as error:
             if quota is not None:
@@ -233,6 +241,16 @@ class LocalSubmitter:
             local=local,
             remote=remote,
         )
+
+
+def _take(
+    connection: Connection, *, quota: SendingQuota | None, mailbox_ids: Sequence[int]
+) -> None:
+    """Begin the transaction of acceptance.  Raises ClosedMeanwhile, OverLimit."""
+    if mailbox_ids:
+        check_none_closed(connection, mailbox_ids)
+    if quota is not None:
+        quota.take(connection)
 
 
 class _MessageIntake:

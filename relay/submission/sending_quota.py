@@ -15,14 +15,14 @@ from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.sent_counts import SentCount, count_refused, count_sent, sent_in_hour
 from relay.acceptance.group_commit import Record
-from relay.policy.sending_limits import SendingLimit, excess
+from relay.policy.sending_limits import SendingLimit, excess, never_fits
 from relay.smtp.address import SmtpAddress
 from relay.smtp.errors import SmtpError, StoreDeferred
 from relay.smtp.reply import Reply
 
 
 class OverLimit(SmtpError):
-    """The mailbox has sent its share of this hour."""
+    """The mailbox has sent its share of this hour, or the message is more than a share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +66,8 @@ class SendingQuota:
         )
 
     def _judge(self, sent: SentCount) -> None:
+        if why := never_fits(self.limit, self.recipients):
+            # For good: a client that tries again each hour would never tell its user.
+            raise OverLimit(Reply(550, "5.5.3", f"Sending limit: {why}, send it to fewer"))
         if why := excess(self.limit, sent, self.recipients):
             raise OverLimit(Reply(452, "4.5.3", f"Sending limit: {why}, try again next hour"))

@@ -26,7 +26,7 @@ from mailstore.rights.model import Action as Asked
 
 from ...services.acts import Act, ActTransaction
 from ...services.list_tie import untied
-from ...services.permission import NotAllowed
+from ...services.permission import NotAllowed, Permission
 from ...settings.identifiers import luhn_kinds
 from ...settings.model import Settings, load
 from ..acting import Acting, acting
@@ -73,36 +73,49 @@ def import_mailboxes(
 
 
 def _planned(who: Acting, settings: Settings, lines: Sequence[CsvLine]) -> list[PlannedLine]:
-    luhn = luhn_kinds(settings)
     with who.look(settings) as reader:
         with reader.read() as seen:
-            scope = seen.scope(Asked.ADMINISTER)
-            known = load_known(seen.connection, lines, luhn, lock=False, scope=scope)
-            planned = plan(lines, known)
+            planned, known, scope = _plan(seen, settings, lines, lock=False)
         if reader.act is not None:
             _note_outside(reader.act, planned, known, scope)
     return planned
 
 
 def _imported(who: Acting, settings: Settings, lines: Sequence[CsvLine]) -> list[PlannedLine]:
-    """Plan and carry out in one transaction; a plan with a refusal changes nothing."""
-    luhn = luhn_kinds(settings)
+    """Plan and carry out in one transaction; a plan with a refusal changes nothing.
+
+    A first plan keeps a wrong file from holding up arriving mail.
+    """
     with who.open(settings) as act:
-        with act.write() as change:
-            scope = change.scope(Asked.ADMINISTER)
-            known = load_known(change.connection, lines, luhn, lock=True, scope=scope)
-            planned = plan(lines, known)
-            change.refuse_own_identifiers(
-                Identifier(IdentifierKind.RPPS, rpps)
-                for line in planned
-                if line.action is Action.CHANGE
-                for rpps in line.holders or ()
-            )
-            if all(line.action is not Action.REFUSE for line in planned):
-                carry_out(change.connection, planned, act.clock())
-                _audit(change, planned)
+        with act.read() as seen:
+            planned, known, scope = _plan(seen, settings, lines, lock=False)
+        if not _refused(planned):
+            with act.write() as change:
+                planned, known, scope = _plan(change, settings, lines, lock=True)
+                change.refuse_own_identifiers(
+                    Identifier(IdentifierKind.RPPS, rpps)
+                    for line in planned
+                    if line.action is Action.CHANGE
+                    for rpps in line.holders or ()
+                )
+                if not _refused(planned):
+                    carry_out(change.connection, planned, act.clock())
+                    _audit(change, planned)
         _note_outside(act, planned, known, scope)
     return planned
+
+
+def _plan(
+    seen: Permission, settings: Settings, lines: Sequence[CsvLine], *, lock: bool
+) -> tuple[list[PlannedLine], Known, Scope]:
+    scope = seen.scope(Asked.ADMINISTER)
+    luhn = luhn_kinds(settings)
+    known = load_known(seen.connection, lines, luhn, lock=lock, scope=scope)
+    return plan(lines, known), known, scope
+
+
+def _refused(planned: Iterable[PlannedLine]) -> bool:
+    return any(line.action is Action.REFUSE for line in planned)
 
 
 def _note_outside(act: Act, planned: Iterable[PlannedLine], known: Known, scope: Scope) -> None:

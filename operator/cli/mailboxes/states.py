@@ -51,7 +51,7 @@ def suspend(given: Path | None, address: str, reason: str, inbound: str, who: Ac
             inbound=None if answer is InboundMail.DEFER else answer,
             now=act.clock(),
         )
-        _audit(change, "mailbox.suspended", found, inbound=answer.value)
+        _audit(change, "mailbox.suspended", found, reason, inbound=answer.value)
     _say(found)
 
 
@@ -67,7 +67,7 @@ def resume(given: Path | None, address: str, reason: str | None, who: Acting) ->
         found = set_state(
             change.connection, address, MailboxState.ACTIVE, reason=reason, now=act.clock()
         )
-        _audit(change, "mailbox.resumed", found)
+        _audit(change, "mailbox.resumed", found, reason)
     _say(found)
 
 
@@ -93,7 +93,7 @@ def close(given: Path | None, address: str, reason: str, who: Acting, *, yes: bo
             found = set_state(
                 change.connection, address, MailboxState.CLOSED, reason=reason, now=act.clock()
             )
-            _audit(change, "mailbox.closed", found)
+            _audit(change, "mailbox.closed", found, reason)
     _say(found)
 
 
@@ -142,7 +142,7 @@ def delete(
                 grace=timedelta(days=grace_days),
                 now=act.clock(),
             )
-            _audit(change, "mailbox.deleted", found, erase_after=found.erase_after)
+            _audit(change, "mailbox.deleted", found, reason, erase_after=found.erase_after)
     when = f"{found.erase_after:%Y-%m-%d %H:%M} UTC" if found.erase_after else ""
     click.echo(f"{found.address} is deleted; its content is erased after {when}")
 
@@ -157,16 +157,19 @@ def restore(given: Path | None, address: str, reason: str, who: Acting) -> None:
     with who.open(load(given)) as act, act.write() as change:
         change.reach(address, Action.ADMINISTER)
         found = restore_mailbox(change.connection, address, reason=reason, now=act.clock())
-        _audit(change, "mailbox.restored", found)
+        _audit(change, "mailbox.restored", found, reason)
     _say(found)
 
 
 STATE_COMMANDS: Final = (suspend, resume, close, delete, restore)
 
 
-def _audit(change: ActTransaction, event: str, found: Mailbox, **facts: Any) -> None:
-    reason = None if found.state_reason is None else mask(found.state_reason)
-    change.audit(event, mailbox=found.key, tenant=found.tenant_id, reason=reason, **facts)
+def _audit(
+    change: ActTransaction, event: str, found: Mailbox, reason: str | None, **facts: Any
+) -> None:
+    """Add the audit row; `reason` as given now, which a mailbox in this state already keeps not."""
+    masked = None if reason is None else mask(reason)
+    change.audit(event, mailbox=found.key, tenant=found.tenant_id, reason=masked, **facts)
 
 
 def _say(found: Mailbox) -> None:

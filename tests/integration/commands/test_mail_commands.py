@@ -148,7 +148,7 @@ class TestClose:
         )
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         assert done.returncode == 2
-        assert b"confirm with --yes" in done.stderr
+        assert b"say so with --yes" in done.stderr
         assert self.state(operator_a) == "active"
 
     @pytest.mark.parametrize(("answer", "state"), [(b"n\n", "active"), (b"y\n", "closed")])

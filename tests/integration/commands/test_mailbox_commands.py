@@ -1,6 +1,9 @@
 """Commands on mailboxes: attributes, aliases, deletion; each with its audit row (DOMAIN §9)."""
 
 import json
+import signal
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -118,6 +121,7 @@ def test_attributes_are_changed_by_type_domain_9_38(operator_a: Daemon) -> None:
         (("delete", BOX, *REASON), 2, "say so with --yes"),
         (("alias", "add", BOX, MARTIN), 1, "is a mailbox, and no alias"),
         (("alias", "end", BOX, "x@a.mssante.fr"), 1, "has no alias"),
+        (("alias", "add", BOX, "x@ a.mssante.fr"), 1, "has a blank after the @"),
         (("alias", "add", BOX, "x@a.mssante.fr", "--until", "2020-01-01"), 1, "in the past"),
     ],
 )  # fmt: skip
@@ -163,6 +167,8 @@ def test_lists_are_filtered_and_paged(operator_a: Daemon) -> None:
     assert listed("--without-responsible") == []
     assert listed("--limit", "3") == every[:3]
     assert listed("--after", every[0], "--limit", "2") == every[1:3]
+    assert listed("--after", "Cardio") == every[1:]
+    assert listed("--after", "zz") == []
 
 
 def test_an_alias_receives_until_its_end(operator_a: Daemon) -> None:
@@ -312,3 +318,67 @@ def test_a_file_that_is_no_csv_is_one_line(operator_m: Daemon, tmp_path: Path) -
     said = operator_m.run("mailbox", "import", str(file), code=1)
     assert said.startswith("mssante: the column 'phone' is not known; known: address, type, rpps")
     assert said.count("\n") == 1
+
+
+def test_the_reason_of_each_act_is_in_the_trail(operator_a: Daemon) -> None:
+    """The row of the mailbox keeps the first reason; the trail has what was said each time."""
+    for reason in ("congé", "congé prolongé"):
+        operator_a.run("mailbox", "suspend", MARTIN, "--reason", reason)
+    assert [facts["reason"] for _, _, facts in audited(operator_a)] == ["congé", "congé prolongé"]
+    assert shown(operator_a, MARTIN)["state_reason"] == "congé"
+
+
+ODD = (
+    "address;type;rpps;finess;description;holders\n"
+    "a@ a.mssante.fr;PER;10000001916;;;\n"
+    "b@a.mssante.fr;PER;10000001916;;;\n"
+    "B@A.mssante.fr;PER;10000001916;;;\n"
+    "c@a.mssante.fr;PER;10000001916;\n"
+    '=cmd|@a.mssante.fr;APP;;750000002;"=HYPERLINK(""x"")\x1b[2J";\n'
+    "d@a.mssante.fr;APP;;750000002;=1+1;\n"
+    "e@a.mssante.fr;CAB;10000005479;;;10000001916 10000001916\n"
+)
+
+
+def test_a_dry_run_says_what_the_run_does(operator_a: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "odd.csv"
+    file.write_text(ODD, encoding="utf-8")
+    run = operator_a.run
+    dry = run("mailbox", "import", str(file), "--dry-run", code=1)
+    assert dry == run("mailbox", "import", str(file), code=1)
+    assert "7 lines: 3 add, 0 change, 0 keep, 4 refuse; nothing is changed" in dry
+    assert "\x1b" not in dry
+    good = [line for n, line in enumerate(ODD.splitlines()) if n in {0, 2, 6, 7}]
+    file.write_text("\n".join(good), encoding="utf-8")
+    dry = run("mailbox", "import", str(file), "--dry-run")
+    assert dry.replace("; nothing is changed in a dry run", "") == run(
+        "mailbox", "import", str(file)
+    )
+
+
+KILLED = """
+import os, signal, sys
+import mssante_operator.cli.mailboxes.importing as importing
+from mssante_operator.cli.main import main
+
+carry_out = importing.carry_out
+
+def dying(*given):
+    carry_out(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+importing.carry_out = dying
+main(sys.argv[1:])
+"""
+
+
+def test_an_import_that_is_killed_has_not_been(operator_a: Daemon, tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text(CSV, encoding="utf-8", newline="")
+    before = operator_a.run("mailbox", "list")
+    words = ["--config", str(operator_a.config), "mailbox", "import", str(file)]
+    done = subprocess.run([sys.executable, "-c", KILLED, *words], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert operator_a.run("mailbox", "list") == before
+    assert audited(operator_a) == []
+    assert "2 add, 1 change" in operator_a.run("mailbox", "import", str(file))

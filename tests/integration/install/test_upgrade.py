@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text as sql
+from sqlalchemy.exc import IntegrityError
 
 from mssante_operator.assembly.schema_revision import REVISION
 from tests.support.machines.daemon import Daemon, command, free_endpoint, served
@@ -76,6 +78,57 @@ def check_messages(past: Past, daemon: Daemon) -> None:
             assert hashlib.sha256(octets.encode()).hexdigest() == digest
     assert json.loads(daemon.run("keys", "list", "--json")) == past.expected["keys"]
     daemon.run("store", "check")
+
+
+def check_mailboxes(past: Past, daemon: Daemon) -> None:
+    """Check: domains and mailboxes are as they were, and can be used by today's commands."""
+    domains = json.loads(daemon.run("domain", "list", "--json"))
+    assert [{"tenant": "operator", **one} for one in past.expected["domains"]] == [
+        {key: one[key] for key in ("tenant", "name", "created_at")} for one in domains
+    ]
+    before = {one["address"]: one for one in past.expected["mailboxes"]}
+    now = {one["address"]: one for one in json.loads(daemon.run("mailbox", "list", "--json"))}
+    assert now.keys() == before.keys()
+    assert {one["state"] for one in before.values()} == {"active", "suspended", "closed"}
+    assert {one["type"] for one in before.values()} == {"PER", "ORG", "APP", "CAB"}
+    new = {"red_list": False, "no_reply": False, "aliases": [], "holders": []}
+    for address, box in now.items():
+        assert {key: box[key] for key in before[address]} == before[address]
+        assert {key: box[key] for key in new} == new
+        assert not any(value for key, value in box.items() if key not in {*before[address], *new})
+    # DOMAIN §9.33: columns were added to the table, and its trigger is there.
+    for statement in (
+        "UPDATE mailboxes SET type = 'ORG' WHERE type = 'PER'",
+        "UPDATE mailboxes SET local_part = 'x'",
+        "UPDATE mailboxes SET address = 'x' || address",
+        "UPDATE mailboxes SET domain_id = domain_id + 1",
+    ):
+        with (
+            daemon.store() as store,
+            pytest.raises(IntegrityError, match="never change"),
+            store.database.write() as connection,
+        ):
+            connection.execute(sql(statement))
+
+
+def check_acts(daemon: Daemon) -> None:
+    """Check: mailboxes of that version take each act of this version."""
+    run = daemon.run
+    lacking = json.loads(run("mailbox", "list", "--without-responsible", "--json"))
+    assert {one["address"] for one in lacking} == {"cardiologie@a.mssante.fr", "garde@a.mssante.fr"}
+    run("mailbox", "set", "garde@a.mssante.fr", "--responsible", "Anne Petit", "--rank", "1")
+    run("mailbox", "resume", "dr.éva+b@a.mssante.fr")
+    # A description that a PER mailbox had then can be taken away, and no other given.
+    run("mailbox", "set", "dr.éva+b@a.mssante.fr", "--description", "x", code=1)
+    run("mailbox", "set", "dr.éva+b@a.mssante.fr", "--description", "", "--red-list")
+    run("mailbox", "set", "pratique@vieux.mssante.fr", "--holder", "10000005479")
+    run("mailbox", "set", "labo@a.mssante.fr", "--no-reply")
+    run("mailbox", "alias", "add", "repris@a.mssante.fr", "ancien@vieux.mssante.fr")
+    run("mailbox", "delete", "ferme@a.mssante.fr", "--yes", "--reason", "x")
+    assert "is closed" in run("mailbox", "restore", "ferme@a.mssante.fr", "--reason", "x")
+    again = ("mailbox", "add", "FERME@a.mssante.fr", "--type", "PER", "--rpps", "10000005479")
+    assert "exists already" in run(*again, code=1)
+    run("audit", "verify")
 
 
 def check_queue(past: Past, daemon: Daemon) -> None:
@@ -150,6 +203,8 @@ def check_delivery(past: Past, daemon: Daemon, peer: Daemon) -> None:
 def test_all_is_kept_and_goes_on(past: Past, tmp_path: Path) -> None:
     # One test for all: the folder takes seconds to make.
     daemon = upgraded(past)
+    check_mailboxes(past, daemon)
     check_messages(past, daemon)
     check_queue(past, daemon)
+    check_acts(daemon)
     check_delivery(past, daemon, neighbour(past, tmp_path))

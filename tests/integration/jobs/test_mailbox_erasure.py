@@ -2,6 +2,10 @@
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -12,15 +16,29 @@ from structlog.testing import capture_logs
 import mssante_operator.jobs.mailbox_erasure
 from foundation.journal.writer import Journal
 from mailstore.audit.trail import AuditTrail
+from mailstore.blobs.bodies import Bodies
+from mailstore.blobs.file_store import FileBlobStore
+from mailstore.blobs.gc import collect_garbage
+from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.erasure import due_mailboxes, erase_batch
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.lifecycle import delete_mailbox
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
-from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.messages.messages import (
+    LocalDelivery,
+    Message,
+    NewMessage,
+    list_entries,
+    store_messages,
+)
+from mailstore.sealed.blob_format import BlobFormat
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.jobs.mailbox_erasure import MailboxErasureJob
+from relay.acceptance.group_commit import commit
+from relay.acceptance.message import AcceptedMessage, LocalRecipient
+from relay.smtp.address import parse_address
 from tests.support.audit.trails import audit_keys, rows
 from tests.support.waiting import until
 
@@ -109,3 +127,113 @@ def test_a_trail_that_takes_no_row_erases_nothing(
         batch = erase_batch(conn, due_mailboxes(conn, utc_now())[0].id, utc_now())
     assert batch is not None
     assert batch.entries == 1
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from foundation.journal.writer import Journal
+from mailstore.audit.keys import AuditKeys
+from mailstore.audit.trail import AuditTrail
+from mailstore.db.database import Database
+from mailstore.mailboxes import erasure
+from mssante_operator.assembly.clock import utc_now
+from mssante_operator.jobs.mailbox_erasure import MailboxErasureJob
+
+erasure.BATCH = 3
+folder, batches, append = Path(sys.argv[2]), [], AuditTrail.append
+
+def dying(self, connection, events):
+    append(self, connection, events)
+    batches.append(events)
+    if len(batches) == 3:  # its rows are written, and not committed
+        os.kill(os.getpid(), signal.SIGKILL)
+
+AuditTrail.append = dying
+trail = AuditTrail(AuditKeys(folder / "audit-keys"))
+MailboxErasureJob(Database(sys.argv[1]), trail, Journal(folder / "trace", utc_now)).erase()
+"""
+
+
+def test_an_erasure_that_is_killed_goes_on_and_its_numbers_add_up(
+    tmp_path: Path, deleted: Database, database_url: str
+) -> None:
+    """kill -9 in the middle: each batch is whole with its audit row, or has not been."""
+    at = utc_now() - timedelta(days=40)
+    with deleted.write() as conn:
+        box = get_mailbox(conn, BOXES[0])
+        for number in range(100, 110):
+            message = Message(f"{number:032x}", "", f"{number:064x}", 1, "", "local", "s", at)
+            to = (LocalDelivery(box.id, BOXES[0]),)
+            store_messages(conn, [NewMessage(message, to)], now=at)
+    audit_keys(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, database_url, str(tmp_path)], check=False, timeout=60
+    )
+    assert done.returncode == -signal.SIGKILL
+    with deleted.read() as conn:
+        assert len(list_entries(conn, box.id)) == 11 - 2 * 3
+    journal, trail = Journal(tmp_path / "trace", utc_now), AuditTrail(audit_keys(tmp_path))
+    MailboxErasureJob(deleted, trail, journal).erase()
+    journal.close()
+    assert erased(deleted) == [True, True, False]
+    found = [row for row in rows(deleted) if row["mailbox"] == BOXES[0]]
+    assert sorted(row["event"] for row in found) == ["mailbox.erased", *["mailbox.erasing"] * 2]
+    facts = [json.loads(row["facts"]) for row in found]
+    assert (sum(one["entries"] for one in facts), sum(one["messages"] for one in facts)) == (11, 11)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"], indirect=True)
+def test_no_file_of_the_store_has_the_content_after_erasure_and_collection(
+    tmp_path: Path, database_url: str
+) -> None:
+    """Bodies in the database and in files, without encryption, and what other mailboxes hold."""
+    database, now = Database(database_url), utc_now()
+    long_ago = now - timedelta(days=40)
+    blobs = FileBlobStore(tmp_path / "blobs", BlobFormat())
+    store = Store(Bodies(blobs, database, lambda: long_ago), database)
+    with database.write() as conn:
+        add_domain(conn, "a.mssante.fr", now=long_ago)
+        for address in BOXES:
+            add_mailbox(conn, address, MailboxType.PER, RPPS, now=long_ago)
+        ids = [get_mailbox(conn, one).id for one in BOXES]
+    for number, (text, boxes) in enumerate(
+        [
+            (b"verborgen " * 20, ids[:1]),
+            (b"verborgen " * 200_000, ids[:1]),
+            (b"gemeinsam " * 20, ids),
+            (b"gemeinsam " * 200_000, ids),
+        ]
+    ):
+        draft = store.blobs.draft()
+        draft.write(text)
+        message = AcceptedMessage(
+            id=f"{number:032x}",
+            session="s",
+            peer="local",
+            sender=parse_address("verborgen@b.mssante.fr"),
+            received_at=long_ago,
+            trace=b"Received: verborgen\r\n" if len(boxes) == 1 else b"",
+            draft=draft,
+            local=tuple(LocalRecipient(one, parse_address(BOXES[0])) for one in boxes),
+        )
+        assert commit(store, [(message, None)], long_ago) == [None]
+    # Rewrites of pages leave copies of neighbours, too: another message came and went before.
+    with database.write() as conn:
+        delete_mailbox(conn, BOXES[0], reason="x", grace=timedelta(days=30), now=long_ago)
+    for path in (tmp_path / "blobs").rglob("*"):
+        os.utime(path, (long_ago.timestamp(), long_ago.timestamp()))
+    journal, trail = Journal(tmp_path / "trace", utc_now), AuditTrail(audit_keys(tmp_path))
+    MailboxErasureJob(database, trail, journal).erase()
+    journal.close()
+    collect_garbage(database, store.blobs, now - timedelta(days=1))
+    with database.read() as conn:
+        assert [len(list_entries(conn, one)) for one in ids] == [0, 2, 2]
+        for entry in list_entries(conn, ids[1]):
+            with store.blobs.open(entry.message.blob) as body:
+                assert body.read().startswith(b"gemeinsam ")
+    store.close()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in files if b"gemeinsam" in path.read_bytes()]
+    sender = b"verborgen@b.mssante.fr"  # of the messages that others hold
+    assert [path for path in files if b"verborgen" in path.read_bytes().replace(sender, b"")] == []

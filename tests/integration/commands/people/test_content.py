@@ -17,8 +17,9 @@ from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.rights.grants import Grantee, give
 from mailstore.rights.model import Period, Right
 from tests.support.clock import NOW
-from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.machines.daemon import Daemon, lay_out, served
 from tests.support.people import administrators
+from tests.support.waiting import until_now
 
 MARTIN = "claire.martin@a.mssante.fr"
 ORG = "cardiologie@a.mssante.fr"
@@ -157,3 +158,31 @@ def test_a_reason_without_content_is_wrong_usage(operator_a: Daemon) -> None:
     number = message(operator_a, ORG)
     operator_a.run("message", "show", number, "--reason", "x", code=2)
     operator_a.run("message", "list", ORG, "--reason", "x", code=2)
+
+
+def test_a_message_to_an_alias_is_its_mailboxs(operator_a: Daemon) -> None:
+    """Its holder is the mailbox, not the sender, and the trail names it as it is compared."""
+    run = operator_a.run
+    run("mailbox", "add", "Dr.Leroy@a.mssante.fr", "--type", "PER", "--rpps", "10000005479")
+    run("mailbox", "alias", "add", "dr.leroy@a.mssante.fr", "ancien@a.mssante.fr")
+    letter = str(operator_a.folder / "letter.eml")
+    run("message", "send", letter, "--from", MARTIN, "--to", "ancien@a.mssante.fr")
+    number = message(operator_a, "dr.leroy@a.mssante.fr")
+    assert WORD in run("message", "show", number, "--content", "--reason", "Plainte 3")
+    assert audit(operator_a)[0]["mailbox"] == "dr.leroy@a.mssante.fr"
+    assert WORD in run("message", "export", "DR.Leroy@a.mssante.fr")
+    assert audit(operator_a)[0]["mailbox"] == "dr.leroy@a.mssante.fr"
+
+
+def test_the_daemon_tells_the_holders(operator_a: Daemon) -> None:
+    """An access opened while the daemon was down is told of at its start."""
+    operator_a.run("message", "list", ORG, "--subjects", "--reason", "Plainte 4")
+    with served(operator_a):
+        until_now(
+            lambda: all(
+                one["holder_told_at"]
+                for one in json.loads(operator_a.run("break-glass", "list", "--json"))
+            )
+        )
+    said = operator_a.run("message", "export", ORG)
+    assert "Accès d'un administrateur" in said or "=?utf-8?" in said

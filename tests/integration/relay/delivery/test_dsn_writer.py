@@ -13,6 +13,8 @@ from sqlalchemy import update
 
 import relay.dsn.writer
 from mailstore.errors import StoreUnavailable
+from mailstore.mailboxes.lifecycle import delete_mailbox, set_state
+from mailstore.mailboxes.states import MailboxState
 from mailstore.sealed.draft import Draft
 from relay.queue.attempt_result import attempt_result
 from relay.queue.model import new_token
@@ -209,3 +211,18 @@ def test_a_report_that_a_rule_holds_is_in_the_journal(delivery_store: DeliverySt
     )
     ((event, facts),) = delivery_store.journal
     assert (event, facts["domain"], facts["who"]) == ("queue.held", "c.mssante.fr", "rule")
+
+
+@pytest.mark.parametrize("state", ["closed", "deleted"])
+def test_a_postmasters_mailbox_that_has_ended_gets_no_notice(
+    delivery_store: DeliveryStore, state: str
+) -> None:
+    """Nobody would read it; a deleted mailbox would have content after its erasure."""
+    with delivery_store.store.database.write() as connection:
+        if state == "closed":
+            set_state(connection, POSTMASTER, MailboxState.CLOSED, now=NOW)
+        else:
+            delete_mailbox(connection, POSTMASTER, reason="x", grace=LATE, now=NOW)
+    delivery_store.conclude(delivery_store.send(sender=None), {TO: REFUSED}, after=SOON)
+    assert delivery_store.mail(POSTMASTER) == []
+    assert [event for event, _ in delivery_store.journal] == ["report.nobody_to_tell"]

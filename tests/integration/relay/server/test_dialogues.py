@@ -29,7 +29,9 @@ ELSEWHERE = {
         "tests/integration/relay/server/test_session.py",
         "tests/integration/relay/server/test_connection.py",
     ),
+    "451 4.2.1": ("tests/integration/relay/server/test_session.py",),
     "452 4.3.1": ("tests/integration/relay/server/test_session.py",),
+    "550 5.5.3": ("tests/unit/relay/submission/test_sending_quota.py",),  # local submission
 }
 
 

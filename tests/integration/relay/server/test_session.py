@@ -9,12 +9,17 @@ from structlog.testing import capture_logs
 
 from foundation.journal.search import Event, find
 from mailstore.blobs.bodies import SMALL
-from mailstore.messages.messages import get_message
+from mailstore.mailboxes.lifecycle import delete_mailbox, set_state
+from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.mailboxes.states import MailboxState
+from mailstore.messages.messages import get_message, list_entries
 from mailstore.sealed.draft import Draft
 from relay.acceptance.disk_guard import FreeSpaceFloor
 from relay.connection.limits import SessionLimits
 from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
 from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScanFacts, Scanners, ScanVerdict, infected
+from relay.server import end_of_data
+from relay.smtp.address import parse_address
 from tests.support.clock import system_clock
 from tests.support.delivery.listed import DeliverySummary, listing
 from tests.support.delivery.reports import read_report
@@ -339,4 +344,38 @@ async def test_who_was_let_in_is_judged_anew_when_anything_changed(
         adopt(tmp_path, without_b, space.trust, system_clock())
         server.context.trust_state.load()
         assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("554 5.7.1 ")
+        caller.close()
+
+
+@pytest.mark.parametrize("act", ["closed", "deleted"])
+async def test_a_mailbox_that_ends_while_a_slow_message_arrives_gets_it_not(
+    tmp_path: Path, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peer keeps the message, and learns at its next RCPT which recipient is gone."""
+    async with inbound(tmp_path) as server:
+        caller = await call(server)
+
+        async def send(meanwhile: str) -> str:
+            await caller.begin(f"<{ORG}>", f"<{ACTIVE}>")
+            assert (await caller.say("DATA")).startswith("354 ")
+            with server.store.database.write() as connection:
+                if meanwhile == "deleted":
+                    grace, now = timedelta(days=1), system_clock()
+                    delete_mailbox(connection, ORG, reason="x", grace=grace, now=now)
+                if meanwhile == "closed":
+                    set_state(connection, ORG, MailboxState.CLOSED, now=system_clock())
+            caller.writer.write(SECRET + b".\r\n")
+            return await caller.hear()
+
+        monkeypatch.setattr(end_of_data, "RECHECK_SECONDS", 0.0)  # any message is slow
+        assert (await send("")).startswith("250 ")
+        assert (await send(act)).startswith("451 4.2.1 A recipient's mailbox was closed meanwhile")
+        with server.store.database.read() as connection:
+            for address in (ORG, ACTIVE):
+                box = get_mailbox(connection, address)
+                assert len(list_entries(connection, box.id)) == 1
+        await until(lambda: server.context.recipient_lookup.cached(parse_address(ORG)) is None)
+        assert (await caller.say("MAIL FROM:<dr@b.mssante.fr>")).startswith("250 ")
+        refused = "550 5.2.1 " if act == "closed" else "550 5.1.1 "
+        assert (await caller.say(f"RCPT TO:<{ORG}>")).startswith(refused)
         caller.close()

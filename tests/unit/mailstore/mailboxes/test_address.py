@@ -51,6 +51,8 @@ def test_the_domain_is_put_in_lower_case_and_the_local_part_left() -> None:
         (f"{'é' * 33}@hopital.mssante.fr", "longer than 64 octets"),
         (f"{'l' * 64}@{'d.' * 94}mssante.fr".replace("d.", "dd.", 1), "longer than 254 octets"),
         ("jean@", "is not a domain"),
+        ("jean@ medecin.mssante.fr", "has a blank after the @"),
+        ("jean@\u00a0medecin.mssante.fr", "has a blank after the @"),
         ("jean@-x.fr", "is not a domain"),
         ("jean@x_y.fr", "is not a domain"),
         ("jean@x..fr", "is not a domain"),
@@ -109,3 +111,32 @@ def test_any_text_has_a_key_and_either_parses_or_is_refused(text: str) -> None:
     except InvalidAddress:
         return
     assert parse_mailbox_address(str(address)) == address
+
+
+# T with a diaeresis and an iota with dialytika and tonos are composed in lower case alone.
+@pytest.mark.parametrize(
+    ("one", "other"), [("T\u0308", "\u1e97"), ("\u03aa\u0301", "\u0390"), ("J\u030c", "\u01f0")]
+)
+def test_addresses_never_differ_by_case_alone_domain_9_34(one: str, other: str) -> None:
+    """DOMAIN §9.34: an address is unique in any letter case and normalisation."""
+    assert address_key(f"{one}@a.mssante.fr") == address_key(f"{other}@a.mssante.fr")
+
+
+LOCAL = st.text(
+    st.sampled_from('aZ.é\u0130\u03a3\u0308\u0301TJ\u0399 \u00a0\u212a\t@"'), max_size=6
+)
+DOMAIN_PART = st.text(st.sampled_from("aZ.\u212a \u00a0-"), max_size=5)
+
+
+@pytest.mark.fuzz
+@given(LOCAL, DOMAIN_PART)
+def test_a_new_address_is_found_by_what_was_given(local: str, domain: str) -> None:
+    text = f"{local}@{domain}"
+    key = address_key(text.strip())
+    assert address_key(key) == key
+    try:
+        parsed = parse_mailbox_address(text)
+    except InvalidAddress:
+        return
+    assert parsed.key == key
+    assert parse_mailbox_address(str(parsed)) == parsed

@@ -5,14 +5,17 @@ from threading import Thread
 
 import pytest
 
+from mailstore.accounts.tenants import add_tenant, get_tenant, give_domain
 from mailstore.db.database import Database
 from mailstore.errors import Conflict, InvalidAddress, InvalidAttribute, InvalidState, NotFound
 from mailstore.mailboxes.aliases import add_alias, aliases_of, end_alias
 from mailstore.mailboxes.changes import change_number
+from mailstore.mailboxes.domain_removal import remove_domain
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.lifecycle import delete_mailbox, set_state
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox, resolve
 from mailstore.mailboxes.model import Mailbox
+from mailstore.mailboxes.recipients import find_recipients
 from mailstore.mailboxes.states import MailboxState
 from tests.support.clock import NOW
 
@@ -128,3 +131,39 @@ def test_two_who_want_an_address_at_once_do_not_both_get_it_domain_9_34(
     assert len(refused) == 1
     with database.read() as conn:
         assert resolve(conn, [ALIAS]) == {}
+
+
+@pytest.mark.usefixtures("box")
+def test_an_alias_that_has_ended_is_not_ended_again(database: Database) -> None:
+    """With a later end it would live again, unchecked: on a closed mailbox, in a removed domain."""
+    with database.write() as conn:
+        add_alias(conn, BOX, ALIAS, ends_at=LATER, now=NOW)
+        assert end_alias(conn, BOX, ALIAS, ends_at=END, now=NOW).ends_at == END
+        end_alias(conn, BOX, ALIAS, ends_at=LATER, now=NOW)
+        remove_domain(conn, "cabinet.mssante.fr", now=LATER)
+    for ends_at in (LATER, END):
+        with pytest.raises(InvalidState, match="add it again"), database.write() as conn:
+            end_alias(conn, BOX, ALIAS, ends_at=ends_at, now=LATER)
+    with pytest.raises(NotFound), database.write() as conn:
+        add_alias(conn, BOX, ALIAS, ends_at=END, now=LATER)
+    with database.read() as conn:
+        assert find_recipients(conn, [ALIAS])[ALIAS].ends_at == LATER
+
+
+@pytest.mark.usefixtures("box")
+def test_an_alias_joins_no_two_tenants(database: Database) -> None:
+    """Mail for a domain of one tenant would reach a mailbox of another."""
+    with database.write() as conn:
+        other = add_tenant(conn, "chu", now=NOW)
+        give_domain(conn, "cabinet.mssante.fr", other, now=NOW)
+    with pytest.raises(InvalidState, match="of different tenants"), database.write() as conn:
+        add_alias(conn, BOX, ALIAS, ends_at=None, now=NOW)
+    with database.write() as conn:
+        give_domain(conn, "chu.mssante.fr", other, now=NOW)
+        add_alias(conn, BOX, ALIAS, ends_at=END, now=NOW)
+        operator = get_tenant(conn, "operator")
+    for domain in ("chu.mssante.fr", "CABINET.mssante.fr"):
+        with pytest.raises(InvalidState, match="joins"), database.write() as conn:
+            give_domain(conn, domain, operator, now=NOW)
+    with database.write() as conn:
+        give_domain(conn, "cabinet.mssante.fr", operator, now=END)

@@ -1,12 +1,14 @@
 """States of mailboxes: suspended, closed, deleted, restored (DOMAIN §9.39)."""
 
 from datetime import timedelta
+from threading import Thread
 
 import pytest
 
 from mailstore.db.database import Database
 from mailstore.errors import Conflict, InvalidState
 from mailstore.mailboxes.changes import change_number
+from mailstore.mailboxes.erasure import erase_batch
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.lifecycle import LEAST_GRACE, delete_mailbox, restore_mailbox, set_state
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
@@ -88,8 +90,37 @@ def test_restoring_has_an_end(hosted: Database) -> None:
     with hosted.write() as conn:
         box = delete_mailbox(conn, BOX, reason="x", grace=timedelta(0), now=NOW)
     assert box.erase_after == NOW + LEAST_GRACE
+    # Due, and not begun: the content is there, whatever this clock says (decision 74).
+    with hosted.write() as conn:
+        assert restore_mailbox(conn, BOX, reason="x", now=LATER).status == "active"
+        box = delete_mailbox(conn, BOX, reason="x", grace=timedelta(0), now=LATER)
+        assert erase_batch(conn, box.id, LATER + LEAST_GRACE) is not None
     with pytest.raises(InvalidState, match="too late"), hosted.write() as conn:
-        restore_mailbox(conn, BOX, reason="x", now=NOW + LEAST_GRACE)
+        restore_mailbox(conn, BOX, reason="x", now=NOW)
+
+
+def test_of_restoring_and_erasing_at_once_the_first_wins(hosted: Database) -> None:
+    with hosted.write() as conn:
+        box = delete_mailbox(conn, BOX, reason="x", grace=timedelta(0), now=NOW)
+    refused: list[InvalidState] = []
+
+    def restore() -> None:
+        try:
+            with hosted.write() as conn:
+                restore_mailbox(conn, BOX, reason="x", now=NOW)
+        except InvalidState as error:
+            refused.append(error)
+
+    other = Thread(target=restore)
+    with hosted.write() as conn:
+        erase_batch(conn, box.id, LATER)
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+    other.join(30)
+    assert "too late" in str(refused[0])
+    with hosted.read() as conn:
+        assert get_mailbox(conn, BOX).erased_at == LATER
 
 
 def test_the_address_of_a_deleted_mailbox_is_not_given_again_domain_9_34(hosted: Database) -> None:
@@ -100,3 +131,13 @@ def test_the_address_of_a_deleted_mailbox_is_not_given_again_domain_9_34(hosted:
         add_mailbox(conn, BOX, MailboxType.PER, RPPS, now=LATER)
     with hosted.read() as conn:
         assert get_mailbox(conn, BOX).status == "deleted"
+
+
+def test_a_clock_of_the_past_deletes_nothing(hosted: Database) -> None:
+    """Its time of grace would be over at once when the clock is right again."""
+    years_ago = NOW - timedelta(days=9000)
+    with pytest.raises(InvalidState, match="set the clock"), hosted.write() as conn:
+        delete_mailbox(conn, BOX, reason="x", grace=GRACE, now=years_ago)
+    with hosted.write() as conn:
+        a_little = NOW - timedelta(minutes=1)  # another machine's clock
+        assert delete_mailbox(conn, BOX, reason="x", grace=GRACE, now=a_little).deleted_at

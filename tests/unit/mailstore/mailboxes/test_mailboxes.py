@@ -1,14 +1,19 @@
 """Domains and mailboxes (DOMAIN §1.3, §9.32 to §9.39)."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import Connection, event, text
 
+from mailstore.accounts.tenants import add_tenant, get_tenant, give_domain
 from mailstore.db.database import Database
+from mailstore.db.people_schema import OPERATOR_TENANT
 from mailstore.errors import Conflict, InvalidAddress, InvalidIdentifier, InvalidState, NotFound
 from mailstore.mailboxes.attributes import Attribute
 from mailstore.mailboxes.changes import change_number
+from mailstore.mailboxes.domain_removal import remove_domain
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
-from mailstore.mailboxes.lifecycle import set_state
+from mailstore.mailboxes.lifecycle import delete_mailbox, set_state
 from mailstore.mailboxes.mailboxes import (
     add_domain,
     add_mailbox,
@@ -18,6 +23,8 @@ from mailstore.mailboxes.mailboxes import (
     list_mailboxes,
     local_domains,
     resolve,
+    set_attributes,
+    set_quota,
 )
 from mailstore.mailboxes.model import Mailbox
 from mailstore.mailboxes.states import MailboxState
@@ -215,3 +222,24 @@ def test_a_change_that_was_lost_and_the_next_one_are_told_apart(hosted: Database
         assert change_number(conn) == before
         add(conn, "two@chu.mssante.fr")
         assert change_number(conn) not in {before, lost}
+
+
+def test_a_deleted_mailbox_is_not_changed(hosted: Database) -> None:
+    """What it gets would outlive the erasure of its content."""
+    with hosted.write() as conn:
+        add(conn, "a@chu.mssante.fr")
+        delete_mailbox(conn, "a@chu.mssante.fr", reason="x", grace=timedelta(0), now=NOW)
+    refused = pytest.raises(InvalidState, match="is deleted: restore it first")
+    with refused, hosted.write() as conn:
+        set_attributes(conn, "a@chu.mssante.fr", {Attribute.RANK: 1})
+    with refused, hosted.write() as conn:
+        set_quota(conn, "a@chu.mssante.fr", 5)
+
+
+def test_a_domain_hosted_again_is_the_operators(hosted: Database) -> None:
+    """Its former tenant has no part in it, unless it is given again."""
+    with hosted.write() as conn:
+        add_tenant(conn, "chu", now=NOW)
+        give_domain(conn, "chu.mssante.fr", get_tenant(conn, "chu"), now=NOW)
+        assert remove_domain(conn, "chu.mssante.fr", now=NOW).tenant_id != OPERATOR_TENANT
+        assert add_domain(conn, "chu.mssante.fr", now=NOW).tenant_id == OPERATOR_TENANT

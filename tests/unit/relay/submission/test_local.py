@@ -11,11 +11,16 @@ import pytest
 from sqlalchemy import delete
 
 from mailstore.blobs.store import Store
+from mailstore.mailboxes.identifiers import MailboxType
+from mailstore.mailboxes.lifecycle import set_state
 from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.mailboxes.sent_counts import list_sending
+from mailstore.mailboxes.states import MailboxState
 from mailstore.messages.messages import MailboxEntry, get_message, list_entries
 from relay.machines.schema import shared_list
 from relay.machines.shared_list import ListOffer, publish
 from relay.policy.patients import Counted
+from relay.policy.sending_limits import SendingLimit
 from relay.queue.leases import claim
 from relay.queue_admin.hold_rules import HoldScope, add_rule
 from relay.smtp.address import SmtpAddress, parse_address
@@ -358,3 +363,22 @@ def test_a_report_of_ours_may_carry_a_large_message(submitter: LocalSubmitter) -
         submitter.submit(BytesIO(report + b"x\n" * 300), SENDER, to(ACTIVE))
     with pytest.raises(SmtpError, match=r"^552 5\.3\.4 Message over the limit of 1000 octets"):
         submitter.submit(BytesIO(report.replace(kind, b"")), SENDER, to(ACTIVE))
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_a_mailbox_that_ends_while_the_message_is_read_gets_it_not(
+    submitter: LocalSubmitter, *, limited: bool
+) -> None:
+    class Slow(BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            with submitter.store.database.write() as connection:
+                set_state(connection, ACTIVE, MailboxState.CLOSED)
+            return super().read(size)
+
+    limits = {MailboxType.PER: SendingLimit(5, 5)} if limited else {}
+    with pytest.raises(SmtpError, match=r"^451 4\.2\.1 A recipient's mailbox was closed meanwhile"):
+        replace(submitter, limits=limits).submit(Slow(TEXT), SENDER, to(ACTIVE, "dr@b.mssante.fr"))
+    with submitter.store.database.read() as connection:
+        assert list_entries(connection, get_mailbox(connection, ACTIVE).id) == []
+        assert listing(connection, 10) == []
+        assert list_sending(connection, submitter.clock(), 10) == []

@@ -5,16 +5,19 @@ from dataclasses import replace
 from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from sqlalchemy import event, func, select
 
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.sent_counts import drop_old, limited_by_type, list_sending
-from mailstore.messages.messages import list_entries
+from mailstore.messages.messages import list_entries, store_messages
 from relay.policy.sending_limits import SendingLimit
+from relay.queue.schema import delivery_recipients
 from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.errors import SmtpError
 from relay.submission.local import LocalSubmitter
@@ -118,3 +121,78 @@ def test_a_program_may(submitter: LocalSubmitter) -> None:
     for _ in range(3):
         limited.submit(BytesIO(program), parse_address(NO_REPLY), to(ACTIVE))
     assert counts(submitter) == [(NO_REPLY, 3, 3, 0)]
+
+
+def test_a_message_to_more_than_an_hour_has_is_refused_for_good(submitter: LocalSubmitter) -> None:
+    """DOMAIN U7, 12: a client that tried again each hour would never tell its user."""
+    limited = limited_to(submitter, 0, 1)
+    with pytest.raises(
+        SmtpError, match=r"^550 5\.5\.3 .* and this message has 2, send it to fewer"
+    ):
+        limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE, "dr@b.mssante.fr"))
+    assert counts(submitter) == [(str(SENDER), 0, 0, 1)]
+
+
+def test_a_group_repeated_after_a_fault_counts_once(
+    submitter: LocalSubmitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the transaction counted is rolled back with it."""
+    faults = [ValueError("a character that cannot be encoded")]
+
+    def once(*given: Any, **named: Any) -> None:
+        if faults:
+            raise faults.pop()
+        store_messages(*given, **named)
+
+    monkeypatch.setattr("relay.acceptance.group_commit.store_messages", once)
+    limited_to(submitter, 5, 5).submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    assert counts(submitter) == [(str(SENDER), 1, 1, 0)]
+
+
+def test_senders_at_once_do_not_pass_the_limit_together(submitter: LocalSubmitter) -> None:
+    """Several connections, as of several processes."""
+    limited, refused = limited_to(submitter, 3, 0), []
+
+    def send() -> None:
+        try:
+            limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE, "dr@b.mssante.fr"))
+        except SmtpError as error:
+            refused.append(error.reply.code)
+
+    threads = [Thread(target=send) for _ in range(6)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(60)
+    assert refused == [452] * 3
+    assert counts(submitter) == [(str(SENDER), 3, 6, 3)]
+
+
+def test_a_clock_that_was_ahead_leaves_no_alarm(submitter: LocalSubmitter) -> None:
+    limited = replace(limited_to(submitter, 1, 0), clock=lambda: NOW + timedelta(days=900))
+    limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    with pytest.raises(SmtpError, match="Sending limit"):
+        limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    with submitter.store.database.write() as connection:
+        assert limited_by_type(connection, NOW) == {}
+        assert drop_old(connection, NOW) == 1
+
+
+def test_recipients_by_the_thousand_stop_a_person_and_no_program(
+    submitter: LocalSubmitter, recorded: list[tuple[str, dict[str, Any]]]
+) -> None:
+    """DOMAIN U7, 12: stopped at once, by few queries; a program's message is queued."""
+    everyone = to(*(f"dr{n}@b.mssante.fr" for n in range(2000)), ACTIVE)
+    statements: list[str] = []
+    engine = submitter.store.database._reader
+    event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    with pytest.raises(SmtpError, match=r"^550 5\.5\.3 "):
+        limited_to(submitter, 200, 500).submit(BytesIO(TEXT), SENDER, everyone)
+    assert len(statements) < 60
+    assert [name for name, _ in recorded] == ["submission.limited"]
+    program = TEXT.replace(b"cardiologie", b"noreply-labo")
+    sent = limited_to(submitter, 1, 1).submit(BytesIO(program), parse_address(NO_REPLY), everyone)
+    assert counts(submitter)[-1] == (NO_REPLY, 1, 2001, 0)
+    with submitter.store.database.read() as connection:
+        query = select(func.count()).select_from(delivery_recipients)
+        assert connection.scalar(query) == len(sent.remote["b.mssante.fr"]) == 2000
