@@ -6,7 +6,7 @@ holder is told once, also after a kill.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -21,8 +21,11 @@ from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.smtp.address import SmtpAddress, parse_address
 from relay.submission.holder_notice import HolderNotice, build_notice
 
+from .rounds import JobRounds
+
 _log = structlog.get_logger(__name__)
 
+JOB: Final = "holder-notices"
 ROUND_SECONDS: Final = 30.0
 
 
@@ -37,22 +40,32 @@ class HolderNotices:
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     interval: float = ROUND_SECONDS
+    rounds: JobRounds = field(default_factory=JobRounds)
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
+        self.rounds.begin(JOB)
         while True:
-            try:
+            with self.rounds.watch(JOB, "break_glass.untold"):
                 await asyncio.to_thread(self.tell_all)
-            except Exception:
-                # Any error: the next round must run, or holders are never told.
-                _log.exception("break_glass.untold")
             await asyncio.sleep(self.interval)
 
     def tell_all(self) -> int:
-        """Tell all holders; returns their number.  Blocks.  Raises StoreUnavailable."""
+        """Tell all holders; returns their number.  Blocks.
+
+        Raises the first error after the others have been told.
+        """
         with self.store.database.read() as connection:
             found = untold(connection)
-        return sum(self._tell(access) for access in found)
+        told, errors = 0, list[Exception]()
+        for access in found:
+            try:
+                told += self._tell(access)
+            except Exception as error:  # any error of one access must not keep others untold
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return told
 
     def _tell(self, access: Access) -> bool:
         now = self.clock()

@@ -1,7 +1,8 @@
 """Maintenance process: refreshes white list and revocation lists, answers admin HTTP.
 
 It also prunes old traces (DOMAIN §9.60), removes old failed deliveries from the queue, erases the
-content of deleted mailboxes, and frees unreferenced bodies.
+content of deleted mailboxes, tells holders of administrators' accesses, acts on mailboxes long
+unused, and frees unreferenced bodies.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import structlog
 
 from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
+from mailstore.audit.event import Door
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from relay.connection.own_port import OwnPort
@@ -26,11 +28,16 @@ from relay.policy.trust_state import TrustState
 from whitelist.refresh.crl_refresh import CrlRefresher
 from whitelist.refresh.refresh_loop import RefreshIntervals, keep_current
 
-from ..assembly.clock import utc_now
+from ..assembly.clock import make_id, utc_now
 from ..assembly.disk_trials import open_disk_guard
 from ..assembly.people.anchor_places import open_places
 from ..assembly.people.audit import open_trail
-from ..assembly.relay import open_journal, open_operator_labels, open_scanners
+from ..assembly.relay import (
+    open_journal,
+    open_operator_labels,
+    open_scanners,
+    postmaster_address,
+)
 from ..assembly.storage import compare_clocks, open_store, storage_folder
 from ..assembly.trust import open_crl_refresher, open_list_refresher, open_trust, open_trust_state
 from ..daemon.control_channel import Orders
@@ -45,8 +52,10 @@ from ..jobs.audit_retention import AuditRetentionJob
 from ..jobs.blob_gc import BlobGcJob
 from ..jobs.body_restoring import BodyRestoreJob
 from ..jobs.failed_expiry import FailedExpiryJob
+from ..jobs.holder_notices import HolderNotices
 from ..jobs.mailbox_erasure import MailboxErasureJob
 from ..jobs.queue_measurement import QueueMeasurement
+from ..jobs.rounds import JobRounds
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
 from ..jobs.store_watch import StoreWatch
@@ -62,6 +71,7 @@ _log = structlog.get_logger(__name__)
 
 FIRST_LOOK_SECONDS: Final = 60.0  # longest wait of the alarms for the first check of all sources
 ALARM_SECONDS: Final = 10.0  # between two evaluations of the alarms without a scrape
+PRUNING: Final = "trace-pruning"
 PRUNE_SECONDS: Final = 86_400.0  # between two removals of old traces
 
 
@@ -128,9 +138,10 @@ async def _maintain(
 
     blob_gc = BlobGcJob(store, settings.storage.gc_hours * 3600, in_doubt)
     failed = timedelta(days=settings.outbound.failed_days)
-    forgetting = FailedExpiryJob(store.database, journal, failed, in_doubt=in_doubt)
+    rounds = JobRounds()
+    forgetting = FailedExpiryJob(store.database, journal, failed, in_doubt=in_doubt, rounds=rounds)
     keys = opened.trail.keys
-    submitter = make_submitter(settings, store, journal, trust_state)
+    submitter = make_submitter(settings, store, journal, trust_state, opened.trail, Door.JOB)
     anchors = AnchorJob(
         store.database,
         keys,
@@ -139,15 +150,30 @@ async def _maintain(
         utc_now,
     )
     kept = timedelta(days=settings.audit.keep_days)
-    audit_retention = AuditRetentionJob(store.database, keys, kept, utc_now, in_doubt)
+    audit_retention = AuditRetentionJob(
+        store.database, keys, kept, utc_now, in_doubt, rounds=rounds
+    )
     closed = timedelta(days=settings.accounts.keep_closed_days)
-    people = AccountForgetting(store.database, opened.trail, closed, utc_now, in_doubt)
-    erasure = MailboxErasureJob(store.database, opened.trail, journal, in_doubt=in_doubt)
+    people = AccountForgetting(
+        store.database, opened.trail, closed, utc_now, in_doubt, rounds=rounds
+    )
+    erasure = MailboxErasureJob(
+        store.database, opened.trail, journal, in_doubt=in_doubt, rounds=rounds
+    )
+    notices = HolderNotices(
+        store,
+        opened.trail,
+        settings.operator.hostname,
+        postmaster_address(settings),
+        utc_now,
+        make_id,
+        rounds=rounds,
+    )
     labels = open_operator_labels(settings, trust_state)
     queue_measurement = QueueMeasurement(store.database, labels, utc_now)
     own_port = OwnPort.share(health.run_folder.own_port)
     self_check = SelfCheck(settings.inbound.listen, own_port)
-    scanners = ScannerWatch(open_scanners(settings))
+    scanners = ScannerWatch(open_scanners(settings), rounds)
     monitor = Monitor(
         settings,
         trust_state,
@@ -164,6 +190,7 @@ async def _maintain(
         health.run_folder.waiting,
         anchors,
         audit_retention,
+        rounds,
     )
     await compare_once(clocks)  # before any job deletes by this clock
     looked = asyncio.Event()
@@ -187,14 +214,16 @@ async def _maintain(
         keep_running(audit_retention.run),
         keep_running(people.run),
         keep_running(erasure.run),
+        keep_running(notices.run),
         keep_running(queue_measurement.run),
-        keep_running(BodyRestoreJob(store, journal, queue_measurement).run),
+        keep_running(BodyRestoreJob(store, journal, queue_measurement, rounds=rounds).run),
         keep_running(LossPublisher(journal).run),
         keep_running(
             lambda: _prune_traces(
                 storage_folder(settings) / journal_folder.NAME,
                 settings.trace.keep_days,
                 in_doubt,
+                rounds,
             )
         ),
     ]
@@ -228,10 +257,15 @@ async def _watch_alarms(monitor: Monitor) -> None:
 
 
 async def _prune_traces(
-    folder: Path, keep_days: int, in_doubt: Callable[[], bool] = lambda: False
+    folder: Path,
+    keep_days: int,
+    in_doubt: Callable[[], bool] = lambda: False,
+    rounds: JobRounds | None = None,
 ) -> None:
+    rounds = JobRounds() if rounds is None else rounds
+    rounds.begin(PRUNING)
     while True:
-        try:
+        with rounds.watch(PRUNING, "maintenance.error"):
             oldest = (utc_now() - timedelta(days=keep_days)).date()
             if in_doubt():  # remove nothing: a removal by a wrong clock cannot be undone
                 oldest = date.min
@@ -240,7 +274,4 @@ async def _prune_traces(
                 _log.info("trace.pruned", days=pruned.days, before=oldest.isoformat())
             for problem in pruned.problems:
                 _log.error("trace.unpruned", why=problem)
-        except Exception:
-            # Any error: the next round must run, or the disk fills.
-            _log.exception("maintenance.error")
-        await asyncio.sleep(PRUNE_SECONDS)
+        await asyncio.sleep(rounds.pause(PRUNING, PRUNE_SECONDS))

@@ -21,11 +21,13 @@ from mailstore.accounts.names import login_key
 from mailstore.audit.event import AuditActor, AuditEvent, Door, Fact, Result
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
-from mailstore.credentials.proof import LoginRefused, Proof
+from mailstore.credentials.grace_passwords import opens_by_shared_password
+from mailstore.credentials.proof import LoginRefused, Method, Proof
 from mailstore.db.people_schema import OPERATOR_TENANT
+from mailstore.mailboxes.address import address_key
 from mailstore.rights.facts import load_actor
 from mailstore.rights.may import may, may_with_role
-from mailstore.rights.model import Action, ActorFacts, MailboxFacts, RightsPolicy
+from mailstore.rights.model import Action, ActorFacts, MailboxFacts, RightsPolicy, Role, TeamFacts
 
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
@@ -66,13 +68,13 @@ class ActTransaction:
     """Write transaction of an act; its audit rows are added at its end.
 
     `facts`: the account that acts, as of this transaction; None for the Unix user, whose files
-    these are.
+    these are.  Rows of a team's shared password say so, as no account stands behind it.
     """
 
     connection: Connection
     actor: AuditActor
     clock: Callable[[], datetime]
-    facts: ActorFacts | None
+    facts: ActorFacts | TeamFacts | None
     policy: RightsPolicy
     events: list[AuditEvent] = field(default_factory=list)
     permitted: bool = False
@@ -89,26 +91,35 @@ class ActTransaction:
             return
         verdict = may(self.facts, action, mailbox, self.clock(), self.policy)
         if not verdict.allowed:
-            raise NotAllowed(f"{self.actor.account} may not {action} {address}: {verdict.text}")
+            raise NotAllowed(f"{self._name} may not {action} {address}: {verdict.text}")
 
     def require_role(self, action: Action, tenant_id: int, domain_id: int | None = None) -> None:
         """Refuse an account without a role for a tenant or a domain.  Raises NotAllowed."""
         self.permitted = True
         if self.facts is None:
             return
-        roles, active = self.facts.roles, self.facts.account.state is AccountState.ACTIVE
-        if not active or not may_with_role(roles, action, tenant_id, domain_id, self.clock()):
-            raise NotAllowed(f"{self.actor.account} has no role that allows it: {action}")
+        roles = self._roles()
+        if not may_with_role(roles, action, tenant_id, domain_id, self.clock()):
+            raise NotAllowed(f"{self._name} has no role that allows it: {action}")
 
     def require_whole(self, action: Action) -> None:
         """Refuse an account without a role for the whole operator.  Raises NotAllowed."""
         self.permitted = True
         if self.facts is None:
             return
-        whole = [role for role in self.facts.roles if role.whole]
-        active = self.facts.account.state is AccountState.ACTIVE
-        if not active or not may_with_role(whole, action, OPERATOR_TENANT, None, self.clock()):
-            raise NotAllowed(f"{self.actor.account} has no role for the whole operator: {action}")
+        whole = [role for role in self._roles() if role.whole]
+        if not may_with_role(whole, action, OPERATOR_TENANT, None, self.clock()):
+            raise NotAllowed(f"{self._name} has no role for the whole operator: {action}")
+
+    @property
+    def _name(self) -> str:
+        return self.actor.account or "the shared password of a team"
+
+    def _roles(self) -> tuple[Role, ...]:
+        """Roles of the account that acts: none unless it is active."""
+        if isinstance(self.facts, ActorFacts) and self.facts.account.state is AccountState.ACTIVE:
+            return self.facts.roles
+        return ()
 
     def audit(
         self,
@@ -122,6 +133,8 @@ class ActTransaction:
         **facts: Fact,
     ) -> None:
         """Add an audit row to this transaction; `subject`: login of the account acted on."""
+        if isinstance(self.facts, TeamFacts):
+            facts["shared_password"] = True
         self.events.append(
             AuditEvent(
                 at=self.clock(),
@@ -156,8 +169,12 @@ class Act:
 
     @property
     def account_id(self) -> int | None:
-        """Number of the account; None for the Unix user."""
+        """Number of the account; None for the Unix user, and for a team's shared password."""
         return None if self.proof is None else self.proof.account
+
+    @property
+    def _is_team(self) -> bool:
+        return self.proof is not None and self.proof.method is Method.GRACE
 
     @contextmanager
     def write(self) -> Iterator[ActTransaction]:
@@ -179,8 +196,10 @@ class Act:
             self._record(event)
 
     def _transaction(self, connection: Connection) -> ActTransaction:
-        facts = None
-        if self.proof is not None:
+        facts: ActorFacts | TeamFacts | None = None
+        if self.proof is not None and self.proof.account is None:
+            facts = TeamFacts(self.proof)
+        elif self.proof is not None and self.proof.account is not None:
             # Read again in each transaction: a right may have ended since the log-in.
             facts = load_actor(connection, self.proof.account, self.proof)
         return ActTransaction(connection, self.actor, self.clock, facts, self.policy)
@@ -191,7 +210,7 @@ class Act:
             event="act.refused",
             actor=self.actor,
             result=Result.REFUSED,
-            facts={"why": why},
+            facts={"why": why, **({"shared_password": True} if self._is_team else {})},
         )
         with self.store.database.write() as connection:
             self.trail.append(connection, [event])
@@ -234,20 +253,31 @@ def open_act(settings: Settings) -> Iterator[Act]:
 def log_in(act: Act, settings: Settings, login: str, password: str, code: str | None) -> Act:
     """Return the act as one of an account, which proves itself.
 
-    Raises LoginRefused; the refusal is in the audit trail.
+    `login` may be the address of a mailbox whose team moves to named accounts, with its shared
+    password.  Raises LoginRefused; the refusal is in the audit trail.
     """
-    doors = open_log_in(settings, act.store.database)
+    doors = open_log_in(settings, act.store.database, act.trail)
+    with act.store.database.read() as connection:
+        shared = code is None and opens_by_shared_password(connection, login)
+    origin, now = "command", act.clock()
     try:
-        proof = doors.with_password(login, password, code, origin="command", at=act.clock())
+        if shared:
+            proof = doors.with_grace_password(
+                login, password, actor=act.actor, origin=origin, at=now
+            )
+            return replace(act, proof=proof)
+        proof = doors.with_password(login, password, code, origin=origin, at=now)
     except LoginRefused as refused:
         act.audit(
             "account.login_refused",
-            subject=login_key(login),
+            subject=None if shared else login_key(login),
+            mailbox=address_key(login) if shared else None,
             result=Result.REFUSED,
             why=refused.reason.value,
         )
         raise
     doors.note(proof, None)
+    assert proof.account is not None  # noqa: S101 - a password is an account's
     with act.store.database.read() as connection:
         account = get_account_by_id(connection, proof.account)
     return replace(act, actor=replace(act.actor, account=account.login), proof=proof)

@@ -29,7 +29,7 @@ from relay.smtp.headers import HeaderCollector, TraceFacts, received_field
 from relay.smtp.line_checker import LineChecker
 from relay.smtp.parameters import MailParameters, RcptParameters
 from relay.smtp.reply import Reply
-from relay.submission.sending_quota import OverLimit, SendingQuota
+from relay.submission.sending_quota import OverLimit, RefusalTrail, SendingQuota
 
 _CHUNK: Final = 256 * 1024
 
@@ -49,7 +49,8 @@ class LocalSubmitter:
     """Submits messages for local mailboxes; blocks.
 
     `record` notes submitted messages, for `who`, those over a limit, and deliveries that a hold
-    rule keeps.  `limits`: of messages and recipients an hour, by the sender's type.
+    rule keeps.  `limits`: of messages and recipients an hour, by the sender's type; `refusals`:
+    audit trail of messages over them.
     """
 
     hostname: str
@@ -62,6 +63,7 @@ class LocalSubmitter:
     record: Record
     who: str = ""
     limits: SendingLimits = field(default_factory=dict)
+    refusals: RefusalTrail | None = None
 
     def submit(
         self,
@@ -160,7 +162,13 @@ class LocalSubmitter:
             return None
         limit = self.limits.get(own.type, NO_LIMIT)
         return SendingQuota(
-            self.store.database, own.mailbox_id, own.type, limit, recipients, self.clock
+            self.store.database,
+            own.mailbox_id,
+            own.type,
+            limit,
+            recipients,
+            self.clock,
+            self.refusals,
         )
 
     def _admit_recipient(self, attempt: AdmissionFacts, recipient: Recipient) -> None:

@@ -11,9 +11,11 @@ from mailstore.mailboxes.lifecycle import delete_mailbox, restore_mailbox, set_s
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.model import Mailbox
 from mailstore.mailboxes.states import InboundMail, MailboxState
+from mailstore.rights.mailbox_endings import end_access, end_sessions
 
 from ...services.acts import ActTransaction, open_act
 from ...settings.model import load
+from ..output import tell
 from .options import ReasonParam, ask
 
 GRACE_DAYS: Final = 30
@@ -36,7 +38,10 @@ _yes = click.option("--yes", is_flag=True, help="Do not ask.")
 )
 @click.pass_obj
 def suspend(given: Path | None, address: str, reason: str, inbound: str) -> None:
-    """Put off incoming mail with 450 until resumed, or refuse it."""
+    """Put off incoming mail with 450 until resumed, or refuse it.
+
+    Nobody reads or sends meanwhile; rights and credentials stay for its resumption.
+    """
     answer = InboundMail(inbound)
     with open_act(load(given)) as act, act.write() as change:
         found = set_state(
@@ -47,6 +52,7 @@ def suspend(given: Path | None, address: str, reason: str, inbound: str) -> None
             inbound=None if answer is InboundMail.DEFER else answer,
             now=act.clock(),
         )
+        end_sessions(change.connection, found.id, act.clock(), closed=False)
         _audit(change, "mailbox.suspended", found, inbound=answer.value)
     _say(found)
 
@@ -71,7 +77,10 @@ def resume(given: Path | None, address: str, reason: str | None) -> None:
 @_yes
 @click.pass_obj
 def close(given: Path | None, address: str, reason: str, *, yes: bool) -> None:
-    """Refuse mail for good; its messages stay. Asks first, since it cannot be undone."""
+    """Refuse mail for good; its messages stay. Asks first, since it cannot be undone.
+
+    Nobody reads or sends any more but by a break-glass access; mailbox delete ends its rights too.
+    """
     with open_act(load(given)) as act:
         with act.store.database.read() as connection:
             found = get_mailbox(connection, address)
@@ -84,6 +93,7 @@ def close(given: Path | None, address: str, reason: str, *, yes: bool) -> None:
             found = set_state(
                 change.connection, address, MailboxState.CLOSED, reason=reason, now=act.clock()
             )
+            end_sessions(change.connection, found.id, act.clock(), closed=True)
             _audit(change, "mailbox.closed", found)
     _say(found)
 
@@ -103,7 +113,8 @@ def close(given: Path | None, address: str, reason: str, *, yes: bool) -> None:
 def delete(given: Path | None, address: str, reason: str, grace_days: int, *, yes: bool) -> None:
     """Delete a mailbox: its mail is refused, its content is erased later. Asks first.
 
-    Until then, mssante mailbox restore brings it back. Nobody else ever gets the address.
+    Until then, mssante mailbox restore brings it back. Nobody else ever gets the address. Its
+    grants, app passwords, break-glass accesses and the move of its team end at once and for good.
     """
     with open_act(load(given)) as act:
         with act.store.database.read() as connection:
@@ -121,9 +132,13 @@ def delete(given: Path | None, address: str, reason: str, grace_days: int, *, ye
                 grace=timedelta(days=grace_days),
                 now=act.clock(),
             )
-            _audit(change, "mailbox.deleted", found, erase_after=found.erase_after)
+            ended = end_access(change.connection, found.id, act.clock())
+            _audit(change, "mailbox.deleted", found, erase_after=found.erase_after, **ended.counts)
     when = f"{found.erase_after:%Y-%m-%d %H:%M} UTC" if found.erase_after else ""
     click.echo(f"{found.address} is deleted; its content is erased after {when}")
+    gone = ", ".join(f"{number} {name}" for name, number in ended.counts.items() if number)
+    if gone:
+        click.echo(f"ended for good: {gone.replace('_', ' ')}")
 
 
 @click.command("restore")
@@ -131,11 +146,19 @@ def delete(given: Path | None, address: str, reason: str, grace_days: int, *, ye
 @_reason
 @click.pass_obj
 def restore(given: Path | None, address: str, reason: str) -> None:
-    """Give a deleted mailbox back its state and content, before that is erased."""
+    """Give a deleted mailbox back its state and content, before that is erased.
+
+    Grants, app passwords and the move of its team ended with the deletion: give them anew.
+    """
     with open_act(load(given)) as act, act.write() as change:
         found = restore_mailbox(change.connection, address, reason=reason, now=act.clock())
         _audit(change, "mailbox.restored", found)
     _say(found)
+    tell(
+        "grants and app passwords ended with the deletion, and stay so; to give them anew, see: "
+        f"mssante grant list --mailbox {found.address} --all",
+        err=True,
+    )
 
 
 STATE_COMMANDS: Final = (suspend, resume, close, delete, restore)
