@@ -53,7 +53,9 @@ from ..jobs.blob_gc import BlobGcJob
 from ..jobs.body_restoring import BodyRestoreJob
 from ..jobs.failed_expiry import FailedExpiryJob
 from ..jobs.holder_notices import HolderNotices
+from ..jobs.inactivity import InactivityJob
 from ..jobs.mailbox_erasure import MailboxErasureJob
+from ..jobs.notices import NoticeWriter
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.rounds import JobRounds
 from ..jobs.scanner_watch import ScannerWatch
@@ -65,6 +67,7 @@ from ..machine.run_directory import RunFolder
 from ..monitoring.collector import Monitor
 from ..monitoring.losses import LossPublisher
 from ..services.local_submission import make_submitter
+from ..settings.inactivity import ladder_policy
 from ..settings.model import Settings
 
 _log = structlog.get_logger(__name__)
@@ -160,13 +163,15 @@ async def _maintain(
     erasure = MailboxErasureJob(
         store.database, opened.trail, journal, in_doubt=in_doubt, rounds=rounds
     )
-    notices = HolderNotices(
-        store,
+    writer = NoticeWriter(store, settings.operator.hostname, postmaster_address(settings), make_id)
+    notices = HolderNotices(writer, opened.trail, utc_now, rounds=rounds)
+    inactivity = InactivityJob(
+        writer,
         opened.trail,
-        settings.operator.hostname,
-        postmaster_address(settings),
+        ladder_policy(settings),
+        settings.inactivity.types,
         utc_now,
-        make_id,
+        in_doubt,
         rounds=rounds,
     )
     labels = open_operator_labels(settings, trust_state)
@@ -215,6 +220,7 @@ async def _maintain(
         keep_running(people.run),
         keep_running(erasure.run),
         keep_running(notices.run),
+        *([keep_running(inactivity.run)] if settings.inactivity.act else []),
         keep_running(queue_measurement.run),
         keep_running(BodyRestoreJob(store, journal, queue_measurement, rounds=rounds).run),
         keep_running(LossPublisher(journal).run),

@@ -20,6 +20,7 @@ from .base import Section
 from .credentials import AccountsSection, CredentialsSection
 from .error_wording import explain
 from .identifiers import IdentifiersSection
+from .inactivity import InactivitySection
 from .outbound import OutboundSection
 from .rights import RightsSection
 from .sections import (
@@ -63,6 +64,7 @@ class Settings(Section):
     log: LogSection = Field(default_factory=LogSection)
     identifiers: IdentifiersSection = Field(default_factory=IdentifiersSection)
     rights: RightsSection = Field(default_factory=RightsSection)
+    inactivity: InactivitySection = Field(default_factory=InactivitySection)
     accounts: AccountsSection = Field(default_factory=AccountsSection)
     credentials: CredentialsSection = Field(default_factory=CredentialsSection)
     origin: Path = Field(exclude=True)

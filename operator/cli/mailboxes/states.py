@@ -1,6 +1,6 @@
 """Commands on the state of a mailbox: suspend, resume, close, delete, restore."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,11 +11,13 @@ from mailstore.mailboxes.lifecycle import delete_mailbox, restore_mailbox, set_s
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.model import Mailbox
 from mailstore.mailboxes.states import InboundMail, MailboxState
+from mailstore.rights.inactivity import keep_mailbox
 from mailstore.rights.mailbox_endings import end_access, end_sessions
 
 from ...services.acts import ActTransaction, open_act
 from ...settings.model import load
 from ..output import tell
+from ..rights.options import MomentParam
 from .options import ReasonParam, ask
 
 GRACE_DAYS: Final = 30
@@ -161,7 +163,31 @@ def restore(given: Path | None, address: str, reason: str) -> None:
     )
 
 
-STATE_COMMANDS: Final = (suspend, resume, close, delete, restore)
+@click.command("keep")
+@click.argument("address")
+@click.option("--until", type=MomentParam(last=True), required=True, help="Last day.")
+@_reason
+@click.pass_obj
+def keep(given: Path | None, address: str, until: datetime, reason: str) -> None:
+    """Take no step against ADDRESS for being unused before a day, as its holder objects.
+
+    Warnings begin anew then; a log-in does the same for longer.
+    """
+    with open_act(load(given)) as act, act.write() as change:
+        now = act.clock()
+        found = get_mailbox(change.connection, address)
+        keep_mailbox(change.connection, found.id, until, reason, now=now)
+        change.audit(
+            "mailbox.kept",
+            mailbox=found.key,
+            tenant=found.tenant_id,
+            reason=mask(reason),
+            kept_until=until,
+        )
+    click.echo(f"{found.address} is kept, used or not, until {until:%Y-%m-%d %H:%M} UTC")
+
+
+STATE_COMMANDS: Final = (suspend, resume, close, delete, restore, keep)
 
 
 def _audit(change: ActTransaction, event: str, found: Mailbox, **facts: Any) -> None:
