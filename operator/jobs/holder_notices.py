@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from foundation.failpoints import failpoint
 from mailstore.audit.event import AuditActor, AuditEvent, Door
 from mailstore.audit.trail import AuditTrail
 from mailstore.rights.break_glass import Access, set_told, untold
@@ -88,5 +89,6 @@ class HolderNotices:
                 facts={"access": access.id},
             )
             self.trail.append(connection, [event])
+        failpoint("notice.committed")
         _log.info("break_glass.holder_told", access=access.id)
         return True

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
+from foundation.failpoints import failpoint
 from mailstore.audit.event import AuditActor, AuditEvent, Door, Fact
 from mailstore.audit.trail import AuditTrail
 from mailstore.errors import InvalidState, NotFound
@@ -99,6 +100,7 @@ class InactivityJob:
             else:
                 suspend_unused(connection, found, now)
                 self._audit(connection, "mailbox.suspended", found, now, inbound="refuse")
+        failpoint("notice.committed")
         event = "inactivity.warned" if warn else "inactivity.suspended"
         _log.info(event, type=mailbox.type.value)
         return True

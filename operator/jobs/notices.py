@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from foundation.failpoints import failpoint
 from mailstore.blobs.bodies import PreparedBody
 from mailstore.blobs.store import Store
 from relay.acceptance.group_commit import insert_rows
@@ -57,6 +58,7 @@ class NoticeWriter:
         (body,) = self.store.blobs.prepare([draft])
         if isinstance(body, Exception):
             raise body
+        failpoint("notice.prepared")
         return PreparedNotice(message, body)
 
     def insert(self, connection: Connection, notice: PreparedNotice) -> None:
@@ -64,3 +66,4 @@ class NoticeWriter:
         insert_rows(
             self.store, connection, [(notice.message, notice.body)], notice.message.received_at
         )
+        failpoint("notice.inserted")
