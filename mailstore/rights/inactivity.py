@@ -18,15 +18,15 @@ from mailstore.db.people_schema import inactivity
 from mailstore.db.schema import domains, mailboxes
 from mailstore.errors import InvalidState
 from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.inactivity_ladder import (
+from mailstore.mailboxes.lifecycle import lock_for_rights, set_state
+from mailstore.mailboxes.states import InboundMail, MailboxState
+from mailstore.rights.inactivity_ladder import (
     DueStep,
     LadderPolicy,
     LadderStep,
     UnusedFacts,
     next_step,
 )
-from mailstore.mailboxes.lifecycle import lock_for_rights, set_state
-from mailstore.mailboxes.states import InboundMail, MailboxState
 from mailstore.rights.mailbox_endings import end_sessions
 
 _EVERY: Final = frozenset(MailboxType)

@@ -19,7 +19,6 @@ from mailstore.audit.event import AuditActor, AuditEvent, Door, Fact
 from mailstore.audit.trail import AuditTrail
 from mailstore.errors import InvalidState, NotFound
 from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.inactivity_ladder import LadderPolicy, LadderStep
 from mailstore.rights.inactivity import (
     UnusedMailbox,
     due_mailboxes,
@@ -28,6 +27,7 @@ from mailstore.rights.inactivity import (
     suspend_unused,
     unused_mailboxes,
 )
+from mailstore.rights.inactivity_ladder import LadderPolicy, LadderStep
 from relay.submission.inactivity_notice import InactivityNotice, build_inactivity_notice
 
 from .notices import NoticeWriter, PreparedNotice

@@ -67,8 +67,8 @@ from ..machine.run_directory import RunFolder
 from ..monitoring.collector import Monitor
 from ..monitoring.losses import LossPublisher
 from ..services.local_submission import make_submitter
-from ..settings.inactivity import ladder_policy
 from ..settings.model import Settings
+from ..settings.rights import ladder_policy
 
 _log = structlog.get_logger(__name__)
 

@@ -20,9 +20,8 @@ from .base import Section
 from .credentials import AccountsSection, CredentialsSection
 from .error_wording import explain
 from .identifiers import IdentifiersSection
-from .inactivity import InactivitySection
 from .outbound import OutboundSection
-from .rights import RightsSection
+from .rights import InactivitySection, RightsSection
 from .sections import (
     AdminSection,
     InboundSection,

@@ -16,8 +16,8 @@ from mailstore.rights.inactivity import unused_mailboxes
 
 from ...assembly.clock import utc_now
 from ...assembly.storage import open_store
-from ...settings.inactivity import ladder_policy
 from ...settings.model import Settings, load
+from ...settings.rights import ladder_policy
 from ..output import show_record, show_rows
 
 _tenant = click.option("--tenant", help="Only of this tenant.")

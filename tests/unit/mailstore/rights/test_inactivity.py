@@ -10,7 +10,6 @@ from mailstore.db.database import Database
 from mailstore.db.schema import mailboxes
 from mailstore.errors import InvalidState
 from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.inactivity_ladder import LadderPolicy, LadderStep
 from mailstore.mailboxes.lifecycle import delete_mailbox, set_state
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.states import InboundMail, MailboxState
@@ -23,6 +22,7 @@ from mailstore.rights.inactivity import (
     suspend_unused,
     unused_mailboxes,
 )
+from mailstore.rights.inactivity_ladder import LadderPolicy, LadderStep
 from tests.support.clock import NOW
 from tests.support.people import house
 from tests.support.people.house import House

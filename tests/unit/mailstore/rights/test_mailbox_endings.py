@@ -1,5 +1,6 @@
 """Deleting a mailbox ends all that opens it; nothing of it comes back by itself."""
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -189,3 +190,38 @@ def test_a_closed_or_suspended_mailbox_keeps_its_rights(
         assert ended == MailboxEnded(mailbox=box, at=NOW, closed=closed)
         assert access_number(conn) != before
         assert list(conn.scalars(select(grants_table.c.ends_at))) == ends
+
+
+def test_a_grant_given_during_the_deletion_is_refused(database: Database, home: House) -> None:
+    """Otherwise it would come back with a restoration, which brings nothing back."""
+    deleted, outcomes = threading.Event(), list[str]()
+    nurse = Grantee(home.accounts["ide.petit"], "ide.petit", 1)
+
+    def give() -> None:
+        deleted.wait()
+        try:
+            with database.write() as conn:
+                grants.give(
+                    conn,
+                    home.mailboxes[house.ORG],
+                    1,
+                    nurse,
+                    READ,
+                    Period(LATER),
+                    given_by="root",
+                )
+        except InvalidState as error:
+            outcomes.append(str(error))
+
+    giving = threading.Thread(target=give)
+    giving.start()
+    with database.write() as conn:
+        delete_mailbox(conn, house.ORG, reason="départ", grace=DAY, now=NOW)
+        deleted.set()
+        giving.join(0.5)  # it cannot end before the deletion is committed
+        assert giving.is_alive()
+        end_access(conn, home.mailboxes[house.ORG], NOW)
+    giving.join()
+    assert outcomes == [f"the mailbox {house.ORG} is deleted: restore it first"]
+    with database.read() as conn:
+        assert grants.list_grants(conn, mailbox_id=home.mailboxes[house.ORG], at=LATER) == []

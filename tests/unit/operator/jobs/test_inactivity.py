@@ -22,12 +22,12 @@ from mailstore.db.database import Database
 from mailstore.db.schema import mailboxes
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.inactivity_ladder import LadderPolicy
 from mailstore.mailboxes.lifecycle import set_state
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.states import MailboxState
 from mailstore.messages.messages import list_entries
 from mailstore.rights.inactivity import keep_mailbox
+from mailstore.rights.inactivity_ladder import LadderPolicy
 from mailstore.sealed.blob_format import BlobFormat
 from mssante_operator.jobs.inactivity import InactivityJob
 from mssante_operator.jobs.notices import NoticeWriter

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailstore.mailboxes.inactivity_ladder import LadderPolicy, LadderStep, UnusedFacts, next_step
+from mailstore.rights.inactivity_ladder import LadderPolicy, LadderStep, UnusedFacts, next_step
 from tests.support.clock import NOW
 
 POLICY = LadderPolicy()
