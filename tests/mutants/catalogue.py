@@ -4,6 +4,7 @@ from tests.mutants import (
     acceptance,
     admission,
     delivery,
+    endings,
     framing,
     people,
     queue_admin,
@@ -20,6 +21,7 @@ MUTANTS = (
     *delivery.MUTANTS,
     *queue_admin.MUTANTS,
     *people.MUTANTS,
+    *endings.MUTANTS,
     *sessions.MUTANTS,
     *strangers.MUTANTS,
 )

@@ -1,17 +1,22 @@
 """The daemon tells holders of administrators' accesses: once, also after kill -9 at each step."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from foundation.failpoints import NOTICE_STEPS, VARIABLE
+from mailstore.db.schema import mailboxes
+from mailstore.mailboxes.mailboxes import get_mailbox
+from tests.support.clock import system_clock
 from tests.support.machines.daemon import RESPONSIBLE, Daemon, get, lay_out, sample, served
 from tests.support.waiting import until_now
 
 pytestmark = pytest.mark.timeout(300)
 
-ORG = "bloc@a.mssante.fr"
+ORG, OLD = "bloc@a.mssante.fr", "vieux@a.mssante.fr"
 
 
 @pytest.fixture
@@ -43,6 +48,18 @@ def told(daemon: Daemon) -> list[bytes]:
     return bodies
 
 
+def watch_unused(daemon: Daemon) -> None:
+    """Let the daemon warn unused mailboxes; one has been unused for years."""
+    daemon.run("mailbox", "add", OLD, "--type", "ORG", "--finess", "2A0000154", *RESPONSIBLE)
+    long_ago = system_clock() - timedelta(days=4000)
+    with daemon.store() as store, store.database.write() as connection:
+        mailbox = get_mailbox(connection, OLD)
+        changed = update(mailboxes).where(mailboxes.c.id == mailbox.id)
+        connection.execute(changed.values(created_at=long_ago))
+    with daemon.config.open("a") as config:
+        config.write("\n[inactivity]\nact = true\n")
+
+
 def wait_for_deaths(daemon: Daemon, number: int) -> None:
     until_now(lambda: daemon.log().count("process.died") >= number)
 
@@ -64,8 +81,10 @@ def test_a_holder_is_told_once_whatever_is_killed(
                 operator_a.kill()
         found.append(len(told(operator_a)))
     assert found == [0, 1]
+    watch_unused(operator_a)
     with served(operator_a) as daemon:
         until_now(lambda: rounds_done(daemon) >= 1)
         (octets,) = told(daemon)
         assert b"Reason: R=C3=A9quisition 12" in octets
         assert get(daemon, "/healthz") == (200, "ok\n")
+        until_now(lambda: bool(daemon.entries(OLD)))  # the other job that writes notices

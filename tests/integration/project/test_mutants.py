@@ -30,6 +30,7 @@ AREAS = {
     "audit",
     "delivery",
     "disk guard",
+    "endings",
     "expiry",
     "framing",
     "log-in",
