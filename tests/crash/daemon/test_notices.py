@@ -69,7 +69,7 @@ def test_a_holder_is_told_once_whatever_is_killed(
 ) -> None:
     """DOMAIN U1.2: administrators have no way to content of which its holder knows nothing."""
     operator_a.run("break-glass", "open", ORG, "--reason", "Réquisition 12")
-    found = []
+    found = list[int]()
     for step in NOTICE_STEPS[1:]:  # within the transaction, and after its commit
         with monkeypatch.context() as patch:
             patch.setenv(VARIABLE, step)

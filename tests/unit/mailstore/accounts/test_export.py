@@ -66,8 +66,8 @@ def test_everything_of_a_person_and_nothing_of_others(database: Database) -> Non
         for one in (claire, paul):
             set_password(conn, one, f"$argon2id$secret of {one.login}", now=NOW)
             grant(conn, team, one.id)
-        for one in (own, team):
-            keep_mailbox(conn, one.id, NOW + timedelta(days=9), "congé", now=NOW)
+        for mailbox in (own, team):
+            keep_mailbox(conn, mailbox.id, NOW + timedelta(days=9), "congé", now=NOW)
         role = {"role": "helpdesk", "begins_at": NOW, "given_by": "x"}
         conn.execute(insert(roles), [{**role, "account_id": claire.id}])
         access = {

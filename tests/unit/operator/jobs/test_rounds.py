@@ -7,6 +7,10 @@ from mailstore.errors import StoreUnavailable
 from mssante_operator.jobs.rounds import AGAIN_SECONDS, ROUNDS, JobRounds
 
 
+def fail(error: Exception) -> None:
+    raise error
+
+
 def count(outcome: str) -> float:
     return float(ROUNDS.labels("pruning", outcome)._value.get())
 
@@ -26,7 +30,7 @@ def test_a_failed_round_stands_until_one_succeeds(
     rounds.begin("pruning")
     failed, done = count("failed"), count("done")
     with capture_logs() as logs, rounds.watch("pruning", "trail.unpruned"):
-        raise error
+        fail(error)
     assert rounds.failing == {"pruning": reason}
     assert rounds.pause("pruning", 86_400.0) == AGAIN_SECONDS
     assert rounds.pause("pruning", 1.0) == 1.0
