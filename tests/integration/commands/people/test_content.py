@@ -18,7 +18,7 @@ from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.rights.grants import Grantee, give
 from mailstore.rights.model import Period, Right
 from tests.support.clock import NOW
-from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.machines.daemon import RESPONSIBLE, Daemon, lay_out
 
 MARTIN = "claire.martin@a.mssante.fr"
 ORG = "cardiologie@a.mssante.fr"
@@ -154,3 +154,41 @@ def test_a_reason_without_content_is_wrong_usage(operator_a: Daemon) -> None:
     number = message(operator_a, ORG)
     operator_a.run("message", "show", number, "--reason", "x", code=2)
     operator_a.run("message", "list", ORG, "--reason", "x", code=2)
+
+
+def last_log_in(daemon: Daemon, mailbox: str) -> object:
+    return json.loads(daemon.run("mailbox", "show", mailbox, "--json"))["last_login_at"]
+
+
+def test_a_mailbox_opened_by_right_is_in_use_and_one_read_by_an_administrator_is_not(
+    operator_a: Daemon, as_: As
+) -> None:
+    """DOMAIN U1.2: the last log-in of a mailbox, by its holder or a delegate."""
+    unused = "unused@a.mssante.fr"
+    operator_a.run("mailbox", "add", unused, "--type", "ORG", "--finess", "2A0000154", *RESPONSIBLE)
+    operator_a.run("message", "export", unused, "--reason", "Réquisition 12")
+    assert last_log_in(operator_a, unused) is None
+    rights = ("--account", "ide.petit", "--right", "read")
+    operator_a.run("grant", "give", unused, *rights)
+    config = operator_a.config.read_text()
+    operator_a.config.write_text(f"{config}\n[rights]\ntwo_factors = []\n")
+    try:
+        operator_a.run("message", "export", unused, *as_("ide.petit"))
+    finally:
+        operator_a.config.write_text(config)
+    assert last_log_in(operator_a, unused) is not None
+
+
+def test_a_sending_limit_leaves_one_audit_row(operator_a: Daemon) -> None:
+    config, letter = operator_a.config.read_text(), str(operator_a.folder / "letter.eml")
+    # Of recipients, which does not depend on what this hour has seen.
+    operator_a.config.write_text(f"{config}\n[sending.per]\nrecipients = 1\n")
+    to = ("--to", ORG, "--to", MARTIN)
+    try:
+        operator_a.run("message", "send", letter, "--from", MARTIN, *to, code=1)
+    finally:
+        operator_a.config.write_text(config)
+    limited = ("audit", "search", "--event", "submission.limited", "--json")
+    (row,) = json.loads(operator_a.run(*limited))
+    assert (row["mailbox"], row["result"], row["account"]) == (MARTIN, "refused", None)
+    assert row["unix_user"]
