@@ -54,7 +54,14 @@ DELIVERY_STEPS: Final = (
     "delivery.settled",  # all rows are written
     "delivery.committed",  # the transaction is committed
 )
-_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS))
+
+# A notice of the operator into a mailbox, by a job of maintenance.
+NOTICE_STEPS: Final = (
+    "notice.prepared",  # its body is durable; nothing refers to it yet
+    "notice.inserted",  # its rows are inserted
+    "notice.committed",  # the transaction is committed
+)
+_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS))
 
 _FORM: Final = re.compile(
     r"(?P<form>daemon@|stop@|hang@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?"

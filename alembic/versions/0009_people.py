@@ -137,8 +137,7 @@ def upgrade() -> None:
         sa.Column("verifier", sa.LargeBinary(), nullable=False),
         sa.Column("last_step", sa.BigInteger(), nullable=True),
         sa.CheckConstraint(
-            "kind IN ('password', 'totp', 'recovery', 'app_password', 'certificate', 'oidc',"
-            " 'grace')",
+            "kind IN ('password', 'totp', 'recovery', 'app_password', 'certificate', 'oidc')",
             name=op.f("ck_credentials_kind_known"),
         ),
         sa.ForeignKeyConstraint(
@@ -248,15 +247,32 @@ def upgrade() -> None:
         sa.Column("begun_at", UtcTime(), nullable=False),
         sa.Column("grace_until", UtcTime(), nullable=False),
         sa.Column("ended_at", UtcTime(), nullable=True),
+        sa.Column("verifier", sa.LargeBinary(), nullable=True),
+        sa.Column("last_used_at", UtcTime(), nullable=True),
+        sa.Column("failed_logins", sa.Integer(), nullable=False, server_default=sa.text("0")),
+        sa.Column("failed_at", UtcTime(), nullable=True),
         sa.ForeignKeyConstraint(
             ["mailbox_id"], ["mailboxes.id"], name=op.f("fk_team_moves_mailbox_id_mailboxes")
         ),
         sa.PrimaryKeyConstraint("mailbox_id", name=op.f("pk_team_moves")),
     )
+    op.create_table(
+        "inactivity",
+        sa.Column("mailbox_id", BigId, nullable=False),
+        sa.Column("warnings", sa.Integer(), nullable=False, server_default=sa.text("0")),
+        sa.Column("warned_at", UtcTime(), nullable=True),
+        sa.Column("kept_until", UtcTime(), nullable=True),
+        sa.Column("kept_reason", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["mailbox_id"], ["mailboxes.id"], name=op.f("fk_inactivity_mailbox_id_mailboxes")
+        ),
+        sa.PrimaryKeyConstraint("mailbox_id", name=op.f("pk_inactivity")),
+    )
 
 
 def downgrade() -> None:
     """Drop the tables, with all accounts and rights."""
+    op.drop_table("inactivity")
     op.drop_table("team_moves")
     op.drop_table("break_glass")
     op.drop_table("roles")

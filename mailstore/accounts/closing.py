@@ -58,12 +58,12 @@ def close_account(
         .returning(group_members.c.group_id)
     )
     endings += [MembershipEnded(account=account.id, group=one, at=now) for one in left]
-    for table in (roles, break_glass):
-        conn.execute(
-            update(table)
-            .where(table.c.account_id == account.id, _open(table.c.ends_at, now))
-            .values(ends_at=now)
-        )
+    conn.execute(
+        update(roles)
+        .where(roles.c.account_id == account.id, _open(roles.c.ends_at, now))
+        .values(ends_at=now)
+    )
+    end_accesses(conn, break_glass.c.account_id == account.id, now)
     conn.execute(
         update(account_identifiers)
         .where(
@@ -107,6 +107,12 @@ def end_grants(conn: Connection, which: ColumnElement[bool], now: datetime) -> l
         )
         for row in ended
     ]
+
+
+def end_accesses(conn: Connection, which: ColumnElement[bool], now: datetime) -> int:
+    """End the break-glass accesses of a condition that are not over; returns their number."""
+    over = update(break_glass).where(which, _open(break_glass.c.ends_at, now)).values(ends_at=now)
+    return conn.execute(over).rowcount
 
 
 def _open(ends_at: ColumnElement[datetime], now: datetime) -> ColumnElement[bool]:

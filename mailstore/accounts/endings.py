@@ -47,4 +47,23 @@ class MembershipEnded:
     at: datetime
 
 
-Ending = AccountEnded | CredentialEnded | GrantEnded | MembershipEnded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailboxEnded:
+    """All sessions with the mailbox end. `closed`: for good; else until it is resumed."""
+
+    mailbox: int
+    at: datetime
+    closed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TeamMoveEnded:
+    """Sessions with the mailbox that began by the shared password of its team end."""
+
+    mailbox: int
+    at: datetime
+
+
+Ending = (
+    AccountEnded | CredentialEnded | GrantEnded | MembershipEnded | MailboxEnded | TeamMoveEnded
+)

@@ -19,6 +19,7 @@ from mailstore.db.people_schema import (
     credentials,
     grants,
     group_members,
+    inactivity,
     roles,
     tenants,
 )
@@ -62,6 +63,7 @@ def export_account(conn: Connection, account: Account) -> Iterator[Section]:
         ("roles", select(roles).where(roles.c.account_id == me)),
         ("break_glass", _with_mailbox(break_glass, _accesses(me, addresses))),
         ("mailboxes", held),
+        ("unused_mailboxes", _with_mailbox(inactivity, mailboxes.c.address.in_(addresses))),
         ("audit", _audit(account, addresses)),
     ):
         yield name, _rows(conn, query)

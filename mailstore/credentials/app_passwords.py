@@ -24,6 +24,7 @@ from mailstore.db.people_schema import accounts, credentials
 from mailstore.db.schema import mailboxes, microseconds
 from mailstore.errors import Conflict, InvalidCredential, SealBroken
 from mailstore.mailboxes.identifiers import MailboxType
+from mailstore.mailboxes.lifecycle import lock_for_rights
 from mailstore.mailboxes.model import Mailbox
 from mailstore.sealed.keyring import Keyring
 
@@ -97,12 +98,13 @@ def add_app_password(
 ) -> tuple[int, AppPassword]:
     """Give an account an app password; returns its number and itself, to be shown once.
 
-    Raises InvalidCredential, InvalidName.
+    Raises InvalidCredential, InvalidName; InvalidState for a deleted mailbox.
     """
     check_request(policy, account, asked, proof, now)
     mailbox, protocols = asked.mailbox, ",".join(sorted(asked.protocols))
     if mailbox_tenant(conn, mailbox.id) != account.tenant_id:
         raise InvalidCredential(f"{mailbox.address} is no mailbox of the tenant {account.tenant}")
+    lock_for_rights(conn, mailbox.id)
     made = AppPassword.new()
     bound = _bound_to(account.id, made.lookup, mailbox.id, protocols, asked.ends_at)
     added = insert_credential(

@@ -8,7 +8,17 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    exists,
+    or_,
+    select,
+    update,
+)
 
 from mailstore.accounts.accounts import Account
 from mailstore.accounts.changes import note_ending
@@ -17,7 +27,7 @@ from mailstore.accounts.endings import CredentialEnded
 from mailstore.accounts.names import parse_name
 from mailstore.credentials.proof import Proof
 from mailstore.db.dialect import insert_or_ignore
-from mailstore.db.people_schema import accounts, credentials
+from mailstore.db.people_schema import accounts, credentials, team_moves
 from mailstore.db.schema import mailboxes
 from mailstore.errors import InvalidCredential, NotFound
 
@@ -25,7 +35,7 @@ NOTED_EVERY: Final = timedelta(hours=1)  # between two notes of a use, which cos
 
 
 class CredentialKind(StrEnum):
-    """Kind of a credential. A grace password is the shared one of a team that moves."""
+    """Kind of a credential of an account."""
 
     PASSWORD = "password"  # noqa: S105 - a name
     TOTP = "totp"
@@ -33,7 +43,6 @@ class CredentialKind(StrEnum):
     APP_PASSWORD = "app_password"  # noqa: S105
     CERTIFICATE = "certificate"
     OIDC = "oidc"
-    GRACE = "grace"
 
 
 _READABLE: Final = {CredentialKind.CERTIFICATE, CredentialKind.OIDC}
@@ -159,7 +168,8 @@ def use_is_due(conn: Connection, proof: Proof, mailbox_id: int | None) -> bool:
 def note_use(conn: Connection, proof: Proof, mailbox_id: int | None) -> None:
     """Note the use of the credential, the log-in of the account and that to the mailbox.
 
-    At most once an hour for each (DOMAIN §U1.2 asks for the last log-in to a mailbox).
+    At most once an hour for each (DOMAIN §U1.2 asks for the last log-in to a mailbox), and at the
+    first log-in after a team began to move: its report names the members who have not come yet.
     """
     for table, due, column in _uses(proof, mailbox_id):
         conn.execute(update(table).where(due).values({column: proof.at}))
@@ -172,8 +182,18 @@ def _uses(proof: Proof, mailbox_id: int | None) -> list[tuple[Any, ColumnElement
         (accounts, proof.account, accounts.c.last_login_at),
         (mailboxes, mailbox_id, mailboxes.c.last_login_at),
     ]
+    moved = exists().where(
+        team_moves.c.begun_at > accounts.c.last_login_at, team_moves.c.begun_at <= proof.at
+    )
     return [
-        (table, and_(table.c.id == row, or_(column.is_(None), column < before)), column)
+        (
+            table,
+            and_(
+                table.c.id == row,
+                or_(column.is_(None), column < before, *([moved] if table is accounts else [])),
+            ),
+            column,
+        )
         for table, row, column in noted
         if row is not None
     ]

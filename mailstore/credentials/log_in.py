@@ -1,4 +1,4 @@
-"""Log-in of accounts, as the doors use it: checks, waits, and the note of each use.
+"""Log-in of accounts and teams, as the doors use it: checks, waits, and the note of each use.
 
 A password is hashed outside of any transaction. Whatever is wrong, a log-in costs one hash and has
 the same answer; the reason is for the audit trail. Blocks: asynchronous callers use a thread.
@@ -11,10 +11,14 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, and_, bindparam, select, update
 
+from foundation.best_effort import best_effort
 from mailstore.accounts.kinds import AccountState
 from mailstore.accounts.names import login_key
+from mailstore.audit.event import AuditActor
+from mailstore.audit.trail import AuditTrail
 from mailstore.credentials.app_passwords import AppPasswordPolicy, check_app_password
 from mailstore.credentials.credentials import CredentialKind, note_use, use_is_due
+from mailstore.credentials.grace_passwords import GraceLogIn
 from mailstore.credentials.passwords import PasswordHashes
 from mailstore.credentials.proof import LoginRefused, Method, Proof, Refusal
 from mailstore.credentials.recovery_codes import use_recovery_code
@@ -40,7 +44,7 @@ class _Known:
 
 
 class LogIn:
-    """Log-in by passwords, codes and app passwords. Thread-safe."""
+    """Log-in by passwords, codes, app passwords and shared passwords of teams. Thread-safe."""
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class LogIn:
         keys: Keyring,
         hashes: PasswordHashes,
         policy: AppPasswordPolicy,
+        trail: AuditTrail | None,
     ) -> None:
         self._database = database
         self._keys = keys
@@ -55,6 +60,7 @@ class LogIn:
         self._policy = policy
         self._throttle = Throttle()
         self._clients = Throttle(origin_failures=math.inf)
+        self._teams = GraceLogIn(database, hashes, trail, self._throttle)
 
     def with_password(
         self, login: str, password: str, code: str | None, *, origin: str, at: datetime
@@ -109,13 +115,25 @@ class LogIn:
         self._clients.succeeded(tried, origin)
         return proof
 
+    def with_grace_password(
+        self, mailbox: str, password: str, *, actor: AuditActor, origin: str, at: datetime
+    ) -> Proof:
+        """Check the shared password of a team that moves (`GraceLogIn.check_grace_password`)."""
+        return self._teams.check_grace_password(
+            mailbox, password, actor=actor, origin=origin, at=at
+        )
+
     def note(self, proof: Proof, mailbox_id: int | None) -> None:
-        """Note that a door let the proof in; costs a write once an hour."""
-        with self._database.read() as conn:
-            due = use_is_due(conn, proof, mailbox_id)
-        if due:
-            with self._database.write() as conn:
-                note_use(conn, proof, mailbox_id)
+        """Note that a door let the proof in, and opened a mailbox; a write once an hour for each.
+
+        Blocks, beside the session: a note that fails is logged, and stops nobody.
+        """
+        with best_effort:
+            with self._database.read() as conn:
+                due = use_is_due(conn, proof, mailbox_id)
+            if due:
+                with self._database.write() as conn:
+                    note_use(conn, proof, mailbox_id)
 
     def _prove(self, known: _Known | None, code: str | None, at: datetime, *, right: bool) -> Proof:
         if known is None:

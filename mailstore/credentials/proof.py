@@ -14,20 +14,21 @@ class Method(StrEnum):
     APP_PASSWORD = "app_password"  # noqa: S105 - a name
     CERTIFICATE = "certificate"
     OIDC = "oidc"
-    GRACE = "grace"
+    GRACE = "grace"  # shared password of a team that moves to named accounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
     """An account that proved itself at a time.
 
+    `account`: None for the shared password of a team alone (`Method.GRACE`), which nobody's is.
     `factors`: independent factors shown, 1 or 2; of an OIDC identity, as the provider states.
     `credential_id`: the credential whose end ends the session; None for an OIDC identity found by
     its national identifiers. `second_id`: the TOTP or the recovery code. `mailbox_id` and
     `protocols`: the only ones that it opens; None: any that the account may use.
     """
 
-    account: int
+    account: int | None
     factors: int
     method: Method
     credential_id: int | None

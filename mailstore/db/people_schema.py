@@ -140,7 +140,7 @@ credentials = Table(
     Column("last_used_at", UtcTime, nullable=True),
     Column("ends_at", UtcTime, nullable=True),
     Column("revoked_at", UtcTime, nullable=True),
-    # App password and grace password: the mailbox and protocols ("imap,submission") they open.
+    # App password: the mailbox and protocols ("imap,submission") that it opens.
     Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), nullable=True, index=True),
     Column("protocols", Text, nullable=True),
     # Found by it at log-in: public part of an app password, digest of tenant and DN, or of tenant,
@@ -151,7 +151,7 @@ credentials = Table(
     # TOTP: last time step used, so that a code works once.
     Column("last_step", BigInteger, nullable=True),
     CheckConstraint(
-        "kind IN ('password', 'totp', 'recovery', 'app_password', 'certificate', 'oidc', 'grace')",
+        "kind IN ('password', 'totp', 'recovery', 'app_password', 'certificate', 'oidc')",
         name="kind_known",
     ),
     # A revoked certificate or identity may be given to another account.
@@ -222,7 +222,8 @@ break_glass = Table(
     Column("told_at", UtcTime, nullable=True),
 )
 
-# Move of an ORG mailbox from one shared log-in to named accounts.
+# Move of an ORG or CAB mailbox from one shared log-in to named accounts. The only place of a
+# password that several persons know: it belongs to no account, and opens this mailbox alone.
 team_moves = Table(
     "team_moves",
     metadata,
@@ -230,4 +231,24 @@ team_moves = Table(
     Column("begun_at", UtcTime, nullable=False),
     Column("grace_until", UtcTime, nullable=False),
     Column("ended_at", UtcTime, nullable=True),
+    # The team's shared password (argon2id text) while it opens the mailbox; null: none, or over.
+    Column("verifier", LargeBinary, nullable=True),
+    # Noted once an hour, each with a row in the audit trail.
+    Column("last_used_at", UtcTime, nullable=True),
+    # Wrong shared passwords since the last right one, and when the last came.
+    Column("failed_logins", Integer, nullable=False, server_default=text("0")),
+    Column("failed_at", UtcTime, nullable=True),
+)
+
+# Notices to the holders of mailboxes long unused (DOMAIN U1.2), and their objections.
+inactivity = Table(
+    "inactivity",
+    metadata,
+    Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), primary_key=True),
+    # Warnings since the last use, and when the last went; one from before a use counts no more.
+    Column("warnings", Integer, nullable=False, server_default=text("0")),
+    Column("warned_at", UtcTime, nullable=True),
+    # Objection: until then no step is taken.
+    Column("kept_until", UtcTime, nullable=True),
+    Column("kept_reason", Text, nullable=True),
 )

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, delete, null, or_, select, update
 
 from mailstore.blobs.references import drop_unheld
 from mailstore.db.dialect import overwrite_deleted
+from mailstore.db.people_schema import inactivity
 from mailstore.db.schema import aliases, domains, entries, mailbox_holders, mailboxes, sent_counts
 
 BATCH: Final = 500  # entries erased in one transaction
@@ -84,6 +85,7 @@ def _finish(conn: Connection, mailbox_id: int, now: datetime) -> None:
         .values({column: null() for column in nothing})
     )
     conn.execute(delete(mailbox_holders).where(mailbox_holders.c.mailbox_id == mailbox_id))
+    conn.execute(delete(inactivity).where(inactivity.c.mailbox_id == mailbox_id))
     conn.execute(delete(sent_counts).where(sent_counts.c.mailbox_id == mailbox_id))
     lasting = or_(aliases.c.ends_at.is_(None), aliases.c.ends_at > now)
     conn.execute(

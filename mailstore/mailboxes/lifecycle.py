@@ -9,10 +9,10 @@ transaction; `now` is an aware time.
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, null, update
+from sqlalchemy import Connection, null, select, update
 
 from mailstore.db.schema import mailboxes
-from mailstore.errors import InvalidState
+from mailstore.errors import InvalidState, NotFound
 from mailstore.mailboxes.changes import note_change
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.model import Mailbox
@@ -89,6 +89,23 @@ def delete_mailbox(
         raise InvalidState(f"the mailbox {mailbox.address} is deleted already")
     note_change(conn)
     return get_mailbox(conn, address)
+
+
+def lock_for_rights(conn: Connection, mailbox_id: int) -> None:
+    """Lock a mailbox until the transaction ends, before something is given that opens it.
+
+    So nothing is given to a mailbox that is being deleted, and comes back with its restoration.
+    Mail goes on meanwhile. Raises NotFound, and InvalidState for a deleted mailbox.
+    """
+    row = conn.execute(
+        select(mailboxes.c.address, mailboxes.c.deleted_at)
+        .where(mailboxes.c.id == mailbox_id)
+        .with_for_update(key_share=True)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no mailbox of number {mailbox_id}")
+    if row.deleted_at is not None:
+        raise InvalidState(f"the mailbox {row.address} is deleted: restore it first")
 
 
 def restore_mailbox(conn: Connection, address: str, *, reason: str, now: datetime) -> Mailbox:

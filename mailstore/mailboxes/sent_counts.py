@@ -64,9 +64,17 @@ def count_sent(conn: Connection, mailbox_id: int, now: datetime, recipients: int
     return SentCount(row.messages - 1, row.recipients - recipients)
 
 
-def count_refused(conn: Connection, mailbox_id: int, now: datetime) -> None:
-    """Count a message that a limit refused, in a write transaction."""
-    conn.execute(_row(conn, mailbox_id, now).values(refused=_SENT.refused + 1))
+def count_refused(conn: Connection, mailbox_id: int, now: datetime) -> int:
+    """Count a message that a limit refused, in a write transaction; return the hour's number."""
+    counted = _row(conn, mailbox_id, now).values(refused=_SENT.refused + 1)
+    return int(conn.execute(counted.returning(_SENT.refused)).scalar_one())
+
+
+def address_and_tenant(conn: Connection, mailbox_id: int) -> tuple[str, int]:
+    """Address (as compared) and tenant's id of a mailbox that sends."""
+    query = select(mailboxes.c.address, domains.c.tenant_id).join_from(mailboxes, domains)
+    row = conn.execute(query.where(mailboxes.c.id == mailbox_id)).one()
+    return row.address, row.tenant_id
 
 
 def limited_by_type(conn: Connection, now: datetime) -> dict[MailboxType, int]:

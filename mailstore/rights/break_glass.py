@@ -178,14 +178,33 @@ def list_accesses(
 
 
 def untold(conn: Connection, limit: int = 100) -> list[Access]:
-    """List accesses whose holder is still to be told, the oldest first."""
+    """List accesses whose holder is still to be told, the oldest first.
+
+    An erased mailbox takes no message any more.
+    """
     agreed = or_(break_glass.c.needs_second.is_(False), break_glass.c.agreed_at.is_not(None))
-    query = _rows().where(break_glass.c.tell_holder, break_glass.c.told_at.is_(None), agreed)
+    query = _rows().where(
+        break_glass.c.tell_holder,
+        break_glass.c.told_at.is_(None),
+        agreed,
+        mailboxes.c.erased_at.is_(None),
+    )
     return [_access(row) for row in conn.execute(query.order_by(break_glass.c.id).limit(limit))]
 
 
 def set_told(conn: Connection, access_id: int, at: datetime) -> bool:
-    """Note that the holder was told; False if this was noted before."""
+    """Note that the holder was told; False if this was noted before, or the mailbox is erased.
+
+    The mailbox is not erased before the transaction ends.
+    """
+    mailbox = (
+        select(mailboxes.c.id)
+        .join_from(mailboxes, break_glass)
+        .where(break_glass.c.id == access_id, mailboxes.c.erased_at.is_(None))
+        .with_for_update(of=mailboxes, key_share=True)
+    )
+    if conn.scalar(mailbox) is None:
+        return False
     changed = conn.execute(
         update(break_glass)
         .where(break_glass.c.id == access_id, break_glass.c.told_at.is_(None))

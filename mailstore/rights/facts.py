@@ -53,6 +53,7 @@ def load_mailbox(conn: Connection, address: str) -> MailboxFacts:
         domain_id=row.domain_id,
         identifier=read_stored(row.identifier_kind, row.identifier_value),
         holders=frozenset(Identifier(IdentifierKind.RPPS, one) for one in rpps),
+        grace_since=row.begun_at if row.ended_at is None else None,
         grace_until=row.grace_until if row.ended_at is None else None,
     )
 
@@ -136,7 +137,13 @@ def _account(row: Row[Any], identifiers: Any, groups: frozenset[int]) -> ActingA
 
 # Built once: SQLAlchemy's preparation of a statement takes longer than its execution.
 _MAILBOX = (
-    select(mailboxes, domains.c.tenant_id, team_moves.c.grace_until, team_moves.c.ended_at)
+    select(
+        mailboxes,
+        domains.c.tenant_id,
+        team_moves.c.begun_at,
+        team_moves.c.grace_until,
+        team_moves.c.ended_at,
+    )
     .join_from(mailboxes, domains)
     .outerjoin(team_moves, team_moves.c.mailbox_id == mailboxes.c.id)
     .where(mailboxes.c.address == bindparam("address"))

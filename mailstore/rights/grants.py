@@ -17,6 +17,7 @@ from mailstore.db.schema import domains, mailboxes
 from mailstore.db.scope import WHOLE, Scope
 from mailstore.db.scope_conditions import domain_within
 from mailstore.errors import Conflict, InvalidState, NotFound
+from mailstore.mailboxes.lifecycle import lock_for_rights
 from mailstore.rights.facts import read_grant
 from mailstore.rights.model import Grant, Period, Right
 
@@ -57,8 +58,8 @@ def give(
 ) -> int:
     """Give rights on a mailbox of a tenant; returns the grant's number.
 
-    Raises InvalidState for another tenant, no right, ACT without READ, or a period that is empty;
-    Conflict where a grant of the same account or group is in force in that period.
+    Raises InvalidState for another tenant, no right, ACT without READ, a period that is empty, or a
+    deleted mailbox; Conflict where a grant of the same account or group is in force in that period.
     """
     if grantee.tenant_id != tenant_id:
         raise InvalidState(
@@ -70,6 +71,7 @@ def give(
         raise InvalidState("act needs read too: nobody can move or flag a message unseen")
     if period.ends is not None and period.ends <= period.begins:
         raise InvalidState("the grant would end before it begins")
+    lock_for_rights(conn, mailbox_id)
     column = grants.c.group_id if grantee.group else grants.c.account_id
     overlapping = conn.scalar(
         select(grants.c.id).where(

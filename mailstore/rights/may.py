@@ -8,7 +8,8 @@ right: holder, grant, group, break-glass access, role.
 Content (READ, ACT, SEND) is for holders and grants alone (DOMAIN §9.36, §9.44, U1.2: no ordinary
 way for administrators); READ also for a break-glass access. A program shows a certificate, and
 opens no PER; a person opens no APP (DOMAIN §9.45). Roles and break-glass accesses count only after
-a log-in with two factors, unless the policy says otherwise.
+a log-in with two factors, unless the policy says otherwise. The shared password of a team that
+moves to named accounts opens the content of its mailbox until the grace ends, and manages nothing.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +18,7 @@ from datetime import datetime
 from typing import Final
 
 from mailstore.accounts.kinds import AccountKind, AccountState
-from mailstore.credentials.proof import Method
+from mailstore.credentials.proof import Method, Proof
 from mailstore.mailboxes.identifiers import IdentifierKind, MailboxType
 from mailstore.mailboxes.states import MailboxState
 from mailstore.rights.model import (
@@ -30,6 +31,7 @@ from mailstore.rights.model import (
     RightsPolicy,
     Role,
     RoleName,
+    TeamFacts,
     Verdict,
 )
 
@@ -52,13 +54,16 @@ _DEFAULT: Final = RightsPolicy()
 
 
 def may(
-    actor: ActorFacts,
+    actor: ActorFacts | TeamFacts,
     action: Action,
     mailbox: MailboxFacts,
     at: datetime,
     policy: RightsPolicy = _DEFAULT,
 ) -> Verdict:
     """Decide whether the account may do this to the mailbox at this time, and say why."""
+    if isinstance(actor, TeamFacts):
+        refusal = _team(actor.proof, action, mailbox, at)
+        return Verdict(allowed=refusal is None, reason=refusal or Reason.TEAM)
     counted = counting(actor, policy)
     verdict = _decide(counted, action, mailbox, at, policy)
     if verdict.allowed or counted is actor:
@@ -108,6 +113,18 @@ def may_with_role(
     )
 
 
+def _team(proof: Proof, action: Action, mailbox: MailboxFacts, at: datetime) -> Reason | None:
+    if proof.method is not Method.GRACE or action not in CONTENT:
+        return Reason.WRONG_METHOD
+    if proof.mailbox_id != mailbox.id:
+        return Reason.OTHER_MAILBOX
+    since, until = mailbox.grace_since, mailbox.grace_until
+    # A proof from before the move is of an earlier one, whose password may have been another.
+    if since is None or until is None or not (since <= proof.at and at < until):
+        return Reason.GRACE_OVER
+    return _state(action, mailbox)
+
+
 def _account(actor: ActorFacts, at: datetime, mailbox: MailboxFacts) -> Reason | None:
     account = actor.account
     if account.state is not AccountState.ACTIVE:
@@ -143,18 +160,15 @@ def _credential(
         return Reason.WRONG_METHOD if bound else None
     if _breaks_glass(actor, action, mailbox, at):
         return None  # an administrator's own credential; state and type of the mailbox aside
-    return _state(action, mailbox) or _method(actor, mailbox, at, policy)
+    return _state(action, mailbox) or _method(actor, mailbox, policy)
 
 
-def _method(
-    actor: ActorFacts, mailbox: MailboxFacts, at: datetime, policy: RightsPolicy
-) -> Reason | None:
+def _method(actor: ActorFacts, mailbox: MailboxFacts, policy: RightsPolicy) -> Reason | None:
     proof = actor.proof
     assert proof is not None  # noqa: S101 - checked by the caller
     program = actor.account.kind is AccountKind.SOFTWARE
     if proof.method is Method.GRACE:
-        over = mailbox.grace_until is None or at >= mailbox.grace_until
-        return Reason.GRACE_OVER if over else None
+        return Reason.WRONG_METHOD  # it is nobody's: see `_team`
     if program != (proof.method is Method.CERTIFICATE):
         return Reason.WRONG_METHOD
     closed_to = MailboxType.PER if program else MailboxType.APP

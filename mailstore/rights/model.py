@@ -123,10 +123,18 @@ class ActorFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class TeamFacts:
+    """A person behind the shared password of a team that moves: nobody knows which."""
+
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True)
 class MailboxFacts:
     """All that is known of the mailbox. `holders`: co-holders of a CAB, by RPPS.
 
-    `grace_until`: end of the time in which a team moves from its shared log-in; None: no move.
+    `grace_since` and `grace_until`: time in which a team moves from its shared log-in; None: no
+    move.
     """
 
     id: int
@@ -136,6 +144,7 @@ class MailboxFacts:
     domain_id: int
     identifier: Identifier
     holders: frozenset[Identifier] = frozenset()
+    grace_since: datetime | None = None
     grace_until: datetime | None = None
 
 
@@ -162,6 +171,7 @@ class Reason(StrEnum):
     GROUP = "group"
     ROLE = "role"
     BREAK_GLASS = "break-glass"
+    TEAM = "team"
     NOT_LOGGED_IN = "not-logged-in"
     ACCOUNT_NOT_ACTIVE = "account-not-active"
     OTHER_TENANT = "other-tenant"
@@ -180,6 +190,7 @@ TEXTS: Final[Mapping[Reason, str]] = {
     Reason.GROUP: "a grant of a group gives the right",
     Reason.ROLE: "a role gives the right",
     Reason.BREAK_GLASS: "a break-glass access gives the right",
+    Reason.TEAM: "the shared password of a team that moves gives the right, for a time",
     Reason.NOT_LOGGED_IN: "no credential was shown",
     Reason.ACCOUNT_NOT_ACTIVE: "the account is suspended or closed",
     Reason.OTHER_TENANT: "the account and the mailbox belong to different tenants",

@@ -16,8 +16,11 @@ from mailstore.audit.event import AuditActor, AuditEvent, Door
 from mailstore.audit.trail import AuditTrail
 from mailstore.db.database import Database
 
+from .rounds import JobRounds
+
 _log = structlog.get_logger(__name__)
 
+JOB: Final = "account-forgetting"
 ROUND_SECONDS: Final = 86_400.0
 _JOB: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
 
@@ -32,18 +35,17 @@ class AccountForgetting:
     clock: Callable[[], datetime]
     in_doubt: Callable[[], bool] = lambda: False
     interval: float = ROUND_SECONDS
+    rounds: JobRounds = field(default_factory=JobRounds)
     _ending: bool = field(default=False, init=False)
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
+        self.rounds.begin(JOB)
         try:
             while True:
-                try:
+                with self.rounds.watch(JOB, "accounts.unforgotten"):
                     await asyncio.to_thread(self.forget_all)
-                except Exception:
-                    # Any error: the next round must run, or persons are never forgotten.
-                    _log.exception("accounts.unforgotten")
-                await asyncio.sleep(self.interval)
+                await asyncio.sleep(self.rounds.pause(JOB, self.interval))
         finally:
             self._ending = True  # stops the thread of a round in progress
 

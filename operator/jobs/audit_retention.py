@@ -13,8 +13,11 @@ from mailstore.audit.keys import AuditKeys
 from mailstore.audit.retention import prune
 from mailstore.db.database import Database
 
+from .rounds import JobRounds
+
 _log = structlog.get_logger(__name__)
 
+NAME: Final = "audit-retention"
 ROUND_SECONDS: Final = 86_400.0
 JOB: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
 
@@ -34,18 +37,17 @@ class AuditRetentionJob:
     in_doubt: Callable[[], bool] = lambda: False
     interval: float = ROUND_SECONDS
     damage: str = ""
+    rounds: JobRounds = field(default_factory=JobRounds)
     _ending: bool = field(default=False, init=False)
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
+        self.rounds.begin(NAME)
         try:
             while True:
-                try:
+                with self.rounds.watch(NAME, "audit.unpruned"):
                     await asyncio.to_thread(self.round)
-                except Exception:
-                    # Any error: the next round must run, or the trail only grows.
-                    _log.exception("audit.unpruned")
-                await asyncio.sleep(self.interval)
+                await asyncio.sleep(self.rounds.pause(NAME, self.interval))
         finally:
             self._ending = True  # stops the thread of a round in progress
 

@@ -5,7 +5,7 @@ measurement of the queue found such mail, and only a few in each round.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, select
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from mailstore.db.schema import messages
-from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
+from mailstore.errors import BlobDamaged, KeyMissing, NotFound
 from relay.queue.schema import deliveries
 from relay.queue_admin.actions import ReleaseAction, run_action
 from relay.queue_admin.filter import DeliveryFilter, DeliveryStatus
@@ -22,9 +22,11 @@ from relay.smtp.outcome import State
 
 from ..assembly.clock import utc_now
 from .queue_measurement import QueueMeasurement
+from .rounds import JobRounds
 
 _log = structlog.get_logger(__name__)
 
+JOB: Final = "body-restoring"
 ROUND_SECONDS: Final = 60.0
 BATCH: Final = 20  # bodies read in each round
 _PIECE: Final = 256 * 1024  # octets read at a time
@@ -47,20 +49,17 @@ class BodyRestoreJob:
     journal: Journal
     queue_measurement: QueueMeasurement
     interval: float = ROUND_SECONDS
+    rounds: JobRounds = field(default_factory=JobRounds)
     _after: int = 0
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
+        self.rounds.begin(JOB)
         while True:
-            try:
+            with self.rounds.watch(JOB, "bodies.unread"):
                 depth = self.queue_measurement.depth
                 if depth is not None and depth.unreadable:
                     await asyncio.to_thread(self.round)
-            except StoreUnavailable as error:
-                _log.warning("bodies.unread", detail=str(error))
-            except Exception:
-                # Any error: the next round must run, or mail stays held.
-                _log.exception("bodies.unread")
             await asyncio.sleep(self.interval)
 
     def round(self) -> int:

@@ -13,9 +13,11 @@ from mailstore.db.database import Database
 from relay.queue_admin.expiry import delete_failed
 
 from ..assembly.clock import utc_now
+from .rounds import JobRounds
 
 _log = structlog.get_logger(__name__)
 
+JOB: Final = "failed-expiry"
 ROUND_SECONDS: Final = 3600.0
 
 
@@ -31,23 +33,19 @@ class FailedExpiryJob:
     keep: timedelta
     interval: float = ROUND_SECONDS
     in_doubt: Callable[[], bool] = lambda: False
+    rounds: JobRounds = field(default_factory=JobRounds)
     _ending: bool = field(default=False, init=False)
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
+        self.rounds.begin(JOB)
         try:
             while True:
-                await self._round()
-                await asyncio.sleep(self.interval)
+                with self.rounds.watch(JOB, "queue.unforgotten"):
+                    await asyncio.to_thread(self._forget)
+                await asyncio.sleep(self.rounds.pause(JOB, self.interval))
         finally:
             self._ending = True  # stops the thread of a round in progress
-
-    async def _round(self) -> None:
-        try:
-            await asyncio.to_thread(self._forget)
-        except Exception:
-            # Any error: the next round must run, or the queue only grows.
-            _log.exception("queue.unforgotten")
 
     def _forget(self) -> None:
         before, number = utc_now() - self.keep, 0

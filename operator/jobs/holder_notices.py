@@ -6,23 +6,24 @@ holder is told once, also after a kill.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 import structlog
 
+from foundation.failpoints import failpoint
 from mailstore.audit.event import AuditActor, AuditEvent, Door
 from mailstore.audit.trail import AuditTrail
-from mailstore.blobs.store import Store
 from mailstore.rights.break_glass import Access, set_told, untold
-from relay.acceptance.group_commit import insert_rows
-from relay.acceptance.message import AcceptedMessage, LocalRecipient
-from relay.smtp.address import SmtpAddress, parse_address
 from relay.submission.holder_notice import HolderNotice, build_notice
+
+from .notices import NoticeWriter
+from .rounds import JobRounds
 
 _log = structlog.get_logger(__name__)
 
+JOB: Final = "holder-notices"
 ROUND_SECONDS: Final = 30.0
 
 
@@ -30,82 +31,64 @@ ROUND_SECONDS: Final = 30.0
 class HolderNotices:
     """Rounds over the accesses whose holder is still to be told."""
 
-    store: Store
+    writer: NoticeWriter
     trail: AuditTrail
-    hostname: str
-    postmaster: SmtpAddress | None
     clock: Callable[[], datetime]
-    new_id: Callable[[], str]
     interval: float = ROUND_SECONDS
+    rounds: JobRounds = field(default_factory=JobRounds)
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
+        self.rounds.begin(JOB)
         while True:
-            try:
+            with self.rounds.watch(JOB, "break_glass.untold"):
                 await asyncio.to_thread(self.tell_all)
-            except Exception:
-                # Any error: the next round must run, or holders are never told.
-                _log.exception("break_glass.untold")
             await asyncio.sleep(self.interval)
 
     def tell_all(self) -> int:
-        """Tell all holders; returns their number.  Blocks.  Raises StoreUnavailable."""
-        with self.store.database.read() as connection:
+        """Tell all holders; returns their number.  Blocks.
+
+        Raises the first error after the others have been told.
+        """
+        with self.writer.store.database.read() as connection:
             found = untold(connection)
-        return sum(self._tell(access) for access in found)
+        told, errors = 0, list[Exception]()
+        for access in found:
+            try:
+                told += self._tell(access)
+            except Exception as error:  # any error of one access must not keep others untold
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return told
 
     def _tell(self, access: Access) -> bool:
         now = self.clock()
-        message = self._message(access, now)
-        (body,) = self.store.blobs.prepare([message.draft])
-        if isinstance(body, Exception):
-            raise body
-        with self.store.database.write() as connection:
-            if not set_told(connection, access.id, now):
-                return False  # another machine was faster
-            insert_rows(self.store, connection, [(message, body)], now)
-            event = AuditEvent(
-                at=now,
-                event="break_glass.holder_told",
-                actor=AuditActor(account=None, unix_user=None, door=Door.JOB),
-                mailbox=access.mailbox,
-                message=message.id,
-                facts={"access": access.id},
-            )
-            self.trail.append(connection, [event])
-        _log.info("break_glass.holder_told", access=access.id)
-        return True
-
-    def _message(self, access: Access, now: datetime) -> AcceptedMessage:
-        to, message_id = parse_address(access.mailbox), self.new_id()
-        sender = self.postmaster or SmtpAddress("postmaster", to.domain)
+        head = self.writer.head(access.mailbox, now)
         octets = build_notice(
             HolderNotice(
-                message_id=message_id,
-                mailbox=access.mailbox,
-                sender=str(sender),
-                hostname=self.hostname,
+                head=head,
                 who=access.who,
                 second=access.second,
                 reason=access.reason,
                 begins=access.agreed_at or access.asked_at,
                 ends=access.ends_at,
-                at=now,
             )
         )
-        draft = self.store.blobs.draft()
-        try:
-            draft.write(octets)
-        except BaseException:
-            draft.discard()
-            raise
-        return AcceptedMessage(
-            id=message_id,
-            session=message_id,
-            peer="local",
-            sender=None,
-            received_at=now,
-            trace=b"",
-            draft=draft,
-            local=(LocalRecipient(access.mailbox_id, to),),
-        )
+        notice = self.writer.prepare(head, access.mailbox_id, octets)
+        with self.writer.store.database.write() as connection:
+            if not set_told(connection, access.id, now):
+                return False  # another machine was faster, or the mailbox is erased
+            self.writer.insert(connection, notice)
+            event = AuditEvent(
+                at=now,
+                event="break_glass.holder_told",
+                actor=AuditActor(account=None, unix_user=None, door=Door.JOB),
+                mailbox=access.mailbox,
+                message=notice.message.id,
+                facts={"access": access.id},
+            )
+            self.trail.append(connection, [event])
+        failpoint("notice.committed")
+        _log.info("break_glass.holder_told", access=access.id)
+        return True

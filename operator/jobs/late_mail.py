@@ -8,7 +8,7 @@ other mail without a sender stay where they are.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -24,8 +24,11 @@ from relay.dsn.writer import DsnWriter, Report
 from relay.queue.model import Claim, Traffic
 from relay.smtp.envelope import EnvelopeRecipient
 
+from .rounds import JobRounds
+
 _log = structlog.get_logger(__name__)
 
+JOB: Final = "late-mail"
 ROUND_SECONDS: Final = 600.0
 LOOK_BACK: Final = timedelta(days=2)  # from a closing to its last look, a long outage included
 BATCH: Final = 50
@@ -43,16 +46,15 @@ class LateMail:
     clock: Callable[[], datetime]
     in_doubt: Callable[[], bool] = lambda: False
     interval: float = ROUND_SECONDS
+    rounds: JobRounds = field(default_factory=JobRounds)
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
+        self.rounds.begin(JOB)
         while True:
-            try:
+            with self.rounds.watch(JOB, "late_mail.untold"):
                 await asyncio.to_thread(self.round)
-            except Exception:
-                # Any error: the next round must run, or senders never learn of it.
-                _log.exception("late_mail.untold")
-            await asyncio.sleep(self.interval)
+            await asyncio.sleep(self.rounds.pause(JOB, self.interval))
 
     def round(self) -> int:
         """Give late mail back; returns the number of messages.  Blocks.  Raises StoreUnavailable.

@@ -1,7 +1,8 @@
 """Erasure of the content of deleted mailboxes, once their time of grace is over.
 
 Each batch has a row in the audit trail with its numbers, in its own transaction: they add up to
-what was erased, also after a kill in the middle.
+what was erased, also after a kill in the middle. So has the erasure of a team's shared password
+whose grace is over.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
+from sqlalchemy import Connection
 
 from foundation.journal.writer import Journal
 from mailstore.audit.event import AuditActor, AuditEvent, Door
@@ -17,11 +19,15 @@ from mailstore.audit.trail import AuditTrail
 from mailstore.db.database import Database
 from mailstore.mailboxes.erasure import DueMailbox, due_mailboxes, erase_batch
 from mailstore.mailboxes.sent_counts import drop_old
+from mailstore.rights.mailbox_endings import end_access
+from mailstore.rights.team_moves import erase_outdated
 
 from ..assembly.clock import utc_now
+from .rounds import JobRounds
 
 _log = structlog.get_logger(__name__)
 
+JOB: Final = "mailbox-erasure"
 ROUND_SECONDS: Final = 3600.0
 _JOB: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
 
@@ -35,35 +41,51 @@ class MailboxErasureJob:
     journal: Journal
     interval: float = ROUND_SECONDS
     in_doubt: Callable[[], bool] = lambda: False
+    rounds: JobRounds = field(default_factory=JobRounds)
     _ending: bool = field(default=False, init=False)
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
+        self.rounds.begin(JOB)
         try:
             while True:
-                await self._round()
-                await asyncio.sleep(self.interval)
+                with self.rounds.watch(JOB, "mailbox.unerased"):
+                    await asyncio.to_thread(self.erase)
+                await asyncio.sleep(self.rounds.pause(JOB, self.interval))
         finally:
             self._ending = True  # stops the thread of a round in progress
 
-    async def _round(self) -> None:
-        try:
-            await asyncio.to_thread(self.erase)
-        except Exception:
-            # Any error: the next round must run, or deleted content stays.
-            _log.exception("mailbox.unerased")
-
     def erase(self) -> None:
-        """Erase all that is due now, and old counts of sent mail.  Raises StoreUnavailable."""
+        """Erase all that is due now, old counts of sent mail, and shared passwords that are over.
+
+        Raises StoreUnavailable.
+        """
         if self.in_doubt():
             return
         with self.database.write() as connection:
             drop_old(connection, utc_now())
+            self._erase_passwords(connection)
         with self.database.read() as connection:
             due = due_mailboxes(connection, utc_now())
         for mailbox in due:
             if not self._erase(mailbox):
                 return
+
+    def _erase_passwords(self, connection: Connection) -> None:
+        now = utc_now()
+        events = [
+            AuditEvent(
+                at=now,
+                event="team.grace_ended",
+                actor=_JOB,
+                tenant=move.tenant_id,
+                mailbox=move.mailbox,
+                facts={"grace_until": move.grace_until},
+            )
+            for move in erase_outdated(connection, now)
+        ]
+        if events:
+            self.trail.append(connection, events)
 
     def _erase(self, mailbox: DueMailbox) -> bool:
         """Erase one mailbox; False if the round has to end."""
@@ -73,6 +95,9 @@ class MailboxErasureJob:
                 batch = erase_batch(connection, mailbox.id, utc_now())
                 if batch is None:
                     return True
+                if batch.done:
+                    # An administrator may have asked for access since the deletion.
+                    end_access(connection, mailbox.id, utc_now())
                 event = AuditEvent(
                     at=utc_now(),
                     event="mailbox.erased" if batch.done else "mailbox.erasing",

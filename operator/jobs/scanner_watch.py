@@ -4,12 +4,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
-import structlog
-
 from relay.scan.scanner import Scanners
 
-_log = structlog.get_logger(__name__)
+from .rounds import JobRounds
 
+JOB: Final = "scanner-watch"
 EVERY_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 10.0  # timeout of each scanner
 
@@ -17,8 +16,9 @@ ANSWER_SECONDS: Final = 10.0  # timeout of each scanner
 class ScannerWatch:
     """Result of the last check.  `problems`: scanner's name to reason, if it did not answer."""
 
-    def __init__(self, scanners: Scanners) -> None:
+    def __init__(self, scanners: Scanners, rounds: JobRounds | None = None) -> None:
         self._scanners = scanners
+        self._rounds = JobRounds() if rounds is None else rounds
         self.problems: Mapping[str, str] = {}
 
     @property
@@ -29,9 +29,6 @@ class ScannerWatch:
     async def run(self, every: float = EVERY_SECONDS, answer: float = ANSWER_SECONDS) -> None:
         """Check every `every` seconds until cancelled; `answer`: timeout in seconds."""
         while self._scanners.on:
-            try:
+            with self._rounds.watch(JOB, "maintenance.error"):
                 self.problems = await self._scanners.probe(answer)
-            except Exception:
-                # Any error: the next check must run, or a failing scanner goes unnoticed.
-                _log.exception("maintenance.error")
             await asyncio.sleep(every)

@@ -47,6 +47,7 @@ class AlarmName(StrEnum):
     AUDIT_ANCHORS = "audit-anchors"
     AUDIT_DAMAGED = "audit-damaged"
     SENDING_LIMIT = "sending-limit"
+    JOB_FAILING = "job-failing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class AlarmFacts:
     unsent_after: timedelta = timedelta(days=1)
     audit_damage: str = ""  # rows of the audit trail that are not as they were written
     limited: Sequence[str] = ()  # types of mailboxes that a limit stopped within the last hours
+    failing_jobs: Mapping[str, str] = field(default_factory=dict)  # job's name: reason
 
 
 def alarms(facts: AlarmFacts) -> list[Alarm]:
@@ -128,6 +130,9 @@ def alarms(facts: AlarmFacts) -> list[Alarm]:
             "hour, and was stopped; see mssante mailbox sent, and ask its holder"
         )
         found.append(Alarm(AlarmName.SENDING_LIMIT, detail))
+    for job, why in sorted(facts.failing_jobs.items()):
+        detail = f"job {job}: its last round failed: {why}; it is tried again; see the log"
+        found.append(Alarm(AlarmName.JOB_FAILING, detail))
     return found + _audit_alarms(facts)
 
 

@@ -33,6 +33,7 @@ from ..assembly.trust import own_identity
 from ..jobs.audit_anchors import AnchorJob
 from ..jobs.audit_retention import AuditRetentionJob
 from ..jobs.queue_measurement import QueueMeasurement
+from ..jobs.rounds import JobRounds
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
 from ..jobs.store_watch import StoreWatch
@@ -71,6 +72,7 @@ class Monitor:
     waiting: Callable[[], Sequence[tuple[str, str]]]  # role and reason of processes that wait
     anchors: AnchorJob
     audit_retention: AuditRetentionJob
+    rounds: JobRounds
     losses: Losses = field(default_factory=Losses)
     _logged: frozenset[Alarm] = frozenset()
 
@@ -132,6 +134,7 @@ class Monitor:
             unsent_after=timedelta(hours=self.settings.audit.unsent_hours),
             audit_damage=self.audit_retention.damage,
             limited=sorted(self.store_watch.limited),
+            failing_jobs=dict(self.rounds.failing),
         )
         found = alarms(facts)
         for alarm in found:

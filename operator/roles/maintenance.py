@@ -1,7 +1,8 @@
 """Maintenance process: refreshes white list and revocation lists, answers admin HTTP.
 
 It also prunes old traces (DOMAIN §9.60), removes old failed deliveries from the queue, erases the
-content of deleted mailboxes, and frees unreferenced bodies.
+content of deleted mailboxes, tells holders of administrators' accesses, acts on mailboxes long
+unused, and frees unreferenced bodies.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import structlog
 
 from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
+from mailstore.audit.event import Door
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from relay.connection.own_port import OwnPort
@@ -52,9 +54,12 @@ from ..jobs.blob_gc import BlobGcJob
 from ..jobs.body_restoring import BodyRestoreJob
 from ..jobs.failed_expiry import FailedExpiryJob
 from ..jobs.holder_notices import HolderNotices
+from ..jobs.inactivity import InactivityJob
 from ..jobs.late_mail import LateMail
 from ..jobs.mailbox_erasure import MailboxErasureJob
+from ..jobs.notices import NoticeWriter
 from ..jobs.queue_measurement import QueueMeasurement
+from ..jobs.rounds import JobRounds
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
 from ..jobs.store_watch import StoreWatch
@@ -65,11 +70,13 @@ from ..monitoring.collector import Monitor
 from ..monitoring.losses import LossPublisher
 from ..services.local_submission import make_submitter
 from ..settings.model import Settings
+from ..settings.rights import ladder_policy
 
 _log = structlog.get_logger(__name__)
 
 FIRST_LOOK_SECONDS: Final = 60.0  # longest wait of the alarms for the first check of all sources
 ALARM_SECONDS: Final = 10.0  # between two evaluations of the alarms without a scrape
+PRUNING: Final = "trace-pruning"
 PRUNE_SECONDS: Final = 86_400.0  # between two removals of old traces
 
 
@@ -136,9 +143,10 @@ async def _maintain(
 
     blob_gc = BlobGcJob(store, settings.storage.gc_hours * 3600, in_doubt)
     failed = timedelta(days=settings.outbound.failed_days)
-    forgetting = FailedExpiryJob(store.database, journal, failed, in_doubt=in_doubt)
+    rounds = JobRounds()
+    forgetting = FailedExpiryJob(store.database, journal, failed, in_doubt=in_doubt, rounds=rounds)
     keys = opened.trail.keys
-    submitter = make_submitter(settings, store, journal, trust_state)
+    submitter = make_submitter(settings, store, journal, trust_state, opened.trail, Door.JOB)
     anchors = AnchorJob(
         store.database,
         keys,
@@ -147,25 +155,34 @@ async def _maintain(
         utc_now,
     )
     kept = timedelta(days=settings.audit.keep_days)
-    audit_retention = AuditRetentionJob(store.database, keys, kept, utc_now, in_doubt)
+    audit_retention = AuditRetentionJob(
+        store.database, keys, kept, utc_now, in_doubt, rounds=rounds
+    )
     closed = timedelta(days=settings.accounts.keep_closed_days)
-    people = AccountForgetting(store.database, opened.trail, closed, utc_now, in_doubt)
-    erasure = MailboxErasureJob(store.database, opened.trail, journal, in_doubt=in_doubt)
+    people = AccountForgetting(
+        store.database, opened.trail, closed, utc_now, in_doubt, rounds=rounds
+    )
+    erasure = MailboxErasureJob(
+        store.database, opened.trail, journal, in_doubt=in_doubt, rounds=rounds
+    )
     dsn_writer = make_dsn_writer(settings, store, journal)
-    late_mail = LateMail(store, dsn_writer, opened.trail, journal, utc_now, in_doubt)
-    holder_notices = HolderNotices(
-        store,
+    late_mail = LateMail(store, dsn_writer, opened.trail, journal, utc_now, in_doubt, rounds=rounds)
+    writer = NoticeWriter(store, settings.operator.hostname, postmaster_address(settings), make_id)
+    notices = HolderNotices(writer, opened.trail, utc_now, rounds=rounds)
+    inactivity = InactivityJob(
+        writer,
         opened.trail,
-        settings.operator.hostname,
-        postmaster_address(settings),
+        ladder_policy(settings),
+        settings.inactivity.types,
         utc_now,
-        make_id,
+        in_doubt,
+        rounds=rounds,
     )
     labels = open_operator_labels(settings, trust_state)
     queue_measurement = QueueMeasurement(store.database, labels, utc_now)
     own_port = OwnPort.share(health.run_folder.own_port)
     self_check = SelfCheck(settings.inbound.listen, own_port)
-    scanners = ScannerWatch(open_scanners(settings))
+    scanners = ScannerWatch(open_scanners(settings), rounds)
     monitor = Monitor(
         settings,
         trust_state,
@@ -182,6 +199,7 @@ async def _maintain(
         health.run_folder.waiting,
         anchors,
         audit_retention,
+        rounds,
     )
     await compare_once(clocks)  # before any job deletes by this clock
     looked = asyncio.Event()
@@ -206,15 +224,17 @@ async def _maintain(
         keep_running(people.run),
         keep_running(erasure.run),
         keep_running(late_mail.run),
-        keep_running(holder_notices.run),
+        keep_running(notices.run),
+        *([keep_running(inactivity.run)] if settings.inactivity.act else []),
         keep_running(queue_measurement.run),
-        keep_running(BodyRestoreJob(store, journal, queue_measurement).run),
+        keep_running(BodyRestoreJob(store, journal, queue_measurement, rounds=rounds).run),
         keep_running(LossPublisher(journal).run),
         keep_running(
             lambda: _prune_traces(
                 storage_folder(settings) / journal_folder.NAME,
                 settings.trace.keep_days,
                 in_doubt,
+                rounds,
             )
         ),
     ]
@@ -248,10 +268,15 @@ async def _watch_alarms(monitor: Monitor) -> None:
 
 
 async def _prune_traces(
-    folder: Path, keep_days: int, in_doubt: Callable[[], bool] = lambda: False
+    folder: Path,
+    keep_days: int,
+    in_doubt: Callable[[], bool] = lambda: False,
+    rounds: JobRounds | None = None,
 ) -> None:
+    rounds = JobRounds() if rounds is None else rounds
+    rounds.begin(PRUNING)
     while True:
-        try:
+        with rounds.watch(PRUNING, "maintenance.error"):
             oldest = (utc_now() - timedelta(days=keep_days)).date()
             if in_doubt():  # remove nothing: a removal by a wrong clock cannot be undone
                 oldest = date.min
@@ -260,7 +285,4 @@ async def _prune_traces(
                 _log.info("trace.pruned", days=pruned.days, before=oldest.isoformat())
             for problem in pruned.problems:
                 _log.error("trace.unpruned", why=problem)
-        except Exception:
-            # Any error: the next round must run, or the disk fills.
-            _log.exception("maintenance.error")
-        await asyncio.sleep(PRUNE_SECONDS)
+        await asyncio.sleep(rounds.pause(PRUNING, PRUNE_SECONDS))

@@ -20,10 +20,12 @@ from mailstore.accounts.names import login_key
 from mailstore.audit.event import AuditActor, AuditEvent, Door, Fact, Result
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
-from mailstore.credentials.proof import LoginRefused, Proof
+from mailstore.credentials.grace_passwords import opens_by_shared_password
+from mailstore.credentials.proof import LoginRefused, Method, Proof
+from mailstore.mailboxes.address import address_key
 from mailstore.rights.coverage import Coverage
 from mailstore.rights.facts import load_actor
-from mailstore.rights.model import Action, ActorFacts, RightsPolicy
+from mailstore.rights.model import Action, ActorFacts, RightsPolicy, TeamFacts
 
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
@@ -73,6 +75,8 @@ class ActTransaction(Permission):
         **facts: Fact,
     ) -> None:
         """Add an audit row to this transaction; `subject`: login of the account acted on."""
+        if isinstance(self.facts, TeamFacts):
+            facts["shared_password"] = True
         self.events.append(
             AuditEvent(
                 at=self.clock(),
@@ -112,8 +116,12 @@ class Act:
 
     @property
     def account_id(self) -> int | None:
-        """Number of the account; None for the Unix user."""
+        """Number of the account; None for the Unix user, and for a team's shared password."""
         return None if self.proof is None else self.proof.account
+
+    @property
+    def _is_team(self) -> bool:
+        return self.proof is not None and self.proof.method is Method.GRACE
 
     @contextmanager
     def write(self) -> Iterator[ActTransaction]:
@@ -185,10 +193,12 @@ class Act:
         facts = self._facts(connection)
         return ActTransaction(connection, self.actor, self.clock, facts, self.policy)
 
-    def _facts(self, connection: Connection) -> ActorFacts | None:
+    def _facts(self, connection: Connection) -> ActorFacts | TeamFacts | None:
         """Read again in each transaction: a right may have ended since the log-in."""
         if self.proof is None:
             return None
+        if self.proof.account is None:
+            return TeamFacts(self.proof)
         return load_actor(connection, self.proof.account, self.proof)
 
     def refused(self, error: NotAllowed) -> None:
@@ -199,7 +209,7 @@ class Act:
             actor=self.actor,
             result=Result.REFUSED,
             tenant=error.tenant,
-            facts={"why": error.why},
+            facts={"why": error.why, **({"shared_password": True} if self._is_team else {})},
         )
         with self.store.database.write() as connection:
             self._append(connection, [event])
@@ -278,20 +288,31 @@ def open_act(settings: Settings, *, without_trail: bool = False) -> Iterator[Act
 def log_in(act: Act, settings: Settings, login: str, password: str, code: str | None) -> Act:
     """Return the act as one of an account, which proves itself.
 
-    Raises LoginRefused; the refusal is in the audit trail.
+    `login` may be the address of a mailbox whose team moves to named accounts, with its shared
+    password.  Raises LoginRefused; the refusal is in the audit trail.
     """
-    doors = open_log_in(settings, act.store.database)
+    doors = open_log_in(settings, act.store.database, act.trail)
+    with act.store.database.read() as connection:
+        shared = code is None and opens_by_shared_password(connection, login)
+    origin, now = "command", act.clock()
     try:
-        proof = doors.with_password(login, password, code, origin="command", at=act.clock())
+        if shared:
+            proof = doors.with_grace_password(
+                login, password, actor=act.actor, origin=origin, at=now
+            )
+            return replace(act, proof=proof)
+        proof = doors.with_password(login, password, code, origin=origin, at=now)
     except LoginRefused as refused:
         act.audit(
             "account.login_refused",
-            subject=login_key(login),
+            subject=None if shared else login_key(login),
+            mailbox=address_key(login) if shared else None,
             result=Result.REFUSED,
             why=refused.reason.value,
         )
         raise
     doors.note(proof, None)
+    assert proof.account is not None  # noqa: S101 - a password is an account's
     with act.store.database.read() as connection:
         account = get_account_by_id(connection, proof.account)
     return replace(act, actor=replace(act.actor, account=account.login), proof=proof)

@@ -6,6 +6,7 @@ The audit row is committed before any content is shown, even if the output then 
 from datetime import timedelta
 from typing import Final
 
+from mailstore.credentials.credentials import note_use
 from mailstore.mailboxes.address import address_key
 from mailstore.mailboxes.mailboxes import get_mailbox, resolve
 from mailstore.mailboxes.model import Mailbox
@@ -55,6 +56,9 @@ def read_content(
         if _has_right(act, change, mailbox):
             change.permitted = True
             change.audit(event, mailbox=address, tenant=mailbox.tenant_id, message=message)
+            if act.proof is not None:
+                # The mailbox is in use (DOMAIN U1.2).  An administrator's access is none.
+                note_use(change.connection, act.proof, mailbox.id)
             return
         change.require(Action.ASK_CONTENT, mailbox, address, unknown)
         access = _access(act, change, settings, mailbox, address, reason)

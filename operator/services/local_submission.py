@@ -4,14 +4,18 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from foundation.journal.writer import Journal
+from mailstore.audit.event import AuditActor, Door
+from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from relay.acceptance.recipient_lookup import RecipientLookup
 from relay.policy.trust_state import TrustState
 from relay.submission.local import LocalSubmitter
+from relay.submission.sending_quota import RefusalTrail
 
 from ..assembly import policies
 from ..assembly.clock import make_id, utc_now
 from ..assembly.file_owner import check_user
+from ..assembly.people.audit import open_trail
 from ..assembly.relay import open_journal, postmaster_address
 from ..assembly.storage import open_store
 from ..assembly.trust import open_trust, open_trust_state
@@ -29,13 +33,21 @@ def open_submitter(settings: Settings) -> Iterator[LocalSubmitter]:
         closing(open_journal(settings, "command")) as journal,
     ):
         trust_state = open_trust_state(settings, open_trust(settings))
-        yield make_submitter(settings, store, journal, trust_state)
+        trail = open_trail(settings, store.database)
+        yield make_submitter(settings, store, journal, trust_state, trail)
 
 
 def make_submitter(
-    settings: Settings, store: Store, journal: Journal, trust_state: TrustState
+    settings: Settings,
+    store: Store,
+    journal: Journal,
+    trust_state: TrustState,
+    trail: AuditTrail,
+    door: Door = Door.COMMAND,
 ) -> LocalSubmitter:
-    """Submitter for the user of this process.  Raises SettingsError."""
+    """Submitter for the user of this process, who comes by `door`.  Raises SettingsError."""
+    who = login_name()
+    actor = AuditActor(account=None, unix_user=who, door=door)
     return LocalSubmitter(
         hostname=settings.operator.hostname,
         policy=policies.policy(settings),
@@ -47,6 +59,7 @@ def make_submitter(
         clock=utc_now,
         new_id=make_id,
         record=journal.record,
-        who=login_name(),
+        who=who,
         limits=sending_limits(settings),
+        refusals=RefusalTrail(trail, actor),
     )

@@ -7,7 +7,7 @@ exist, so that nobody learns what others have (docs/decisions/0087). The audit t
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NoReturn
 
 from sqlalchemy import Connection
 
@@ -30,6 +30,7 @@ from mailstore.rights.model import (
     MailboxFacts,
     Reason,
     RightsPolicy,
+    TeamFacts,
     Verdict,
 )
 from mailstore.rights.scope import LISTING, may_by_role, scope_of
@@ -56,15 +57,15 @@ class NotAllowed(OperatorError):
 class Permission:
     """Rules for who acts in a transaction.
 
-    `facts`: the account that acts, as of this transaction; None for the Unix user, whose files
-    these are.  Each method that asks raises NotAllowed, or NotFound for what does not exist within
-    the reach of the account.
+    `facts`: the account that acts, or the team with its shared password, as of this transaction;
+    None for the Unix user, whose files these are.  Each method that asks raises NotAllowed, or
+    NotFound for what does not exist within the reach of the account.
     """
 
     connection: Connection
     actor: AuditActor
     clock: Callable[[], datetime]
-    facts: ActorFacts | None
+    facts: ActorFacts | TeamFacts | None
     policy: RightsPolicy
     permitted: bool = False
 
@@ -148,8 +149,8 @@ class Permission:
         """Part of the operator that lists and reports show.  By default: what the account sees."""
         asked = frozenset(actions) or LISTING
         self._by_role(asked, lambda scope: not scope.empty, "")
-        if self.facts is None:
-            return WHOLE
+        if not isinstance(self.facts, ActorFacts):
+            return WHOLE  # the Unix user's: a team was refused above
         return scope_of(self.facts, asked, self.clock(), self.policy)
 
     def coverage(self, action: Action) -> Coverage | None:
@@ -160,15 +161,16 @@ class Permission:
     def known_account(self, login: str) -> Account:
         """Find an account that another one may name; of another tenant only by a whole role."""
         found = get_account(self.connection, login)
-        if self.facts is not None and found.tenant_id != self.facts.account.tenant_id:
+        facts = self._account_facts
+        if facts is not None and found.tenant_id != facts.account.tenant_id:
             every = frozenset(Action)
-            if not scope_of(self.facts, every, self.clock(), self.policy).whole:
+            if not scope_of(facts, every, self.clock(), self.policy).whole:
                 raise NotFound(f"there is no account {login}")
         return found
 
     def refuse_own_grant(self, mailbox: MailboxFacts, grantee: Grantee) -> None:
         """Refuse that an account gives itself a grant by a role: content is break-glass."""
-        facts = self.facts
+        facts = self._account_facts
         if facts is None:
             return
         groups, own = facts.account.groups, facts.account.id
@@ -176,22 +178,38 @@ class Permission:
         if not gains:
             return
         if may(facts, Action.MANAGE, mailbox, self.clock(), self.policy).reason is Reason.ROLE:
-            self._refuse(f"{self.actor.account} {_TO_ITSELF}")
+            self._refuse(f"{self._name} {_TO_ITSELF}")
 
     def refuse_own_account(self, account: Account) -> None:
         """Refuse that an account puts itself into a group, which may have grants."""
-        if self.facts is not None and account.id == self.facts.account.id:
-            self._refuse(f"{self.actor.account} {_TO_ITSELF}")
+        facts = self._account_facts
+        if facts is not None and account.id == facts.account.id:
+            self._refuse(f"{self._name} {_TO_ITSELF}")
 
     def refuse_own_identifiers(self, given: Iterable[Identifier]) -> None:
         """Refuse that an account makes itself a holder of a mailbox."""
-        if self.facts is not None and self.facts.account.identifiers & set(given):
-            self._refuse(f"{self.actor.account} {_TO_ITSELF}")
+        facts = self._account_facts
+        if facts is not None and facts.account.identifiers & set(given):
+            self._refuse(f"{self._name} {_TO_ITSELF}")
 
     @property
     def home(self) -> int:
         """Tenant of the account that acts; the operator's for the Unix user."""
-        return OPERATOR_TENANT if self.facts is None else self.facts.account.tenant_id
+        facts = self._account_facts
+        return OPERATOR_TENANT if facts is None else facts.account.tenant_id
+
+    @property
+    def _account_facts(self) -> ActorFacts | None:
+        return self.facts if isinstance(self.facts, ActorFacts) else None
+
+    @property
+    def _tenant_id(self) -> int | None:
+        facts = self._account_facts
+        return None if facts is None else facts.account.tenant_id
+
+    @property
+    def _name(self) -> str:
+        return self.actor.account or "the shared password of a team"
 
     def _require(
         self, asked: frozenset[Action], mailbox: MailboxFacts, address: str, unknown: str
@@ -206,7 +224,7 @@ class Permission:
             return
         told = [verdict for verdict in verdicts if verdict.reason in _TOLD]
         closer = [verdict for verdict in verdicts if verdict.reason is not Reason.NO_RIGHT]
-        foreign = mailbox.tenant_id != facts.account.tenant_id
+        foreign = mailbox.tenant_id != self._tenant_id
         hidden = (unknown or f"there is no mailbox {address}") if foreign and not told else None
         self._deny(asked, address, (told or closer or verdicts)[0], hidden)
 
@@ -217,11 +235,13 @@ class Permission:
         if self.facts is None:
             return
         actions = frozenset({asked}) if isinstance(asked, Action) else asked
+        if isinstance(self.facts, TeamFacts):
+            self._refuse(f"{self._name} has no role that allows it{part}: {_said(actions)}")
         verdict = may_by_role(self.facts, actions, covered, self.clock(), self.policy)
         if verdict.reason is Reason.NO_RIGHT:
-            self._refuse(f"{self.actor.account} has no role that allows it{part}: {_said(actions)}")
+            self._refuse(f"{self._name} has no role that allows it{part}: {_said(actions)}")
         if not verdict.allowed:
-            self._refuse(f"{self.actor.account} may not {_said(actions)}: {verdict.text}")
+            self._refuse(f"{self._name} may not {_said(actions)}: {verdict.text}")
 
     def _judge(
         self,
@@ -236,6 +256,8 @@ class Permission:
         facts = self.facts
         if facts is None:
             return
+        if isinstance(facts, TeamFacts):
+            self._refuse(unknown, f"{self._name} may not {_said(asked)} {what}")
         verdict = may_by_role(
             facts,
             asked,
@@ -245,7 +267,7 @@ class Permission:
         )
         if verdict.allowed:
             return
-        foreign = tenant_id != facts.account.tenant_id
+        foreign = tenant_id != self._tenant_id
         hidden = unknown if foreign and verdict.reason not in _TOLD else None
         self._deny(asked, what, verdict, hidden)
 
@@ -259,11 +281,11 @@ class Permission:
     def _deny(
         self, asked: frozenset[Action], what: str, verdict: Verdict, hidden: str | None
     ) -> None:
-        why = f"{self.actor.account} may not {_said(asked)} {what}: {verdict.text}"
+        why = f"{self._name} may not {_said(asked)} {what}: {verdict.text}"
         self._refuse(why if hidden is None else hidden, why)
 
-    def _refuse(self, told: str, why: str = "") -> None:
-        raise NotAllowed(told, why, None if self.facts is None else self.facts.account.tenant_id)
+    def _refuse(self, told: str, why: str = "") -> NoReturn:
+        raise NotAllowed(told, why, self._tenant_id)
 
 
 def _said(actions: frozenset[Action]) -> str:

@@ -6,17 +6,19 @@ the file and the other is a default, the effect is reported as a doubt.
 
 import difflib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection
 
 from mailstore.mailboxes.mailboxes import local_domains, resolve
+from mailstore.mailboxes.states import MailboxState
 from relay.client.connect import ANSWER_SECONDS
 from whitelist.national.lookup import WhiteList
 from whitelist.pki.name_folding import fold
 
+from .audit import MAIL
 from .model import Settings, SettingsError
 
 
@@ -98,15 +100,42 @@ def doubts_of_store(settings: Settings, connection: Connection) -> list[str]:
         for domain in settings.outbound.routes
         if domain.lower() in here
     ]
+    found += _mailbox_doubts(settings, connection, here)
+    return [f"{settings.origin}: {key}: {problem}" for key, problem in found]
+
+
+def _mailbox_doubts(
+    settings: Settings, connection: Connection, here: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Doubts about settings that name a mailbox, and about the state of that mailbox."""
+    mssante = f"mssante --config {shlex.quote(str(settings.origin))}"
     postmaster = settings.operator.postmaster
-    if postmaster and not resolve(connection, [postmaster]):
+    owner = resolve(connection, [postmaster]).get(postmaster) if postmaster else None
+    if postmaster and owner is None:
         problem = (
             f"{postmaster} is not a mailbox here: undeliverable DSNs have no reader; run: "
-            f"mssante --config {shlex.quote(str(settings.origin))} mailbox add "
+            f"{mssante} mailbox add "
             f"{shlex.quote(postmaster)} --type ORG --finess NUMBER, or set another mailbox"
         )
-        found.append(("operator.postmaster", problem))
-    return [f"{settings.origin}: {key}: {problem}" for key, problem in found]
+        yield "operator.postmaster", problem
+    if owner is not None and owner.status != MailboxState.ACTIVE:
+        remedy = {
+            "suspended": f"run: {mssante} mailbox resume {shlex.quote(postmaster)}, or set",
+            "deleted": f"run: {mssante} mailbox restore {shlex.quote(postmaster)}, or set",
+        }.get(owner.status, "set")
+        problem = (
+            f"{postmaster} is {owner.status}: undeliverable DSNs and answers to our notices have "
+            f"no reader, and no anchor is sent from it; {remedy} another mailbox"
+        )
+        yield "operator.postmaster", problem
+    for place in settings.audit.anchors_to:
+        address = place.removeprefix(MAIL)
+        if place.startswith(MAIL) and address.rpartition("@")[2].lower() in here:
+            problem = (
+                f"{address} is hosted here: whoever owns this machine could change the anchors "
+                "too; set a mailbox at another operator"
+            )
+            yield "audit.anchors_to", problem
 
 
 def doubts_of_list(settings: Settings, white_list: WhiteList) -> list[str]:

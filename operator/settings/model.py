@@ -21,7 +21,7 @@ from .credentials import AccountsSection, CredentialsSection
 from .error_wording import explain
 from .identifiers import IdentifiersSection
 from .outbound import OutboundSection
-from .rights import RightsSection
+from .rights import InactivitySection, RightsSection
 from .sections import (
     AdminSection,
     InboundSection,
@@ -63,6 +63,7 @@ class Settings(Section):
     log: LogSection = Field(default_factory=LogSection)
     identifiers: IdentifiersSection = Field(default_factory=IdentifiersSection)
     rights: RightsSection = Field(default_factory=RightsSection)
+    inactivity: InactivitySection = Field(default_factory=InactivitySection)
     accounts: AccountsSection = Field(default_factory=AccountsSection)
     credentials: CredentialsSection = Field(default_factory=CredentialsSection)
     origin: Path = Field(exclude=True)

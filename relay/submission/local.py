@@ -37,7 +37,7 @@ from relay.smtp.line_checker import LineChecker
 from relay.smtp.message_id import message_id_digest
 from relay.smtp.parameters import MailParameters, RcptParameters
 from relay.smtp.reply import Reply
-from relay.submission.sending_quota import OverLimit, SendingQuota
+from relay.submission.sending_quota import OverLimit, RefusalTrail, SendingQuota
 
 _CHUNK: Final = 256 * 1024
 
@@ -57,7 +57,8 @@ class LocalSubmitter:
     """Submits messages for local mailboxes; blocks.
 
     `record` notes submitted messages, for `who`, those over a limit, and deliveries that a hold
-    rule keeps.  `limits`: of messages and recipients an hour, by the sender's type.
+    rule keeps.  `limits`: of messages and recipients an hour, by the sender's type; `refusals`:
+    audit trail of messages over them.
     """
 
     hostname: str
@@ -70,6 +71,7 @@ class LocalSubmitter:
     record: Record
     who: str = ""
     limits: SendingLimits = field(default_factory=dict)
+    refusals: RefusalTrail | None = None
 
     def submit(
         self,
@@ -170,7 +172,13 @@ class LocalSubmitter:
             return None
         limit = self.limits.get(own.type, NO_LIMIT)
         return SendingQuota(
-            self.store.database, own.mailbox_id, own.type, limit, recipients, self.clock
+            self.store.database,
+            own.mailbox_id,
+            own.type,
+            limit,
+            recipients,
+            self.clock,
+            self.refusals,
         )
 
     def _admit_recipient(self, attempt: AdmissionFacts, recipient: Recipient) -> None:

@@ -6,6 +6,7 @@ from tests.mutants import (
     admission,
     delivery,
     desk,
+    endings,
     framing,
     people,
     queue_admin,
@@ -24,6 +25,7 @@ MUTANTS = (
     *queue_admin.MUTANTS,
     *desk.MUTANTS,
     *people.MUTANTS,
+    *endings.MUTANTS,
     *sessions.MUTANTS,
     *strangers.MUTANTS,
 )

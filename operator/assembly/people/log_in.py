@@ -1,5 +1,6 @@
 """Log-in of accounts as the configuration describes it, and the keys of their secrets."""
 
+from mailstore.audit.trail import AuditTrail
 from mailstore.credentials.log_in import LogIn
 from mailstore.credentials.passwords import PasswordHashes
 from mailstore.db.database import Database
@@ -33,7 +34,10 @@ def password_hashes(settings: Settings) -> PasswordHashes:
     return PasswordHashes(settings.credentials.password_hashes)
 
 
-def open_log_in(settings: Settings, database: Database) -> LogIn:
-    """Log-in by passwords, codes and app passwords.  Raises SettingsError."""
+def open_log_in(settings: Settings, database: Database, trail: AuditTrail | None) -> LogIn:
+    """Log-in by passwords, codes, app passwords and shared ones of teams.  Raises SettingsError.
+
+    Without a trail, nobody gets in by a shared password.
+    """
     keys, policy = credential_keys(settings), app_password_policy(settings)
-    return LogIn(database, keys, password_hashes(settings), policy)
+    return LogIn(database, keys, password_hashes(settings), policy, trail)

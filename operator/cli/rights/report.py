@@ -9,10 +9,12 @@ from typing import Any
 import click
 
 from mailstore.rights import reports
+from mailstore.rights.inactivity import unused_mailboxes
 
 from ...assembly.clock import utc_now
 from ...services.permission import Permission
-from ...settings.model import load
+from ...settings.model import Settings, load
+from ...settings.rights import ladder_policy
 from ..acting import Acting, acting
 from ..output import show_record, show_rows
 
@@ -61,7 +63,12 @@ def unreadable(
 
 
 @report.command("unused")
-@click.option("--days", type=click.IntRange(1), help="Without a log-in. [rights.unused_days]")
+@click.option("--mailboxes", "of_mailboxes", is_flag=True, help="Mailboxes instead of accounts.")
+@click.option(
+    "--days",
+    type=click.IntRange(1),
+    help="Without a log-in. [rights.unused_days; for mailboxes the first of inactivity.warn_days]",
+)
 @_tenant
 @_after
 @_limit
@@ -77,10 +84,19 @@ def unused(
     limit: int,
     who: Acting,
     *,
+    of_mailboxes: bool,
     as_json: bool,
 ) -> None:
-    """List active accounts that have not logged in for a time (DOMAIN U1.2)."""
+    """List active accounts that have not logged in for a time (DOMAIN U1.2).
+
+    due: day on which a year without a log-in is over (inactivity.suspend_days).  With --mailboxes:
+    all mailboxes that nobody logged in to, with the next step (warn, suspend, delete) and the day
+    from which it is due.  warn and suspend are the daemon's, if inactivity.act is on.
+    """
     settings = load(given)
+    if of_mailboxes:
+        _unused_mailboxes(settings, who, days, tenant, after, limit, as_json=as_json)
+        return
     with who.look(settings) as reader, reader.read() as seen:
         found = reports.unused_accounts(
             seen.connection,
@@ -90,9 +106,53 @@ def unused(
             scope=seen.scope(),
             limit=limit,
         )
-    rows = [asdict(one) for one in found]
-    show_rows(rows, ("login", "created_at", "last_login_at"), as_json=as_json)
+    year = timedelta(days=settings.inactivity.suspend_days)
+    rows = [{**asdict(one), "due": (one.last_login_at or one.created_at) + year} for one in found]
+    show_rows(rows, ("login", "created_at", "last_login_at", "due"), as_json=as_json)
     _more([one.login for one in found], limit)
+
+
+def _unused_mailboxes(
+    settings: Settings,
+    who: Acting,
+    days: int | None,
+    tenant: str | None,
+    after: str,
+    limit: int,
+    *,
+    as_json: bool,
+) -> None:
+    policy = ladder_policy(settings)
+    with who.look(settings) as reader, reader.read() as seen:
+        found = unused_mailboxes(
+            seen.connection,
+            utc_now() - timedelta(days=days or policy.warn_days[0]),
+            after=after,
+            tenant_id=_tenant_id(seen, tenant),
+            scope=seen.scope(),
+            limit=limit,
+        )
+    rows: list[dict[str, Any]] = []
+    for one in found:
+        following = one.next_step(policy)
+        rows.append(
+            {
+                "mailbox": one.address,
+                "type": one.type,
+                "state": one.state,
+                "last_login_at": one.last_login_at,
+                "unused_since": one.facts.used_at,
+                "warnings": one.facts.valid_warnings,
+                "warned_at": one.facts.warned_at,
+                "kept_until": one.facts.kept_until,
+                "kept_reason": one.kept_reason,
+                "next_step": following.step,
+                "due": following.due,
+            }
+        )
+    columns = ("mailbox", "type", "state", "unused_since", "warnings", "next_step", "due")
+    show_rows(rows, columns, as_json=as_json)
+    _more([one.address for one in found], limit)
 
 
 @report.command("one-factor")

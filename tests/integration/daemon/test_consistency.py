@@ -1,13 +1,16 @@
 """Contradictions in [outbound] are refused by check, start and reload; doubts are reported."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from mailstore.db.database import Database
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
+from mailstore.mailboxes.lifecycle import delete_mailbox, set_state
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
+from mailstore.mailboxes.states import MailboxState
 from mssante_operator.settings.consistency import (
     check_outbound,
     contradictions,
@@ -152,3 +155,31 @@ def test_doubts_are_shown_and_logged_and_stop_nothing(daemon: Daemon) -> None:
         logged = daemon.log()
     assert [detail for detail in told if detail not in logged] == []
     assert logged.count("config.doubt") == 2
+
+
+@pytest.mark.parametrize("status", ["suspended", "closed", "deleted"])
+def test_a_postmaster_that_reads_nothing(tmp_path: Path, database: Database, status: str) -> None:
+    head = GOOD.replace("[storage]", 'postmaster = "courrier@a.mssante.fr"\n[storage]')
+    found = settings(tmp_path, "", head)
+    address = "courrier@a.mssante.fr"
+    with database.write() as connection:
+        add_domain(connection, "a.mssante.fr", now=NOW)
+        rpps = Identifier(IdentifierKind.RPPS, "10000001916")
+        add_mailbox(connection, address, MailboxType.PER, rpps, now=NOW)
+        if status == "deleted":
+            delete_mailbox(connection, address, reason="x", grace=timedelta(days=9), now=NOW)
+        else:
+            set_state(connection, address, MailboxState(status), now=NOW)
+        (doubt,) = doubts_of_store(found, connection)
+    assert f"operator.postmaster: {address} is {status}: undeliverable DSNs" in doubt
+    remedy = {"suspended": "mailbox resume", "deleted": "mailbox restore"}.get(status, "; set ano")
+    assert remedy in doubt
+
+
+def test_anchors_that_stay_here(tmp_path: Path, database: Database) -> None:
+    text = '[audit]\nanchors_to = ["mailto:a@A.mssante.fr", "mailto:a@b.mssante.fr"]'
+    found = settings(tmp_path, text)
+    with database.write() as connection:
+        add_domain(connection, "a.mssante.fr", now=NOW)
+        (doubt,) = doubts_of_store(found, connection)
+    assert "audit.anchors_to: a@A.mssante.fr is hosted here" in doubt

@@ -31,6 +31,7 @@ AREAS = {
     "audit",
     "delivery",
     "disk guard",
+    "endings",
     "expiry",
     "framing",
     "log-in",

@@ -165,10 +165,11 @@ def test_anchors_go_to_a_file_and_by_mail(operator_a: Daemon, tmp_path: Path) ->
         settings = load(operator_a.config)
         store, journal = open_store(settings), open_journal(settings, "test")
         trust_state = open_trust_state(settings, open_trust(settings))
-        submitter = make_submitter(settings, store, journal, trust_state)
+        trail = open_trail(settings, store.database)
+        submitter = make_submitter(settings, store, journal, trust_state, trail)
         job = AnchorJob(
             store.database,
-            open_trail(settings, store.database).keys,
+            trail.keys,
             open_places(settings, utc_now, submitter),
             timedelta(minutes=15),
             utc_now,

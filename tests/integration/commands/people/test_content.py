@@ -17,7 +17,7 @@ from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.rights.grants import Grantee, give
 from mailstore.rights.model import Period, Right
 from tests.support.clock import NOW
-from tests.support.machines.daemon import Daemon, lay_out, served
+from tests.support.machines.daemon import RESPONSIBLE, Daemon, lay_out, served
 from tests.support.people import administrators
 from tests.support.waiting import until_now
 
@@ -186,3 +186,41 @@ def test_the_daemon_tells_the_holders(operator_a: Daemon) -> None:
         )
     said = operator_a.run("message", "export", ORG)
     assert "Accès d'un administrateur" in said or "=?utf-8?" in said
+
+
+def last_log_in(daemon: Daemon, mailbox: str) -> object:
+    return json.loads(daemon.run("mailbox", "show", mailbox, "--json"))["last_login_at"]
+
+
+def test_a_mailbox_opened_by_right_is_in_use_and_one_read_by_an_administrator_is_not(
+    operator_a: Daemon, as_: As
+) -> None:
+    """DOMAIN U1.2: the last log-in of a mailbox, by its holder or a delegate."""
+    unused = "unused@a.mssante.fr"
+    operator_a.run("mailbox", "add", unused, "--type", "ORG", "--finess", "2A0000154", *RESPONSIBLE)
+    operator_a.run("message", "export", unused, "--reason", "Réquisition 12")
+    assert last_log_in(operator_a, unused) is None
+    rights = ("--account", "ide.petit", "--right", "read")
+    operator_a.run("grant", "give", unused, *rights)
+    config = operator_a.config.read_text()
+    operator_a.config.write_text(f"{config}\n[rights]\ntwo_factors = []\n")
+    try:
+        operator_a.run("message", "export", unused, *as_("ide.petit"))
+    finally:
+        operator_a.config.write_text(config)
+    assert last_log_in(operator_a, unused) is not None
+
+
+def test_a_sending_limit_leaves_one_audit_row(operator_a: Daemon) -> None:
+    config, letter = operator_a.config.read_text(), str(operator_a.folder / "letter.eml")
+    # Of recipients, which does not depend on what this hour has seen.
+    operator_a.config.write_text(f"{config}\n[sending.per]\nrecipients = 1\n")
+    to = ("--to", ORG, "--to", MARTIN)
+    try:
+        operator_a.run("message", "send", letter, "--from", MARTIN, *to, code=1)
+    finally:
+        operator_a.config.write_text(config)
+    limited = ("audit", "search", "--event", "submission.limited", "--json")
+    (row,) = json.loads(operator_a.run(*limited))
+    assert (row["mailbox"], row["result"], row["account"]) == (MARTIN, "refused", None)
+    assert row["unix_user"]

@@ -4,18 +4,21 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from mailstore.accounts.accounts import add_account, get_account
 from mailstore.accounts.kinds import AccountKind
 from mailstore.accounts.tenants import add_tenant
 from mailstore.db.database import Database
+from mailstore.db.schema import mailboxes
 from tests.support.clock import NOW
-from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.machines.daemon import REASON, RESPONSIBLE, Daemon, lay_out
 from tests.support.people import administrators
 
 ORG = "cardiologie@a.mssante.fr"
@@ -203,3 +206,108 @@ def test_reports(operator_a: Daemon) -> None:
         database.read() as conn,
     ):
         assert get_account(conn, "chef").last_login_at is not None
+
+
+SHARED = "le mot de passe de la cardiologie"
+
+
+def test_a_team_keeps_its_shared_password_for_a_time(operator_a: Daemon, tmp_path: Path) -> None:
+    """From the file of its first line to the erasure of its hash; no argument holds it."""
+    run = operator_a.run
+    members, shared, wrong = (tmp_path / name for name in ("members", "shared", "wrong"))
+    shared.write_text(f"{SHARED}\n")
+    wrong.write_text("le mot de passe du hall\n")
+    members.write_text("sans.grant\n")
+    run("account", "add", "sans.grant", "--family-name", "Petit", "--given-name", "Anne")
+    begin = ("team", "begin", ORG, str(members))
+    assert "give either" in run(
+        *begin, "--shared-password", "--shared-password-file", str(shared), code=2
+    )
+    weak = tmp_path / "weak"
+    weak.write_text("cardio\n")
+    assert "12 to 256" in run(*begin, "--shared-password-file", str(weak), code=1)
+    said = run(*begin, "--shared-password-file", str(shared))
+    assert f"log-in name {ORG}" in said
+    row = audit(operator_a)[0]
+    assert (row["event"], json.loads(row["facts"])["shared"]) == ("team.begun", True)
+    as_team = ("--as", ORG, "--password-file")
+    assert "log-in refused" in run("message", "export", ORG, *as_team, str(wrong), code=1)
+    row = audit(operator_a)[0]
+    assert (row["event"], row["mailbox"], row["subject"], row["result"]) == (
+        *("account.login_refused", ORG, None, "refused"),
+    )
+    run("message", "export", ORG, *as_team, str(shared))
+    exported, used = audit(operator_a)[:2]
+    assert (used["event"], used["account"]) == ("team.shared_password_used", None)
+    assert (exported["event"], exported["account"]) == ("mailbox.exported", None)
+    assert json.loads(exported["facts"])["shared_password"] is True
+    # Another mailbox, grants and roles are none of its business.
+    for words in (
+        ("message", "export", PER, *as_team, str(shared)),
+        ("grant", "give", ORG, "--account", "aide", "--right", "send", *as_team, str(shared)),
+        ("role", "give", "chef", "helpdesk", *as_team, str(shared)),
+        ("break-glass", "open", ORG, "--reason", "x", *as_team, str(shared)),
+    ):
+        assert "the shared password of a team" in run(*words, code=1)
+        row = audit(operator_a)[0]
+        assert (row["event"], json.loads(row["facts"])["shared_password"]) == ("act.refused", True)
+    assert "last used: 20" in run("team", "absent", ORG)
+    used_at = json.loads(run("mailbox", "show", ORG, "--json"))["last_login_at"]
+    assert used_at is not None
+    run("team", "end", ORG)
+    assert "log-in refused" in run("message", "export", ORG, *as_team, str(shared), code=1)
+    assert SHARED not in "".join(json.dumps(row, default=str) for row in audit(operator_a))
+
+
+def test_a_deleted_mailbox_loses_all_that_opens_it(operator_a: Daemon, tmp_path: Path) -> None:
+    run, box = operator_a.run, "partie@a.mssante.fr"
+    run(*("mailbox", "add", box, "--type", "ORG", "--finess", "2A0000154"), *RESPONSIBLE)
+    run("grant", "give", box, "--account", "aide", "--right", "read")
+    run("break-glass", "open", box, "--reason", "x", "--silent")
+    members = tmp_path / "members"
+    members.write_text("chef\n")
+    run("team", "begin", box, str(members))
+    said = run("mailbox", "delete", box, "--yes", *REASON)
+    assert "ended for good: 2 grants, 1 team moves, 1 break glass" in said
+    facts = json.loads(audit(operator_a)[0]["facts"])
+    assert [facts[name] for name in ("grants", "credentials", "team_moves", "break_glass")] == [
+        *(2, 0, 1, 1),
+    ]
+    listed = ("grant", "list", "--mailbox", box, "--json")
+    assert json.loads(run(*listed)) == []
+    give = ("grant", "give", box, "--account", "aide", "--right", "read")
+    assert "is deleted: restore it first" in run(*give, code=1)
+    said = run("mailbox", "restore", box, *REASON)
+    assert f"mssante grant list --mailbox {box} --all" in said
+    assert json.loads(run(*listed)) == []
+    run(*give)
+    run("mailbox", "suspend", box, *REASON)
+    run("mailbox", "resume", box)
+    assert len(json.loads(run(*listed))) == 1  # a suspended mailbox keeps its rights
+    run("mailbox", "close", box, "--yes", *REASON)
+    assert len(json.loads(run(*listed))) == 1
+
+
+def test_unused_mailboxes_are_listed_and_kept(operator_a: Daemon) -> None:
+    """DOMAIN U1.2: the notices are made known, and a holder may object."""
+    run = operator_a.run
+    with (
+        closing(Database(operator_a.folder / "data" / "mssante.db")) as database,
+        database.write() as conn,
+    ):
+        conn.execute(
+            update(mailboxes)
+            .where(mailboxes.c.address == PER)
+            .values(created_at=NOW - timedelta(days=4000), last_login_at=None)
+        )
+    (row,) = json.loads(run("report", "unused", "--mailboxes", "--json"))
+    assert (row["mailbox"], row["next_step"], row["warnings"]) == (PER, "warn", 0)
+    assert row["due"] < f"{NOW:%Y-%m-%d}"
+    run("mailbox", "keep", PER, "--until", "2099-12-31", "--reason", "congé parental")
+    row = audit(operator_a)[0]
+    assert (row["event"], row["mailbox"]) == ("mailbox.kept", PER)
+    (row,) = json.loads(run("report", "unused", "--mailboxes", "--json"))
+    assert (row["due"], row["kept_reason"]) == ("2100-01-01T00:00:00+00:00", "congé parental")
+    assert "NEXT STEP" in run("report", "unused", "--mailboxes", "--tenant", "operator")
+    assert "is past" in run("mailbox", "keep", PER, "--until", "2001-01-01", *REASON, code=1)
+    assert "due" in json.loads(run("report", "unused", "--days", "1", "--json"))[0]

@@ -16,6 +16,7 @@ from mailstore.db.database import Database
 from mailstore.db.people_schema import accounts, break_glass, roles
 from mailstore.db.schema import metadata
 from mailstore.mailboxes.identifiers import MailboxType
+from mailstore.rights.inactivity import keep_mailbox
 from tests.support.clock import NOW
 from tests.support.people.accounts import OTHER_RPPS, RPPS, box, customer, grant, person
 
@@ -65,6 +66,8 @@ def test_everything_of_a_person_and_nothing_of_others(database: Database) -> Non
         for one in (claire, paul):
             set_password(conn, one, f"$argon2id$secret of {one.login}", now=NOW)
             grant(conn, team, one.id)
+        for mailbox in (own, team):
+            keep_mailbox(conn, mailbox.id, NOW + timedelta(days=9), "congé", now=NOW)
         role = {"role": "helpdesk", "begins_at": NOW, "given_by": "x"}
         conn.execute(insert(roles), [{**role, "account_id": claire.id}])
         access = {
@@ -102,6 +105,9 @@ def test_everything_of_a_person_and_nothing_of_others(database: Database) -> Non
     assert [row["role"] for row in found["roles"]] == ["helpdesk"]
     assert len(found["break_glass"]) == 2
     assert [row["address"] for row in found["mailboxes"]] == ["claire@chu.mssante.fr"]
+    assert [(row["mailbox"], row["kept_reason"]) for row in found["unused_mailboxes"]] == [
+        ("claire@chu.mssante.fr", "congé")
+    ]
     assert [row["seq"] for row in found["audit"]] == [1, 2, 3]
     assert "secret of" not in str(found)
 
@@ -119,5 +125,5 @@ def test_each_table_that_refers_to_accounts_is_exported(database: Database) -> N
 
 def test_the_names_of_sections_are_in_the_page_for_people() -> None:
     page = Path(__file__).parents[4].joinpath("docs", "people.md").read_text()
-    for section in (*EXPORTED.values(), "mailboxes", "audit"):
+    for section in (*EXPORTED.values(), "mailboxes", "unused_mailboxes", "audit"):
         assert f"`{section}`" in page

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from argon2.profiles import CHEAPEST
 
+from mailstore.audit.trail import AuditTrail
 from mailstore.credentials.passwords import PasswordHashes
 from mailstore.sealed.keyring import Keyring, make_first
+from tests.support.audit.trails import audit_keys
 from tests.support.clock import NOW
 
 
@@ -14,6 +16,11 @@ from tests.support.clock import NOW
 def keys(tmp_path: Path) -> Keyring:
     make_first(tmp_path / "keys", NOW)
     return Keyring(tmp_path / "keys")
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> AuditTrail:
+    return AuditTrail(audit_keys(tmp_path))
 
 
 @pytest.fixture(scope="session")

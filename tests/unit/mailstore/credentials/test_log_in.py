@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pyotp
@@ -10,6 +11,7 @@ from argon2 import Parameters
 from argon2.profiles import CHEAPEST
 
 from mailstore.accounts.accounts import get_account, resume_account, suspend_account
+from mailstore.audit.trail import AuditTrail
 from mailstore.credentials.app_passwords import (
     AppPasswordPolicy,
     AppPasswordRequest,
@@ -24,7 +26,10 @@ from mailstore.credentials.throttle import ACCOUNT_FREE_FAILURES, FREE_FAILURES
 from mailstore.credentials.totp import STEP, set_totp
 from mailstore.db.database import Database
 from mailstore.db.people_schema import credentials
+from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.identifiers import MailboxType
+from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.rights import team_moves
 from mailstore.sealed.keyring import Keyring
 from tests.support.clock import NOW
 from tests.support.people.accounts import box, customer, person
@@ -68,12 +73,12 @@ def counting() -> Counting:
 
 
 @pytest.fixture
-def door(database: Database, keys: Keyring, counting: Counting) -> LogIn:
+def door(database: Database, keys: Keyring, counting: Counting, trail: AuditTrail) -> LogIn:
     with database.write() as conn:
         claire = person(conn, "claire")
         set_password(conn, claire, counting.hash(PASSWORD), now=NOW)
         person(conn, "paul")
-    return LogIn(database, keys, counting, PER)
+    return LogIn(database, keys, counting, PER, trail)
 
 
 @pytest.fixture
@@ -188,12 +193,12 @@ def test_a_pair_of_name_and_origin_waits_unseen_names_too(door: LogIn, counting:
 
 
 def test_an_account_waits_at_every_machine(
-    database: Database, keys: Keyring, door: LogIn, counting: Counting
+    database: Database, keys: Keyring, door: LogIn, counting: Counting, trail: AuditTrail
 ) -> None:
     for number in range(ACCOUNT_FREE_FAILURES):
         with refused(Refusal.WRONG):
             log_in(door, "quatre mots mal choisis", origin=f"192.0.2.{number}")
-    elsewhere = LogIn(database, keys, counting, PER)
+    elsewhere = LogIn(database, keys, counting, PER, trail)
     before = counting.compared
     with refused(Refusal.THROTTLED):
         log_in(elsewhere, origin="198.51.100.1")
@@ -223,10 +228,10 @@ def test_a_closed_door_between_password_and_code(database: Database, with_totp: 
 
 
 def test_a_hash_of_other_parameters_is_made_anew(
-    database: Database, keys: Keyring, door: LogIn
+    database: Database, keys: Keyring, door: LogIn, trail: AuditTrail
 ) -> None:
     dearer = PasswordHashes(parameters=DEARER)
-    assert log_in(LogIn(database, keys, dearer, PER)).factors == 1
+    assert log_in(LogIn(database, keys, dearer, PER, trail)).factors == 1
     with database.read() as conn:
         (verifier,) = conn.scalars(credentials.select().with_only_columns(credentials.c.verifier))
     assert b"t=2" in verifier
@@ -277,3 +282,51 @@ def test_an_app_password_and_the_note_of_its_use(
     with refused(Refusal.THROTTLED):
         use(made.text(), mailbox.id)()
     assert use(made.text())() == proof
+
+
+def test_a_note_that_fails_stops_nobody(
+    door: LogIn, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof = log_in(door)
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("the database is away")
+
+    monkeypatch.setattr(Database, "write", away)
+    door.note(proof, None)
+    monkeypatch.undo()
+    door.note(proof, None)
+    with database.read() as conn:
+        assert get_account(conn, "claire").last_login_at == NOW
+
+
+def test_the_first_log_in_after_a_team_began_to_move_is_noted(
+    door: LogIn, database: Database
+) -> None:
+    """Notes are an hour apart; the report of a team's move must not miss a member for that."""
+    with database.write() as conn:
+        customer(conn, "chu", "chu.mssante.fr")
+        mailbox = box(conn, "bloc@chu.mssante.fr", MailboxType.ORG)
+    door.note(log_in(door), None)
+    begun, came = NOW + timedelta(minutes=5), NOW + timedelta(minutes=10)
+    with database.write() as conn:
+        team_moves.begin_move(conn, mailbox.id, begun, begun + timedelta(days=1))
+    for at in (came, came + timedelta(minutes=1)):  # the second one costs no write
+        door.note(log_in(door, at=at), None)
+        with database.read() as conn:
+            assert get_account(conn, "claire").last_login_at == came
+
+
+def test_an_opened_mailbox_is_noted_once_an_hour(door: LogIn, database: Database) -> None:
+    """DOMAIN U1.2: the last log-in of a mailbox."""
+    with database.write() as conn:
+        customer(conn, "chu", "chu.mssante.fr")
+        mailbox = box(conn, "claire@chu.mssante.fr")
+    proof = log_in(door)
+    noted = []
+    for minutes in (0, 59, 61):
+        at = NOW + timedelta(minutes=minutes)
+        door.note(replace(proof, at=at), mailbox.id)
+        with database.read() as conn:
+            noted.append(get_mailbox(conn, mailbox.address).last_login_at)
+    assert noted == [NOW, NOW, NOW + timedelta(minutes=61)]

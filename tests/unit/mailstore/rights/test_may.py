@@ -1,7 +1,7 @@
 """`may`: each reason, each type of mailbox, each role (DOMAIN §9.36, §9.37, §9.44, §9.45)."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -24,6 +24,7 @@ from mailstore.rights.model import (
     RightsPolicy,
     Role,
     RoleName,
+    TeamFacts,
 )
 from tests.support.clock import NOW
 from tests.support.people.proofs import shown
@@ -156,7 +157,7 @@ def test_grants_of_others_and_on_others_give_nothing() -> None:
         (PROGRAM, ORG, STRONG, Reason.WRONG_METHOD),
         (PROGRAM, PER, CERTIFICATE, Reason.WRONG_METHOD),
         (PROGRAM, APP, shown(Method.APP_PASSWORD, 1, APP.id), Reason.WRONG_METHOD),
-        (PROGRAM, ORG, shown(Method.GRACE, 1, ORG.id), Reason.GRACE_OVER),
+        (PROGRAM, ORG, shown(Method.GRACE, 1, ORG.id), Reason.WRONG_METHOD),
     ],
 )
 def test_each_refusal_though_a_grant_gives_all(
@@ -177,7 +178,6 @@ def test_each_refusal_though_a_grant_gives_all(
         (NURSE, PER, shown(Method.APP_PASSWORD, 1, PER.id)),
         (PROGRAM, APP, CERTIFICATE),
         (PROGRAM, ORG, CERTIFICATE),
-        (PROGRAM, replace(ORG, grace_until=NOW + HOUR), shown(Method.GRACE, 1, ORG.id)),
     ],
 )
 def test_each_method_that_opens(
@@ -187,11 +187,43 @@ def test_each_method_that_opens(
     assert may(facts, Action.READ, mailbox, NOW).reason is Reason.GRANT
 
 
-def test_the_shared_password_of_a_team_ends_with_its_grace() -> None:
-    proof, grace = shown(Method.GRACE, 1, ORG.id), replace(ORG, grace_until=NOW)
-    facts = actor(PROGRAM, to(PROGRAM, ORG), proof=proof)
-    assert may(facts, Action.READ, grace, NOW - HOUR).allowed
-    assert may(facts, Action.READ, grace, NOW).reason is Reason.GRACE_OVER
+TEAM = TeamFacts(replace(shown(Method.GRACE, 1, ORG.id), account=None))
+MOVING = replace(ORG, grace_since=NOW, grace_until=NOW + HOUR)
+LAST = NOW + HOUR - timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize("action", Action)
+def test_the_shared_password_of_a_team_opens_content_and_manages_nothing(action: Action) -> None:
+    verdict = may(TEAM, action, MOVING, LAST)
+    assert verdict.allowed is (action in CONTENT)
+    assert verdict.reason is (Reason.TEAM if action in CONTENT else Reason.WRONG_METHOD)
+
+
+@pytest.mark.parametrize(
+    ("facts", "mailbox", "at", "reason"),
+    [
+        (TEAM, MOVING, NOW + HOUR, Reason.GRACE_OVER),
+        (TEAM, ORG, NOW, Reason.GRACE_OVER),  # the move has ended, or there never was one
+        # Another move has begun since, perhaps with another password.
+        (TEAM, replace(MOVING, grace_since=NOW + HOUR / 2), LAST, Reason.GRACE_OVER),
+        (TEAM, replace(MOVING, id=CAB.id), NOW, Reason.OTHER_MAILBOX),
+        (TEAM, replace(MOVING, state=MailboxState.SUSPENDED), NOW, Reason.MAILBOX_NOT_ACTIVE),
+        (TEAM, replace(MOVING, state=MailboxState.CLOSED), NOW, Reason.MAILBOX_NOT_ACTIVE),
+        (TeamFacts(STRONG), MOVING, NOW, Reason.WRONG_METHOD),
+        (TeamFacts(replace(PASSWORD, mailbox_id=ORG.id)), MOVING, NOW, Reason.WRONG_METHOD),
+    ],
+)
+def test_a_shared_password_that_opens_nothing(
+    facts: TeamFacts, mailbox: MailboxFacts, at: datetime, reason: Reason
+) -> None:
+    verdict = may(facts, Action.READ, mailbox, at)
+    assert (verdict.allowed, verdict.reason) == (False, reason)
+
+
+def test_an_account_gets_nothing_by_a_shared_password() -> None:
+    proof = shown(Method.GRACE, 1, ORG.id)
+    facts = actor(NURSE, to(NURSE, ORG), proof=proof)
+    assert may(facts, Action.READ, MOVING, NOW).reason is Reason.WRONG_METHOD
 
 
 def test_types_that_need_two_factors_are_the_operators_choice() -> None:

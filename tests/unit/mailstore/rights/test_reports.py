@@ -5,6 +5,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import update
 
+from mailstore.accounts.changes import access_number
+from mailstore.accounts.endings import TeamMoveEnded
 from mailstore.db.database import Database
 from mailstore.db.people_schema import accounts
 from mailstore.errors import Conflict, InvalidState, NotFound
@@ -118,7 +120,11 @@ def test_a_team_moves_and_the_absent_are_named(database: Database, home: House) 
         assert [one.login for one in absent] == ["sec.durand"]
         with pytest.raises(Conflict, match="goes on already"):
             team_moves.begin_move(conn, box, NOW, NOW + DAY)
-        assert team_moves.end_move(conn, box, NOW + DAY).ended_at == NOW + DAY
+        before = access_number(conn)
+        move, ended = team_moves.end_move(conn, box, NOW + DAY)
+        assert move.ended_at == NOW + DAY
+        assert ended == TeamMoveEnded(mailbox=box, at=NOW + DAY)
+        assert access_number(conn) != before
         with pytest.raises(InvalidState, match="ended already"):
             team_moves.end_move(conn, box, NOW + DAY)
         assert team_moves.begin_move(conn, box, NOW + DAY, NOW + 2 * DAY).ended_at is None

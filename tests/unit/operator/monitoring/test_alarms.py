@@ -128,3 +128,10 @@ def test_a_trail_that_was_tampered_with() -> None:
     (alarm,) = alarms(replace(QUIET, audit_damage="chain 1: row 3"))
     assert alarm.name is AlarmName.AUDIT_DAMAGED
     assert "mssante audit verify" in alarm.detail
+
+
+def test_jobs_whose_last_round_failed() -> None:
+    failing = {"mailbox-erasure": "the database is away", "blob": "ValueError"}
+    found = alarms(replace(QUIET, failing_jobs=failing))
+    assert [alarm.name for alarm in found] == [AlarmName.JOB_FAILING] * 2
+    assert found[1].detail.startswith("job mailbox-erasure: its last round failed: the database is")

@@ -6,20 +6,23 @@ from datetime import timedelta
 from email.message import EmailMessage
 from email.policy import default
 
-from relay.submission.holder_notice import HolderNotice, build_notice
+from relay.submission.holder_notice import HolderNotice, NoticeHead, build_notice
 from tests.support.clock import NOW
 
-FACTS = HolderNotice(
+HEAD = NoticeHead(
     message_id="0" * 32,
     mailbox="cardio@chu.mssante.fr",
     sender="postmaster@chu.mssante.fr",
     hostname="smtp.chu.mssante.fr",
+    at=NOW,
+)
+FACTS = HolderNotice(
+    head=HEAD,
     who="sec.durand",
     second=None,
     reason="Réquisition n° 12",
     begins=NOW,
     ends=NOW + timedelta(hours=4),
-    at=NOW,
 )
 
 
@@ -34,11 +37,11 @@ def test_the_message_says_who_why_and_until_when() -> None:
     assert octets.isascii()
     assert b"\n" not in octets.replace(b"\r\n", b"")
     found = read(octets)
-    assert found["To"] == FACTS.mailbox
-    assert found["From"] == f"Exploitation <{FACTS.sender}>"
+    assert found["To"] == HEAD.mailbox
+    assert found["From"] == f"Exploitation <{HEAD.sender}>"
     assert found["Subject"] == "Accès d'un administrateur à votre messagerie"
     assert found["Auto-Submitted"] == "auto-generated"
-    assert found["Message-ID"] == f"<{'0' * 32}@{FACTS.hostname}>"
+    assert found["Message-ID"] == f"<{'0' * 32}@{HEAD.hostname}>"
     text = found.get_content()
     assert "sec.durand peut lire le contenu de la messagerie cardio@chu.mssante.fr" in text
     assert "du 22/11/2026 10:11 UTC au 22/11/2026 14:11 UTC." in text

@@ -1,5 +1,6 @@
 """Limits of a sending mailbox in an hour (DOMAIN U7, 12), on both databases."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -11,7 +12,10 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, select
 
+from mailstore.audit.event import AuditActor, Door
+from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
+from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.sent_counts import drop_old, limited_by_type, list_sending
@@ -21,7 +25,8 @@ from relay.queue.schema import delivery_recipients
 from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.errors import SmtpError
 from relay.submission.local import LocalSubmitter
-from relay.submission.sending_quota import SendingQuota
+from relay.submission.sending_quota import RefusalTrail, SendingQuota
+from tests.support.audit.trails import audit_keys, rows
 from tests.support.clock import NOW
 from tests.support.delivery.listed import listing
 from tests.support.delivery.submitters import local_submitter
@@ -196,3 +201,49 @@ def test_recipients_by_the_thousand_stop_a_person_and_no_program(
     with submitter.store.database.read() as connection:
         query = select(func.count()).select_from(delivery_recipients)
         assert connection.scalar(query) == len(sent.remote["b.mssante.fr"]) == 2000
+
+
+def test_one_audit_row_for_a_mailbox_and_an_hour(submitter: LocalSubmitter, tmp_path: Path) -> None:
+    """A refusal of an identified actor is in the trail; a thousand of them are one row."""
+    actor = AuditActor(account=None, unix_user="root", door=Door.COMMAND)
+    trail = RefusalTrail(AuditTrail(audit_keys(tmp_path)), actor)
+    limited = replace(limited_to(submitter, 1, 0), refusals=trail)
+    limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    assert rows(submitter.store.database) == []  # what is sent is no refusal
+    for _ in range(3):
+        with pytest.raises(SmtpError, match="Sending limit"):
+            limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    (row,) = rows(submitter.store.database)
+    assert (row["event"], row["result"], row["mailbox"], row["unix_user"], row["tenant_id"]) == (
+        *("submission.limited", "refused", str(SENDER), "root", 1),
+    )
+    facts = json.loads(row["facts"])
+    assert (facts["type"], facts["recipients"]) == ("PER", 1)
+    assert facts["why"].startswith("Sending limit: 1 messages an hour")
+    later = replace(limited, clock=lambda: NOW + timedelta(hours=1))
+    later.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    with pytest.raises(SmtpError, match="Sending limit"):
+        later.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    assert len(rows(submitter.store.database)) == 2
+
+
+def test_a_refusal_without_its_row_is_not_counted(
+    submitter: LocalSubmitter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are one transaction, so that the next refusal makes the row."""
+    actor = AuditActor(account=None, unix_user="root", door=Door.COMMAND)
+    trail = RefusalTrail(AuditTrail(audit_keys(tmp_path)), actor)
+    limited = replace(limited_to(submitter, 1, 0), refusals=trail)
+    limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+
+    def fail(*_: object) -> None:
+        raise StoreUnavailable("the trail is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AuditTrail, "append", fail)
+        with pytest.raises(SmtpError, match="the trail is full"):
+            limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    assert counts(submitter) == [(str(SENDER), 1, 1, 0)]
+    with pytest.raises(SmtpError, match="Sending limit"):
+        limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
+    assert len(rows(submitter.store.database)) == 1
