@@ -9,9 +9,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, exists, func, select, update
 
+from mailstore.accounts.changes import note_ending
 from mailstore.accounts.names import parse_name, parse_tenant_name, tenant_key
 from mailstore.db.dialect import insert_or_ignore
-from mailstore.db.people_schema import accounts, credentials, grants, tenants
+from mailstore.db.people_schema import accounts, credentials, grants, roles, tenants
 from mailstore.db.schema import domains, mailboxes
 from mailstore.errors import Conflict, InvalidState, NotFound
 
@@ -109,8 +110,8 @@ def mailbox_tenant(conn: Connection, mailbox_id: int) -> int:
 def give_domain(conn: Connection, domain: str, tenant: Tenant, *, now: datetime) -> None:
     """Give a hosted domain to a tenant.
 
-    Raises NotFound; InvalidState while accounts have grants or app passwords on its mailboxes, as
-    these would cross tenants.
+    Raises NotFound; InvalidState while accounts have grants or app passwords on its mailboxes, or
+    roles on it, as these would cross tenants.
     """
     owner = domain_tenant(conn, domain)
     if owner == tenant.id:
@@ -125,11 +126,16 @@ def give_domain(conn: Connection, domain: str, tenant: Tenant, *, now: datetime)
     opened = exists().where(
         credentials.c.mailbox_id.in_(select(of_domain.c.id)), credentials.c.revoked_at.is_(None)
     )
-    if conn.scalar(select(granted | opened)):
+    administered = exists().where(
+        roles.c.domain_id.in_(select(domains.c.id).where(domains.c.name == domain.lower())),
+        roles.c.ends_at.is_(None) | (roles.c.ends_at > now),
+    )
+    if conn.scalar(select(granted | opened | administered)):
         raise InvalidState(
-            f"mailboxes of {domain.lower()} are opened by accounts of its present tenant: end "
-            "their grants and app passwords first"
+            f"accounts of the present tenant open mailboxes of {domain.lower()}, or administer it: "
+            "end their grants, app passwords and roles first"
         )
     conn.execute(
         update(domains).where(domains.c.name == domain.lower()).values(tenant_id=tenant.id)
     )
+    note_ending(conn)

@@ -171,10 +171,12 @@ def bound_to(row: Row[Any]) -> bytes:
 
 
 def _bound_to(
-    account_id: int, lookup: str, mailbox_id: int, protocols: str, ends_at: datetime
+    account_id: int, lookup: str, mailbox_id: int, protocols: str, ends_at: datetime | None
 ) -> bytes:
-    facts = ("app_password", account_id, lookup, mailbox_id, protocols, microseconds(ends_at))
-    return " ".join(map(str, facts)).encode("ascii")
+    # Any values at all: a row that SQL has altered must be found out, not stop its reader.
+    end = None if ends_at is None else microseconds(ends_at)
+    facts = ("app_password", account_id, lookup, mailbox_id, protocols, end)
+    return " ".join(map(str, facts)).encode("utf-8", "surrogatepass")
 
 
 # Built once: SQLAlchemy's preparation of a statement takes longer than its execution.

@@ -166,14 +166,19 @@ def note_use(conn: Connection, proof: Proof, mailbox_id: int | None) -> None:
 
 
 def _uses(proof: Proof, mailbox_id: int | None) -> list[tuple[Any, ColumnElement[bool], Any]]:
-    before = proof.at - NOTED_EVERY
+    before, ahead = proof.at - NOTED_EVERY, proof.at + NOTED_EVERY
     noted = [
         (credentials, proof.credential_id, credentials.c.last_used_at),
         (accounts, proof.account, accounts.c.last_login_at),
         (mailboxes, mailbox_id, mailboxes.c.last_login_at),
     ]
     return [
-        (table, and_(table.c.id == row, or_(column.is_(None), column < before)), column)
+        # A note from the future is of a clock that was ahead: it must not stand until then.
+        (
+            table,
+            and_(table.c.id == row, or_(column.is_(None), column < before, column > ahead)),
+            column,
+        )
         for table, row, column in noted
         if row is not None
     ]

@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
+from mailstore.accounts.changes import note_ending
 from mailstore.db.people_schema import accounts, grants, group_members, team_moves
 from mailstore.db.schema import mailboxes
 from mailstore.errors import Conflict, InvalidState, NotFound
@@ -65,6 +66,7 @@ def end_move(conn: Connection, mailbox_id: int, now: datetime) -> TeamMove:
     conn.execute(
         update(team_moves).where(team_moves.c.mailbox_id == mailbox_id).values(ended_at=now)
     )
+    note_ending(conn)
     return get_move(conn, mailbox_id)
 
 

@@ -12,6 +12,8 @@ from typing import IO, Any, Final
 
 import click
 
+from mailstore.credentials.totp import parse_code
+
 from ..services.acts import Act, log_in, open_act
 from ..settings.model import Settings
 
@@ -21,6 +23,8 @@ Command = Callable[..., None]
 @dataclass(frozen=True, slots=True)
 class Acting:
     """Account that acts; None: the Unix user.  `password`: file with it, None for a terminal.
+
+    `code`: of an authenticator app; None: it is with the password, or there is none.
 
     `reason`: why an administrator reads content; None where it was not given.
     """
@@ -42,27 +46,45 @@ class Acting:
             if self.login is None:
                 yield act
             else:
-                yield log_in(act, settings, self.login, self._password(), self.code)
+                yield log_in(act, settings, self.login, *self._secrets())
 
-    def _password(self) -> str:
+    def _secrets(self) -> tuple[str, str | None]:
+        """The password, and the code if there is one."""
         if self.password is not None:
-            return self.password.readline().rstrip("\r\n")
+            password, code = (self.password.readline().rstrip("\r\n") for _ in range(2))
+            return password, self.code or code or None
         if not sys.stdin.isatty():
             raise click.UsageError("--as needs a password: give --password-file, or a terminal")
-        password: str = click.prompt(f"Password of {self.login}", hide_input=True, err=True)
-        return password
+        typed: str = click.prompt(f"Password of {self.login}", hide_input=True, err=True)
+        if self.code is not None:
+            return typed, self.code
+        code = click.prompt(
+            "Code, if the account has one", default="", show_default=False, err=True
+        )
+        return typed, code or None
+
+
+def _app_code(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    # Arguments can be read by every user of the machine: such a code is worthless in a minute.
+    if text is not None and parse_code(text) is None:
+        raise click.BadParameter(
+            "expected the 6 digits of an app; a recovery code is the second line of "
+            "--password-file, or is typed"
+        )
+    return text
 
 
 _OPTIONS: Final = (
     click.option("--as", "as_login", metavar="LOGIN", help="Account that acts. [the Unix user]"),
     click.option(
-        "--code", "as_code", help="Code of the account's authenticator app, or a recovery code."
+        "--code", "as_code", callback=_app_code, help="Code of the account's authenticator app."
     ),
     click.option(
         "--password-file",
         "as_password",
         type=click.File("r", encoding="utf-8"),
-        help="File whose first line is the account's password; - for standard input.",
+        help="File with the account's password, and in the second line a code if there is one; "
+        "- for standard input.",
     ),
 )
 

@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -23,6 +24,7 @@ from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from mailstore.credentials.proof import LoginRefused, Proof
 from mailstore.db.people_schema import OPERATOR_TENANT
+from mailstore.errors import Forbidden, InvalidCredential
 from mailstore.rights.facts import load_actor
 from mailstore.rights.may import may, may_with_role
 from mailstore.rights.model import Action, ActorFacts, MailboxFacts, RightsPolicy
@@ -61,12 +63,15 @@ class NotAllowed(OperatorError):
     """Act that the account may not do; the refusal is in the audit trail."""
 
 
+_REFUSALS: Final = (NotAllowed, Forbidden, InvalidCredential)
+
+
 @dataclass(slots=True)
 class ActTransaction:
     """Write transaction of an act; its audit rows are added at its end.
 
     `facts`: the account that acts, as of this transaction; None for the Unix user, whose files
-    these are.
+    these are.  `mailbox`, `tenant`: the ones that a rule was asked about, for a refusal.
     """
 
     connection: Connection
@@ -76,6 +81,8 @@ class ActTransaction:
     policy: RightsPolicy
     events: list[AuditEvent] = field(default_factory=list)
     permitted: bool = False
+    mailbox: str | None = None
+    tenant: int | None = None
 
     def check_permitted(self) -> None:
         """Refuse an account that no rule was asked about.  Raises NotAllowed."""
@@ -84,7 +91,7 @@ class ActTransaction:
 
     def require(self, action: Action, mailbox: MailboxFacts, address: str) -> None:
         """Refuse an account that may not do this to the mailbox.  Raises NotAllowed."""
-        self.permitted = True
+        self.permitted, self.mailbox, self.tenant = True, address, mailbox.tenant_id
         if self.facts is None:
             return
         verdict = may(self.facts, action, mailbox, self.clock(), self.policy)
@@ -93,10 +100,13 @@ class ActTransaction:
 
     def require_role(self, action: Action, tenant_id: int, domain_id: int | None = None) -> None:
         """Refuse an account without a role for a tenant or a domain.  Raises NotAllowed."""
-        self.permitted = True
+        self.permitted, self.tenant = True, tenant_id
         if self.facts is None:
             return
-        roles, active = self.facts.roles, self.facts.account.state is AccountState.ACTIVE
+        # Only a role for the whole operator crosses tenants, also where a domain has moved.
+        own = self.facts.account.tenant_id == tenant_id
+        roles = [role for role in self.facts.roles if own or role.whole]
+        active = self.facts.account.state is AccountState.ACTIVE
         if not active or not may_with_role(roles, action, tenant_id, domain_id, self.clock()):
             raise NotAllowed(f"{self.actor.account} has no role that allows it: {action}")
 
@@ -163,17 +173,19 @@ class Act:
     def write(self) -> Iterator[ActTransaction]:
         """Write transaction with audit rows: all is committed, or nothing.
 
-        An account must be permitted in it (`require`); a refusal leaves a row of its own.  Raises
-        NotAllowed, StoreUnavailable.
+        An account must be permitted in it (`require`).  A refusal leaves a row of its own, also one
+        that no account could escape (Forbidden, InvalidCredential).  Raises NotAllowed,
+        StoreUnavailable.
         """
+        transaction = None
         try:
             with self.store.database.write() as connection:
                 transaction = self._transaction(connection)
                 yield transaction
                 transaction.check_permitted()
                 self.trail.append(connection, transaction.events)
-        except NotAllowed as error:
-            self._refused(str(error))
+        except _REFUSALS as error:
+            self._refused(str(error), transaction)
             raise
         for event in transaction.events:
             self._record(event)
@@ -185,12 +197,14 @@ class Act:
             facts = load_actor(connection, self.proof.account, self.proof)
         return ActTransaction(connection, self.actor, self.clock, facts, self.policy)
 
-    def _refused(self, why: str) -> None:
+    def _refused(self, why: str, transaction: ActTransaction | None) -> None:
         event = AuditEvent(
             at=self.clock(),
             event="act.refused",
             actor=self.actor,
             result=Result.REFUSED,
+            tenant=None if transaction is None else transaction.tenant,
+            mailbox=None if transaction is None else transaction.mailbox,
             facts={"why": why},
         )
         with self.store.database.write() as connection:
@@ -243,6 +257,7 @@ def log_in(act: Act, settings: Settings, login: str, password: str, code: str | 
         act.audit(
             "account.login_refused",
             subject=login_key(login),
+            tenant=_tenant_of(act, refused.account),
             result=Result.REFUSED,
             why=refused.reason.value,
         )
@@ -251,6 +266,13 @@ def log_in(act: Act, settings: Settings, login: str, password: str, code: str | 
     with act.store.database.read() as connection:
         account = get_account_by_id(connection, proof.account)
     return replace(act, actor=replace(act.actor, account=account.login), proof=proof)
+
+
+def _tenant_of(act: Act, account: int | None) -> int | None:
+    if account is None:
+        return None
+    with act.store.database.read() as connection:
+        return get_account_by_id(connection, account).tenant_id
 
 
 def unix_actor() -> AuditActor:

@@ -14,14 +14,13 @@ from mailstore.rights.facts import load_mailbox
 from mailstore.rights.may import may
 from mailstore.rights.model import Action, MailboxFacts
 
-from ..errors import OperatorError
 from ..settings.model import Settings
-from .acts import Act, ActTransaction
+from .acts import Act, ActTransaction, NotAllowed
 
 ONE_COMMAND: Final = timedelta(hours=1)  # access that --reason opens
 
 
-class ContentClosed(OperatorError):
+class ContentClosed(NotAllowed):
     """Content that needs a reason, or the agreement of another person."""
 
 

@@ -91,12 +91,14 @@ def grant_end(given: Path | None, number: int, who: Acting) -> None:
     """End the grant NUMBER now; sessions that it opened end."""
     with who.open(load(given)) as act, act.write() as change:
         mailbox = grants.get(change.connection, number).mailbox
-        change.require(Action.MANAGE, load_mailbox(change.connection, mailbox), mailbox)
+        facts = load_mailbox(change.connection, mailbox)
+        change.require(Action.MANAGE, facts, mailbox)
         row, _ = grants.end(change.connection, number, act.clock())
         change.audit(
             "grant.ended",
             mailbox=row.mailbox,
             subject=None if row.group else row.grantee,
+            tenant=facts.tenant_id,
             grant=number,
             group=row.grantee if row.group else None,
         )

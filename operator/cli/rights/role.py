@@ -91,7 +91,12 @@ def role_end(given: Path | None, number: int, who: Acting) -> None:
         _require(change, not found.role.whole, account.tenant_id)
         row = roles.end_role(change.connection, number, act.clock())
         change.audit(
-            "role.ended", subject=row.account, role=row.role.name, scope=row.scope, number=number
+            "role.ended",
+            subject=row.account,
+            tenant=account.tenant_id,
+            role=row.role.name,
+            scope=row.scope,
+            number=number,
         )
     click.echo(f"role {number} of {row.account} is over")
 

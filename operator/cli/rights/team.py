@@ -8,7 +8,7 @@ from typing import IO, Any
 import click
 
 from mailstore.accounts.accounts import get_account
-from mailstore.errors import Conflict, InvalidState, NotFound
+from mailstore.errors import Conflict, Forbidden, InvalidState, NotFound
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.rights import grants, team_moves
 from mailstore.rights.facts import load_mailbox
@@ -54,10 +54,11 @@ def begin(
         if facts.type not in (MailboxType.ORG, MailboxType.CAB):
             raise InvalidState(f"{mailbox} is a {facts.type} mailbox; teams share ORG and CAB")
         problems: list[str] = []
+        forbidden = False
         for line, login in enumerate(logins, 1):
             try:
                 account = get_account(connection, login)
-                grants.give(
+                number = grants.give(
                     connection,
                     facts.id,
                     facts.tenant_id,
@@ -66,14 +67,28 @@ def begin(
                     Period(now),
                     given_by=act.name,
                 )
-                change.audit("grant.given", mailbox=mailbox, subject=account.login, team=True)
+                change.audit(
+                    "grant.given",
+                    mailbox=mailbox,
+                    subject=account.login,
+                    tenant=facts.tenant_id,
+                    grant=number,
+                    rights=" ".join(sorted(_MEMBER)),
+                    team=True,
+                )
             except (Conflict, InvalidState, NotFound) as error:
+                forbidden = forbidden or isinstance(error, Forbidden)
                 problems.append(f"{accounts.name}: line {line}: {error}")
         if problems:
-            raise InvalidState("nothing is changed; " + "; ".join(problems))
+            kind = Forbidden if forbidden else InvalidState
+            raise kind("nothing is changed; " + "; ".join(problems))
         move = team_moves.begin_move(connection, facts.id, now, now + timedelta(days=grace_days))
         change.audit(
-            "team.begun", mailbox=mailbox, members=len(logins), grace_until=move.grace_until
+            "team.begun",
+            mailbox=mailbox,
+            tenant=facts.tenant_id,
+            members=len(logins),
+            grace_until=move.grace_until,
         )
     click.echo(f"{len(logins)} members of {move.mailbox}; grace until {move.grace_until:%Y-%m-%d}")
 
@@ -101,5 +116,5 @@ def end(given: Path | None, mailbox: str, who: Acting) -> None:
         facts = load_mailbox(change.connection, mailbox)
         change.require(Action.MANAGE, facts, mailbox)
         move = team_moves.end_move(change.connection, facts.id, act.clock())
-        change.audit("team.ended", mailbox=move.mailbox)
+        change.audit("team.ended", mailbox=move.mailbox, tenant=facts.tenant_id)
     click.echo(f"the move of {move.mailbox} is over")

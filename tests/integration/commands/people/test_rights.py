@@ -91,7 +91,10 @@ def test_a_grant_is_given_listed_and_ended_with_its_audit_rows(operator_a: Daemo
 def test_grants_that_are_refused(operator_a: Daemon, words: tuple[str, ...], text: str) -> None:
     before = len(audit(operator_a))
     assert text in operator_a.run("grant", "give", ORG, *words, code=1)
-    assert len(audit(operator_a)) == before
+    # A rule that nobody may cross leaves a row, whoever tries; a mistake leaves none.
+    rows = audit(operator_a)[: len(audit(operator_a)) - before]
+    told = [(row["event"], row["mailbox"], row["tenant_id"], row["result"]) for row in rows]
+    assert told == [("act.refused", ORG, 1, "refused")] * ("another tenant" in text)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +105,12 @@ def test_grants_that_are_refused(operator_a: Daemon, words: tuple[str, ...], tex
         ("--account", "chef", "--right", "read", "--until", "soon"),
         ("--account", "chef", "--right", "read", "--until", "2027-01-31T12:00"),
         ("--account", "chef", "--right", "read", "--code", "123456"),
+        # A recovery code is a secret, and arguments can be read by every user of the machine.
+        (
+            *("--account", "chef", "--right", "read", "--as", "chef"),
+            "--code",
+            "k3f7-q2hz-9wab-cdef",
+        ),
     ],
 )
 def test_wrong_usage(operator_a: Daemon, words: tuple[str, ...]) -> None:
@@ -125,6 +134,7 @@ def test_an_account_needs_its_password_and_a_right(
     assert "chef may not manage" in operator_a.run(*give, *as_("chef"), code=1)
     row = audit(operator_a)[0]
     assert (row["event"], row["account"], row["result"]) == ("act.refused", "chef", "refused")
+    assert (row["mailbox"], row["tenant_id"]) == (ORG, 1)
     operator_a.run("role", "give", "chef", "manager", "--domain", "a.mssante.fr")
     operator_a.run(*give, *as_("chef"))
     row = audit(operator_a)[0]
@@ -166,6 +176,8 @@ def test_break_glass_by_two_persons(
         assert "another person" in operator_a.run(
             "break-glass", "agree", number, *as_("aide"), code=1
         )
+        row = audit(operator_a)[0]
+        assert (row["event"], row["account"], row["mailbox"]) == ("act.refused", "aide", ORG)
         operator_a.run("break-glass", "end", number)
         assert json.loads(operator_a.run("break-glass", "list", "--json")) == []
     finally:
@@ -178,6 +190,7 @@ def test_a_team_moves_all_or_nothing(operator_a: Daemon, tmp_path: Path) -> None
     said = operator_a.run("team", "begin", ORG, str(members), code=1)
     assert "line 2: there is no account nobody" in said
     assert "line 3: abroad belongs to another tenant" in said
+    assert audit(operator_a)[0]["event"] == "act.refused"
     given = json.loads(operator_a.run("grant", "list", "--account", "chef", "--json"))
     assert given == []
     members.write_text("chef\nide.petit\n")
