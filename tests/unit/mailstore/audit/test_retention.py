@@ -119,4 +119,4 @@ def test_only_a_genuine_anchor_covers_rows(database: Database, trail: AuditTrail
         forged = replace(parse_statement(kept.statement), number=2, heads={1: (99, bytes(32))})
         values = {"number": 2, "at": NOW, "statement": forged.text(), "signature": kept.signature}
         connection.execute(insert(audit_anchors).values(values))
-    assert pruned(database, trail, 0) == [Pruned(1, 9)]
+    assert pruned(database, trail, -1) == [Pruned(1, 10)]

@@ -175,7 +175,7 @@ async def test_a_place_that_never_answers_stops_no_other(
         append(world.database, world.trail, event())
         await reached(near, 2)
         # The alarm counts from the first anchor that it lacks.
-        assert world.job.unsent == {far.name: (first, "it has not answered yet")}
+        assert world.job.unsent[far.name] == (first, "it has not answered yet")
         assert far.numbers == []
     finally:
         far.gate.set()
