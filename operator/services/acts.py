@@ -25,6 +25,7 @@ from mailstore.blobs.store import Store
 from mailstore.credentials.proof import LoginRefused, Proof
 from mailstore.db.people_schema import OPERATOR_TENANT
 from mailstore.errors import Forbidden, InvalidCredential
+from mailstore.mailboxes.address import address_key
 from mailstore.rights.facts import load_actor
 from mailstore.rights.may import may, may_with_role
 from mailstore.rights.model import Action, ActorFacts, MailboxFacts, RightsPolicy
@@ -91,7 +92,8 @@ class ActTransaction:
 
     def require(self, action: Action, mailbox: MailboxFacts, address: str) -> None:
         """Refuse an account that may not do this to the mailbox.  Raises NotAllowed."""
-        self.permitted, self.mailbox, self.tenant = True, address, mailbox.tenant_id
+        self.permitted, self.tenant = True, mailbox.tenant_id
+        self.mailbox = address_key(address)
         if self.facts is None:
             return
         verdict = may(self.facts, action, mailbox, self.clock(), self.policy)
@@ -131,7 +133,10 @@ class ActTransaction:
         result: Result = Result.DONE,
         **facts: Fact,
     ) -> None:
-        """Add an audit row to this transaction; `subject`: login of the account acted on."""
+        """Add an audit row to this transaction; `subject`: login of the account acted on.
+
+        `mailbox`: in any spelling; a search finds it as the mailbox itself is found.
+        """
         self.events.append(
             AuditEvent(
                 at=self.clock(),
@@ -139,7 +144,7 @@ class ActTransaction:
                 actor=self.actor,
                 result=result,
                 tenant=tenant,
-                mailbox=mailbox,
+                mailbox=None if mailbox is None else address_key(mailbox),
                 message=message,
                 subject=subject,
                 facts=facts,

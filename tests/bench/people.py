@@ -19,6 +19,7 @@ from sqlalchemy import Connection, insert, select, text
 
 from mailstore.accounts.accounts import list_accounts
 from mailstore.accounts.groups import add_group
+from mailstore.accounts.kinds import AccountState
 from mailstore.credentials.proof import Method
 from mailstore.db.database import Database
 from mailstore.db.people_schema import accounts, grants, group_members
@@ -133,6 +134,16 @@ def pages(conn: Connection, number: int) -> Iterator[tuple[str, float, str]]:
             yield name, milliseconds(read), place
 
 
+def rare(conn: Connection) -> Iterator[tuple[str, float]]:
+    """Milliseconds of lists that find nothing: the whole table is looked through."""
+    none = partial(list_accounts, conn, state=AccountState.CLOSED, limit=PAGE)
+    yield "closed accounts, where none is", milliseconds(none)
+    yield (
+        "grants of a tenant that has none",
+        milliseconds(partial(list_grants, conn, tenant_id=2, limit=PAGE)),
+    )
+
+
 def rights(conn: Connection) -> Iterator[tuple[str, float]]:
     """Microseconds of `may`, and of reading the facts that it needs."""
     account = conn.scalar(select(accounts.c.id).order_by(accounts.c.id).limit(1)) or 0
@@ -175,6 +186,8 @@ def main() -> None:
                         sys.stdout.write(f"{name}: {what}: {micro:.1f} µs\n")
                     for what, milli, place in pages(conn, number):
                         sys.stdout.write(f"{name}: {what}, {place}: {milli:.2f} ms\n")
+                    for what, milli in rare(conn):
+                        sys.stdout.write(f"{name}: {what}: {milli:.1f} ms\n")
 
 
 if __name__ == "__main__":

@@ -221,8 +221,6 @@ def test_a_row_that_exists_is_never_written_over(database: Database, trail: Audi
 
 def test_an_address_is_kept_as_it_is_compared(database: Database, trail: AuditTrail) -> None:
     """DOMAIN §9.59: whoever types an address in another way must not hide the act from a search."""
-    for typed in ("Bloc@CHU.mssante.fr", '"bloc"@chu.mssante.fr', "bloc@chu.mssante.fr"):
+    for typed in ("Unité@CHU.mssante.fr", "unite\u0301@chu.mssante.fr"):
         append(database, trail, event(mailbox=typed))
-    append(database, trail, event(mailbox="no address"))
-    found = [row["mailbox"] for row in rows(database)]
-    assert found == [*["bloc@chu.mssante.fr"] * 3, "no address"]
+    assert [row["mailbox"] for row in rows(database)] == ["unité@chu.mssante.fr"] * 2

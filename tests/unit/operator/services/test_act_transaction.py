@@ -50,3 +50,12 @@ def test_only_a_role_for_the_whole_operator_crosses_tenants(
                 act.require_role(Action.ADMINISTER, tenant, DOMAIN)
     # A refusal names the tenant, so that its auditors find it.
     assert act.tenant == tenant
+
+
+def test_however_an_address_is_typed_a_search_finds_the_act(database: Database) -> None:
+    actor = AuditActor(account=None, unix_user="root", door=Door.COMMAND)
+    with database.read() as conn:
+        act = ActTransaction(conn, actor, lambda: NOW, None, RightsPolicy())
+        for typed in ("Bloc@CHU.mssante.fr", '"bloc"@chu.mssante.fr'):
+            act.audit("mailbox.exported", mailbox=typed)
+    assert [event.mailbox for event in act.events] == ["bloc@chu.mssante.fr"] * 2
