@@ -60,6 +60,10 @@ class Forbidden(InvalidState):
     """A change that a rule on rights forbids, whoever asks; the refusal is in the audit trail."""
 
 
+class CredentialForbidden(InvalidCredential, Forbidden):
+    """A credential that a rule on rights forbids, whoever asks."""
+
+
 class Conflict(MailstoreError):
     """The object to add exists already."""
 

@@ -24,7 +24,7 @@ from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from mailstore.credentials.proof import LoginRefused, Proof
 from mailstore.db.people_schema import OPERATOR_TENANT
-from mailstore.errors import Forbidden, InvalidCredential
+from mailstore.errors import Forbidden
 from mailstore.mailboxes.address import address_key
 from mailstore.rights.facts import load_actor
 from mailstore.rights.may import may, may_with_role
@@ -64,7 +64,7 @@ class NotAllowed(OperatorError):
     """Act that the account may not do; the refusal is in the audit trail."""
 
 
-_REFUSALS: Final = (NotAllowed, Forbidden, InvalidCredential)
+_REFUSALS: Final = (NotAllowed, Forbidden)
 
 
 @dataclass(slots=True)
@@ -179,7 +179,7 @@ class Act:
         """Write transaction with audit rows: all is committed, or nothing.
 
         An account must be permitted in it (`require`).  A refusal leaves a row of its own, also one
-        that no account could escape (Forbidden, InvalidCredential).  Raises NotAllowed,
+        that no account could escape (Forbidden).  Raises NotAllowed,
         StoreUnavailable.
         """
         transaction = None

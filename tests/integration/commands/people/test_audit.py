@@ -209,7 +209,7 @@ def test_the_keys_are_never_made_anew_beside_a_trail(operator_a: Daemon) -> None
     away = keys.rename(keys.with_suffix(".away"))
     try:
         # The trail is empty: an upgrade makes them.
-        assert "made the keys" in operator_a.run("db", "upgrade")
+        assert "new key file" in operator_a.run("db", "upgrade")
         keys.unlink()  # before the first row
         for words in (["db", "upgrade"], ["audit", "search"], ["audit", "key"]):
             said = operator_a.run(*words, code=1)
