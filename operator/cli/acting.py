@@ -64,21 +64,18 @@ class Acting:
         return typed, code or None
 
 
-def _app_code(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+def _check_code(text: str | None) -> None:
     # Arguments can be read by every user of the machine: such a code is worthless in a minute.
     if text is not None and parse_code(text) is None:
-        raise click.BadParameter(
-            "expected the 6 digits of an app; a recovery code is the second line of "
+        raise click.UsageError(
+            "--code takes the 6 digits of an app; a recovery code is the second line of "
             "--password-file, or is typed"
         )
-    return text
 
 
 _OPTIONS: Final = (
     click.option("--as", "as_login", metavar="LOGIN", help="Account that acts. [the Unix user]"),
-    click.option(
-        "--code", "as_code", callback=_app_code, help="Code of the account's authenticator app."
-    ),
+    click.option("--code", "as_code", help="Code of the account's authenticator app."),
     click.option(
         "--password-file",
         "as_password",
@@ -103,6 +100,7 @@ def acting(command: Command) -> Command:
     ) -> None:
         if as_login is None and (as_code is not None or as_password is not None):
             raise click.UsageError("--code and --password-file go with --as")
+        _check_code(as_code)
         command(*args, who=Acting(as_login, as_code, as_password, as_reason), **rest)
 
     wrapped: Command = run
