@@ -113,16 +113,14 @@ def pages(conn: Connection, number: int) -> Iterator[tuple[str, float, str]]:
     for place, offset in (("start", 0), ("middle", number // 2), ("end", number - PAGE)):
         login, grant = f"person{offset:06}", first + offset - 1
         lists: dict[str, Callable[[], Sequence[object]]] = {
-            "accounts": lambda after=login: list_accounts(conn, after=after, limit=PAGE),
-            "accounts of a tenant": lambda after=login: list_accounts(
-                conn, tenant_id=1, after=after, limit=PAGE
+            "accounts": partial(list_accounts, conn, after=login, limit=PAGE),
+            "accounts of a tenant": partial(
+                list_accounts, conn, tenant_id=1, after=login, limit=PAGE
             ),
-            "grants": lambda after=grant: list_grants(conn, after=after, limit=PAGE),
-            "grants in force": lambda after=grant: list_grants(
-                conn, at=soon, after=after, limit=PAGE
-            ),
-            "grants on a mailbox": lambda after=grant: list_grants(
-                conn, mailbox_id=1, after=after, limit=PAGE
+            "grants": partial(list_grants, conn, after=grant, limit=PAGE),
+            "grants in force": partial(list_grants, conn, at=soon, after=grant, limit=PAGE),
+            "grants on a mailbox": partial(
+                list_grants, conn, mailbox_id=1, after=grant, limit=PAGE
             ),
         }
         for name, read in lists.items():
