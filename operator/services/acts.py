@@ -26,9 +26,11 @@ from mailstore.credentials.proof import LoginRefused, Proof
 from mailstore.db.people_schema import OPERATOR_TENANT
 from mailstore.errors import Forbidden
 from mailstore.mailboxes.address import address_key
+from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.rights.facts import load_actor
+from mailstore.rights.grants import Grantee
 from mailstore.rights.may import may, may_with_role
-from mailstore.rights.model import Action, ActorFacts, MailboxFacts, RightsPolicy
+from mailstore.rights.model import Action, ActorFacts, MailboxFacts, Reason, RightsPolicy
 
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
@@ -99,6 +101,24 @@ class ActTransaction:
         verdict = may(self.facts, action, mailbox, self.clock(), self.policy)
         if not verdict.allowed:
             raise NotAllowed(f"{self.actor.account} may not {action} {address}: {verdict.text}")
+
+    def require_gift(self, mailbox: MailboxFacts, address: str, grantee: Grantee) -> None:
+        """Refuse an account that may not give this grantee rights on the mailbox.
+
+        No role gives content: whoever manages by a role alone gives nothing to the own account or
+        groups, and nothing on a PER mailbox, whose holder delegates.  Raises NotAllowed.
+        """
+        self.require(Action.MANAGE, mailbox, address)
+        if self.facts is None:
+            return
+        source = may(self.facts, Action.MANAGE, mailbox, self.clock(), self.policy).reason
+        account = self.facts.account
+        own = grantee.id in account.groups if grantee.group else grantee.id == account.id
+        if source is Reason.ROLE and (own or mailbox.type is MailboxType.PER):
+            raise NotAllowed(
+                f"{account.login} manages {address} by a role, which gives content to nobody: "
+                + ("another must give it" if own else "its holder delegates it")
+            )
 
     def require_role(self, action: Action, tenant_id: int, domain_id: int | None = None) -> None:
         """Refuse an account without a role for a tenant or a domain.  Raises NotAllowed."""

@@ -100,6 +100,12 @@ MUTANTS = (
         ("test_a_closed_account_gets_neither_grants_nor_roles",),
     ),
     Mutant(
+        "rights: a role gives no content to its own account",
+        "        if source is Reason.ROLE and (own or mailbox.type is MailboxType.PER):\n",
+        "        if False:\n",
+        ("test_an_account_needs_its_password_and_a_right",),
+    ),
+    Mutant(
         "rights: a domain does not move with its administrators",
         "    if conn.scalar(select(granted | opened | administered)):\n",
         "    if conn.scalar(select(granted | opened)):\n",

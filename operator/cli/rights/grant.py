@@ -59,6 +59,7 @@ def grant_give(
         facts = load_mailbox(connection, mailbox)
         change.require(Action.MANAGE, facts, mailbox)
         grantee = find_grantee(connection, account, group, facts.tenant_id)
+        change.require_gift(facts, mailbox, grantee)
         number = grants.give(
             connection,
             facts.id,

@@ -58,11 +58,13 @@ def begin(
         for line, login in enumerate(logins, 1):
             try:
                 account = get_account(connection, login)
+                grantee = Grantee(account.id, account.login, account.tenant_id)
+                change.require_gift(facts, mailbox, grantee)
                 number = grants.give(
                     connection,
                     facts.id,
                     facts.tenant_id,
-                    Grantee(account.id, account.login, account.tenant_id),
+                    grantee,
                     _MEMBER,
                     Period(now),
                     given_by=act.name,

@@ -142,7 +142,16 @@ def test_an_account_needs_its_password_and_a_right(
     operator_a.run(*give, *as_("chef"))
     row = audit(operator_a)[0]
     assert (row["event"], row["account"]) == ("grant.given", "chef")
-    # A manager of mailboxes neither gives roles nor gets content.
+    # A manager of mailboxes neither gives roles nor gets content, not even by a grant of its own.
+    for mailbox, to in ((ORG, "chef"), (PER, "chef"), (PER, "ide.petit")):
+        words = ("grant", "give", mailbox, "--account", to, "--right", "read")
+        assert "gives content to nobody" in operator_a.run(*words, *as_("chef"), code=1)
+        row = audit(operator_a)[0]
+        assert (row["event"], row["mailbox"]) == ("act.refused", mailbox)
+    team = operator_a.folder / "team"
+    team.write_text("chef\n")
+    said = operator_a.run("team", "begin", ORG, str(team), *as_("chef"), code=1)
+    assert "gives content to nobody" in said
     assert "no role" in operator_a.run("role", "give", "aide", "manager", *as_("chef"), code=1)
     refused = ("break-glass", "open", ORG, "--reason", "x", *as_("chef"))
     assert "may not ask-content" in operator_a.run(*refused, code=1)
