@@ -56,6 +56,14 @@ class InvalidState(MailstoreError):
     """A change of the state of a mailbox or an account that is not allowed."""
 
 
+class Forbidden(InvalidState):
+    """A change that a rule on rights forbids, whoever asks; the refusal is in the audit trail."""
+
+
+class CredentialForbidden(InvalidCredential, Forbidden):
+    """A credential that a rule on rights forbids, whoever asks."""
+
+
 class Conflict(MailstoreError):
     """The object to add exists already."""
 

@@ -190,12 +190,15 @@ def lock_account(conn: Connection, login: str) -> Account:
     For changes that must not cross a closing of the account. Raises NotFound, InvalidState.
     """
     account = get_account(conn, login)
-    state = conn.scalar(
-        select(accounts.c.state).where(accounts.c.id == account.id).with_for_update()
-    )
-    if state == AccountState.CLOSED:
-        raise InvalidState(f"the account {account.login} is closed, which is final")
+    lock_live_account(conn, account.id, account.login)
     return get_account_by_id(conn, account.id)
+
+
+def lock_live_account(conn: Connection, account_id: int, name: str) -> None:
+    """Lock an account's row until the transaction ends. Raises InvalidState for a closed one."""
+    row = select(accounts.c.state).where(accounts.c.id == account_id)
+    if conn.scalar(row.with_for_update()) == AccountState.CLOSED:
+        raise InvalidState(f"the account {name} is closed, which is final")
 
 
 def _set_state(

@@ -7,9 +7,11 @@ exported by its holder from the mailbox itself; the trace journal is read by `ms
 from collections.abc import Iterator
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, false, or_, select
 
 from mailstore.accounts.accounts import Account
+from mailstore.accounts.kinds import AccountState
+from mailstore.audit.canonical import writable
 from mailstore.db.audit_schema import audit_rows
 from mailstore.db.people_schema import (
     account_groups,
@@ -23,7 +25,7 @@ from mailstore.db.people_schema import (
     roles,
     tenants,
 )
-from mailstore.db.schema import domains, mailbox_holders, mailboxes
+from mailstore.db.schema import aliases, domains, mailbox_holders, mailboxes, sent_counts
 
 _AT_ONCE: Final = 500
 # Verifiers, and the seals of audit rows, which tell nothing about a person.
@@ -38,9 +40,14 @@ def export_account(conn: Connection, account: Account) -> Iterator[Section]:
     The audit trail is read in whole where it has no index for the person: minutes for many millions
     of rows.
     """
-    me = account.id
-    held = _held_mailboxes(account)
-    addresses = list(conn.scalars(held.with_only_columns(mailboxes.c.address)))
+    me, numbers = account.id, _identifiers(conn, account)
+    held = _held_mailboxes(account, numbers)
+    found = conn.execute(
+        held.with_only_columns(mailboxes.c.id, mailboxes.c.address, mailboxes.c.type)
+    )
+    mine = [(row.id, row.address, row.type) for row in found]
+    ids = [number for number, _, _ in mine]
+    own = [(number, address) for number, address, kind in mine if kind == "PER"]
     yield (
         "account",
         _rows(
@@ -61,45 +68,73 @@ def export_account(conn: Connection, account: Account) -> Iterator[Section]:
         ("credentials", _with_mailbox(credentials, credentials.c.account_id == me)),
         ("grants", _with_mailbox(grants, grants.c.account_id == me)),
         ("roles", select(roles).where(roles.c.account_id == me)),
-        ("break_glass", _with_mailbox(break_glass, _accesses(me, addresses))),
+        ("break_glass", _with_mailbox(break_glass, _accesses(account, ids))),
         ("mailboxes", held),
-        ("unused_mailboxes", _with_mailbox(inactivity, mailboxes.c.address.in_(addresses))),
-        ("audit", _audit(account, addresses)),
+        ("unused_mailboxes", _with_mailbox(inactivity, mailboxes.c.id.in_(ids))),
+        ("holder_of", _with_mailbox(mailbox_holders, _co_holder(ids, numbers))),
+        ("aliases", select(aliases).where(aliases.c.mailbox_id.in_(ids))),
+        ("sent", _with_mailbox(sent_counts, sent_counts.c.mailbox_id.in_([n for n, _ in own]))),
+        ("audit", _audit(account, [address for _, address in own])),
     ):
         yield name, _rows(conn, query)
 
 
-def _accesses(me: int, addresses: list[str]) -> ColumnElement[bool]:
-    """Accesses by the person, and to mailboxes of the person."""
-    return or_(break_glass.c.account_id == me, mailboxes.c.address.in_(addresses))
+def _identifiers(conn: Connection, account: Account) -> list[tuple[str, str]]:
+    """Kinds and values of the identifiers that are the person's.
+
+    One that ended before the closing was mistyped or replaced, and may be somebody else's.
+    """
+    row, closed = account_identifiers.c, account.state is AccountState.CLOSED
+    mine = row.ended_at == account.state_since if closed else row.ended_at.is_(None)
+    query = select(row.kind, row.value).where(row.account_id == account.id, mine)
+    return [(one.kind, one.value) for one in conn.execute(query)]
+
+
+def _rpps(numbers: list[tuple[str, str]]) -> list[str]:
+    return [value for kind, value in numbers if kind == "RPPS"]
+
+
+def _co_holder(ids: list[int], numbers: list[tuple[str, str]]) -> ColumnElement[bool]:
+    return and_(mailbox_holders.c.mailbox_id.in_(ids), mailbox_holders.c.rpps.in_(_rpps(numbers)))
+
+
+def _accesses(account: Account, ids: list[int]) -> ColumnElement[bool]:
+    """Accesses by the person, agreed to by the person, and to mailboxes of the person."""
+    return or_(
+        break_glass.c.account_id == account.id,
+        break_glass.c.second == account.login,
+        break_glass.c.mailbox_id.in_(ids),
+    )
 
 
 def _audit(account: Account, addresses: list[str]) -> Select[Any]:
-    """Acts of the person, on the account, and on mailboxes of the person, oldest first."""
+    """Acts of the person, on the account, and on the person's own mailboxes, oldest first.
+
+    Acts of others on a mailbox that is shared (CAB, ORG) are theirs.
+    """
+    login = writable(account.login)
     concerned = or_(
-        audit_rows.c.account == account.login,
-        audit_rows.c.subject == account.login,
-        audit_rows.c.mailbox.in_(addresses),
+        audit_rows.c.account == login,
+        audit_rows.c.subject == login,
+        audit_rows.c.mailbox.in_([writable(address) for address in addresses]),
     )
     return select(audit_rows).where(concerned).order_by(audit_rows.c.at)
 
 
-def _held_mailboxes(account: Account) -> Select[Any]:
-    """PER and CAB mailboxes of the tenant that an identifier of the person holds or held."""
-    mine = select(account_identifiers).where(account_identifiers.c.account_id == account.id)
-    values = mine.with_only_columns(account_identifiers.c.value)
-    named = and_(
-        mailboxes.c.type.in_(["PER", "CAB"]),
-        mailboxes.c.identifier_value.in_(values),
-        mailboxes.c.identifier_kind.in_(["RPPS", "ADELI"]),
+def _held_mailboxes(account: Account, numbers: list[tuple[str, str]]) -> Select[Any]:
+    """Mailboxes of the tenant that hang on an identifier of the person, whatever their type."""
+    named = (
+        and_(mailboxes.c.identifier_kind == kind, mailboxes.c.identifier_value == value)
+        for kind, value in numbers
     )
     together = mailboxes.c.id.in_(
-        select(mailbox_holders.c.mailbox_id).where(mailbox_holders.c.rpps.in_(values))
+        select(mailbox_holders.c.mailbox_id).where(mailbox_holders.c.rpps.in_(_rpps(numbers)))
     )
     return (
         select(mailboxes)
         .join_from(mailboxes, domains)
-        .where(domains.c.tenant_id == account.tenant_id, or_(named, together))
+        .where(domains.c.tenant_id == account.tenant_id, or_(false(), *named, together))
+        .order_by(mailboxes.c.id)
     )
 
 
@@ -110,6 +145,7 @@ def _with_mailbox(table: Any, which: ColumnElement[bool]) -> Select[Any]:
 
 def _rows(conn: Connection, query: Select[Any]) -> Iterator[dict[str, Any]]:
     kept = [one for one in query.selected_columns if one.name not in _LEFT_OUT]
-    found = conn.execution_options(yield_per=_AT_ONCE).execute(query.with_only_columns(*kept))
+    options = {"yield_per": _AT_ONCE}  # for this query alone, not for the connection
+    found = conn.execute(query.with_only_columns(*kept), execution_options=options)
     for row in found.mappings():
         yield dict(row)

@@ -43,6 +43,13 @@ def forget_closed(conn: Connection, before: datetime, *, limit: int = 100) -> li
     conn.execute(
         update(accounts)
         .where(accounts.c.id.in_(ids))
-        .values(family_name="", given_name="", state_reason=None, last_login_at=None)
+        .values(
+            family_name="",
+            given_name="",
+            state_reason=None,
+            last_login_at=None,
+            failed_logins=0,
+            failed_at=None,
+        )
     )
     return [(row.login, row.tenant_id) for row in due]

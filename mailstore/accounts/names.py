@@ -4,6 +4,7 @@ import re
 import unicodedata
 from typing import Final
 
+from foundation.privacy import mask
 from mailstore.errors import InvalidName
 
 LONGEST_LOGIN: Final = 128
@@ -22,6 +23,11 @@ def parse_login(text: str) -> str:
         raise InvalidName(
             f"{text!r} is not a log-in name: expected 1 to {LONGEST_LOGIN} letters without accents,"
             " digits, dots, hyphens, underscores, + or @, with a letter or digit at both ends"
+        )
+    if mask(login) != login:
+        raise InvalidName(
+            "the log-in name has the form of a patient's identifier, which is masked everywhere: "
+            "nobody could be found by it in the audit trail"
         )
     return login
 

@@ -9,9 +9,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, exists, func, select, update
 
+from mailstore.accounts.changes import note_ending
 from mailstore.accounts.names import parse_name, parse_tenant_name, tenant_key
 from mailstore.db.dialect import insert_or_ignore
-from mailstore.db.people_schema import accounts, credentials, grants, tenants
+from mailstore.db.people_schema import accounts, credentials, grants, roles, tenants
 from mailstore.db.schema import aliases, domains, mailboxes
 from mailstore.db.scope import WHOLE, Scope
 from mailstore.db.scope_conditions import tenant_within
@@ -121,7 +122,7 @@ def give_domain(conn: Connection, domain: str, tenant: Tenant, *, now: datetime)
     """Give a hosted domain to a tenant.
 
     Raises NotFound; InvalidState while accounts have grants or app passwords on its mailboxes, or
-    while aliases join it to other domains, as these would cross tenants.
+    roles on it, or aliases join it to other domains, as these would cross tenants.
     """
     owner = domain_tenant(conn, domain)
     if owner == tenant.id:
@@ -136,15 +137,20 @@ def give_domain(conn: Connection, domain: str, tenant: Tenant, *, now: datetime)
     opened = exists().where(
         credentials.c.mailbox_id.in_(select(of_domain.c.id)), credentials.c.revoked_at.is_(None)
     )
-    if conn.scalar(select(granted | opened)):
+    administered = exists().where(
+        roles.c.domain_id.in_(select(domains.c.id).where(domains.c.name == domain.lower())),
+        roles.c.ends_at.is_(None) | (roles.c.ends_at > now),
+    )
+    if conn.scalar(select(granted | opened | administered)):
         raise InvalidState(
-            f"mailboxes of {domain.lower()} are opened by accounts of its present tenant: end "
-            "their grants and app passwords first"
+            f"accounts of the present tenant open mailboxes of {domain.lower()}, or administer it: "
+            "end their grants, app passwords and roles first"
         )
     _check_no_alias(conn, domain.lower(), now)
     conn.execute(
         update(domains).where(domains.c.name == domain.lower()).values(tenant_id=tenant.id)
     )
+    note_ending(conn)
 
 
 def _check_no_alias(conn: Connection, domain: str, now: datetime) -> None:

@@ -5,6 +5,7 @@ An event names an act of an identified actor: a person, a program or an administ
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,8 +55,9 @@ class AuditActor:
 class AuditEvent:
     """An act. `event`: `noun.verb_past`; `tenant`: id, None for the whole operator.
 
-    `mailbox`: address as compared; `message`: its 32 hexadecimal digits; `subject`: login of an
-    account acted on. ValueError for a malformed event, an event's message, or a naive time.
+    `mailbox`: address, kept in lower case, since a spelling that was typed would hide the act from
+    a search; `message`: its 32 hexadecimal digits; `subject`: login of an account acted on.
+    ValueError for a malformed event, an event's message, or a naive time.
     """
 
     at: datetime
@@ -76,3 +78,6 @@ class AuditEvent:
         for at in (self.at, *(one for one in self.facts.values() if isinstance(one, datetime))):
             if at.tzinfo is None:
                 raise ValueError(f"a time with its zone is needed, not the naive {at.isoformat()}")
+        if self.mailbox is not None:
+            folded = unicodedata.normalize("NFC", self.mailbox).lower()
+            object.__setattr__(self, "mailbox", folded)

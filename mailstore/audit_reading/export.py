@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from mailstore.audit.tables import sealed_totals
 from mailstore.audit_reading.reading import PAGE, read_page
-from mailstore.db.audit_schema import audit_anchors, audit_chains
+from mailstore.db.audit_schema import audit_anchors, audit_chains, audit_state
 from mailstore.db.database import Database
 from mailstore.db.instants import microseconds
 
@@ -20,7 +20,7 @@ def export(database: Database) -> Iterator[dict[str, Any]]:
     times as microseconds since 1970 in UTC. Raises StoreUnavailable.
     """
     with database.read() as connection:
-        totals = connection.execute(select(*sealed_totals)).first()
+        totals = connection.execute(select(*sealed_totals).where(audit_state.c.id == 1)).first()
         chains = connection.scalars(select(audit_chains.c.id).order_by(audit_chains.c.id)).all()
     if totals is not None:
         yield _plain("totals", totals._mapping)

@@ -18,10 +18,12 @@ from mailstore.audit_reading.findings import Checked, Finding, chain_place
 from mailstore.audit_reading.reading import chains_with_rows, snapshot
 from mailstore.audit_reading.verify_anchors import AnchorCheck
 from mailstore.audit_reading.verify_chain import check_chain
+from mailstore.db.audit_schema import audit_state
 from mailstore.db.database import Database
 from mailstore.db.instants import microseconds
 
 _PLACE = "totals"
+_TOTALS: Any = select(*sealed_totals).where(audit_state.c.id == 1)
 
 
 def verify(
@@ -41,6 +43,10 @@ def verify(
     they were written.
     """
     found, chains = _totals_and_chains(database)
+    with database.read() as connection:
+        others = select(audit_state.c.id).where(audit_state.c.id != 1).limit(1)
+        if connection.execute(others).first() is not None:
+            yield Finding(_PLACE, "there are others beside them: they were inserted")
     yield from _totals_findings(keys, found, chains)
     totals = totals_of(found) if found is not None else Totals()
     age = keys.totals_age(totals, found.seal) if found is not None else None
@@ -60,12 +66,13 @@ def verify(
     yield from anchors.kept()
     if type(totals.anchors) is int:
         yield from anchors.missing(totals.anchors)
+        yield from _surplus_anchors(database, anchors.last)
     yield from anchors.given(given)
 
 
 def _totals_and_chains(database: Database) -> tuple[Row[Any] | None, list[Any]]:
     with snapshot(database) as connection:
-        found = connection.execute(select(*sealed_totals)).first()
+        found = connection.execute(_TOTALS).first()
         chains = [one.id for one in connection.execute(select(*sealed_ends))]
     return found, sorted(chains, key=lambda one: (str(type(one)), one))
 
@@ -90,6 +97,14 @@ def _totals_findings(
             yield Finding(chain_place(before + 1), "the chain was removed")
         elif after - before > 2:
             yield Finding(_PLACE, f"chains {before + 1} to {after - 1} were removed")
+
+
+def _surplus_anchors(database: Database, last: int) -> Iterator[Finding]:
+    found, _ = _totals_and_chains(database)  # again: one may have been made meanwhile
+    if found is not None and type(found.anchors) is int and last > found.anchors:
+        yield Finding(
+            "anchors", f"the last one has the number {last}, and only {found.anchors} were made"
+        )
 
 
 def _old_totals(database: Database, keys: AuditKeys, newest: int) -> Iterator[Finding]:

@@ -42,7 +42,7 @@ class AnchorCheck:
     public_keys: Sequence[bytes]
     checked: Checked
     kept_since: int | None = None
-    _last: int = 0
+    last: int = 0  # number of the last one that `kept` has seen
     _before: bytes | None = field(default_factory=first_before)
     _previous: Statement | None = None
     _age: int = 0
@@ -63,8 +63,8 @@ class AnchorCheck:
 
     def missing(self, anchors: int) -> Iterator[Finding]:
         """After `kept`: check that there are as many as the totals say."""
-        if self._last < anchors:
-            problem = f"anchors {self._last + 1} to {anchors} are missing at the end"
+        if self.last < anchors:
+            problem = f"anchors {self.last + 1} to {anchors} are missing at the end"
             yield Finding("anchors", problem)
 
     def given(self, anchors: Iterable[SignedStatement]) -> Iterator[Finding]:
@@ -94,10 +94,10 @@ class AnchorCheck:
         if type(row.number) is not int or row.number < 1:
             yield Finding(place, "its number is malformed: it was inserted")
             return
-        if row.number > self._last + 1:
+        if row.number > self.last + 1:
             yield Finding(place, "anchors before it are missing")
             self._before = None
-        self._last = row.number
+        self.last = row.number
         try:
             statement = parse_statement(row.statement)
         except MalformedAnchor as error:

@@ -22,7 +22,7 @@ from mailstore.credentials.proof import LoginRefused, Method, Proof, Refusal
 from mailstore.credentials.random_secrets import seal_verifier, verifies
 from mailstore.db.people_schema import accounts, credentials
 from mailstore.db.schema import mailboxes, microseconds
-from mailstore.errors import Conflict, InvalidCredential, SealBroken
+from mailstore.errors import Conflict, CredentialForbidden, InvalidCredential, SealBroken
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.lifecycle import lock_for_rights
 from mailstore.mailboxes.model import Mailbox
@@ -61,15 +61,18 @@ def check_request(
     proof: Proof | None,
     now: datetime,
 ) -> None:
-    """Refuse an app password that may not be given. Pure. Raises InvalidCredential."""
+    """Refuse an app password that may not be given. Pure.
+
+    Raises CredentialForbidden where a rule forbids it, InvalidCredential for a mistake.
+    """
     if account.kind is not AccountKind.PERSON:
-        raise InvalidCredential(f"{account.login} is a program: give it a certificate")
+        raise CredentialForbidden(f"{account.login} is a program: give it a certificate")
     if not policy.allows(asked.mailbox.type):
-        raise InvalidCredential(
+        raise CredentialForbidden(
             f"app passwords are off for {asked.mailbox.type} mailboxes (credentials.app_passwords)"
         )
     if proof is None or proof.account != account.id or not _strong(proof, now):
-        raise InvalidCredential(
+        raise CredentialForbidden(
             f"an app password is given to {account.login} only after a log-in with two factors,"
             f" at most {_FRESH // timedelta(minutes=1)} minutes ago"
         )
@@ -103,7 +106,7 @@ def add_app_password(
     check_request(policy, account, asked, proof, now)
     mailbox, protocols = asked.mailbox, ",".join(sorted(asked.protocols))
     if mailbox_tenant(conn, mailbox.id) != account.tenant_id:
-        raise InvalidCredential(f"{mailbox.address} is no mailbox of the tenant {account.tenant}")
+        raise CredentialForbidden(f"{mailbox.address} is no mailbox of the tenant {account.tenant}")
     lock_for_rights(conn, mailbox.id)
     made = AppPassword.new()
     bound = _bound_to(account.id, made.lookup, mailbox.id, protocols, asked.ends_at)
@@ -173,10 +176,12 @@ def bound_to(row: Row[Any]) -> bytes:
 
 
 def _bound_to(
-    account_id: int, lookup: str, mailbox_id: int, protocols: str, ends_at: datetime
+    account_id: int, lookup: str, mailbox_id: int, protocols: str, ends_at: datetime | None
 ) -> bytes:
-    facts = ("app_password", account_id, lookup, mailbox_id, protocols, microseconds(ends_at))
-    return " ".join(map(str, facts)).encode("ascii")
+    # Any values at all: a row that SQL has altered must be found out, not stop its reader.
+    end = None if ends_at is None else microseconds(ends_at)
+    facts = ("app_password", account_id, lookup, mailbox_id, protocols, end)
+    return " ".join(map(str, facts)).encode("utf-8", "surrogatepass")
 
 
 # Built once: SQLAlchemy's preparation of a statement takes longer than its execution.

@@ -176,7 +176,7 @@ def note_use(conn: Connection, proof: Proof, mailbox_id: int | None) -> None:
 
 
 def _uses(proof: Proof, mailbox_id: int | None) -> list[tuple[Any, ColumnElement[bool], Any]]:
-    before = proof.at - NOTED_EVERY
+    before, ahead = proof.at - NOTED_EVERY, proof.at + NOTED_EVERY
     noted = [
         (credentials, proof.credential_id, credentials.c.last_used_at),
         (accounts, proof.account, accounts.c.last_login_at),
@@ -186,11 +186,17 @@ def _uses(proof: Proof, mailbox_id: int | None) -> list[tuple[Any, ColumnElement
         team_moves.c.begun_at > accounts.c.last_login_at, team_moves.c.begun_at <= proof.at
     )
     return [
+        # A note from the future is of a clock that was ahead: it must not stand until then.
         (
             table,
             and_(
                 table.c.id == row,
-                or_(column.is_(None), column < before, *([moved] if table is accounts else [])),
+                or_(
+                    column.is_(None),
+                    column < before,
+                    column > ahead,
+                    *([moved] if table is accounts else []),
+                ),
             ),
             column,
         )

@@ -16,6 +16,7 @@ from mailstore.accounts.kinds import AccountState
 from mailstore.accounts.names import login_key
 from mailstore.audit.event import AuditActor
 from mailstore.audit.trail import AuditTrail
+from mailstore.credentials.app_password_form import AppPassword
 from mailstore.credentials.app_passwords import AppPasswordPolicy, check_app_password
 from mailstore.credentials.credentials import CredentialKind, note_use, use_is_due
 from mailstore.credentials.grace_passwords import GraceLogIn
@@ -76,8 +77,13 @@ class LogIn:
         with self._database.read() as conn:
             known = _find(conn, name, at)
         right = self._hashes.matches(password, None if known is None else known.verifier)
+        # Read again: the hash took its time and may have waited for its turn. Meanwhile the account
+        # may have ended, or others may have tried: else as many tries are free as come at once.
+        with self._database.read() as conn:
+            now = _find(conn, name, at)
+        same = known is not None and now is not None and known.password_id == now.password_id
         try:
-            proof = self._prove(known, code, at, right=right)
+            proof = self._prove(now, code, at, right=right and same)
         except LoginRefused as refused:
             if refused.reason is not Refusal.NEEDS_CODE:
                 self._throttle.failed(name, origin, at)
@@ -92,10 +98,11 @@ class LogIn:
     ) -> Proof:
         """Check an app password for a mailbox and a protocol. Raises LoginRefused, KeyMissing.
 
-        Nobody guesses 160 random bits, so that no account waits: only a client that tries a wrong
-        one again and again, at this mailbox.
+        Nobody guesses 160 random bits, so that no account waits: only a client that tries the same
+        wrong one again and again at this mailbox, and not its colleagues behind the same address.
         """
-        tried = str(mailbox_id)
+        parsed = AppPassword.parse(text)
+        tried = f"{mailbox_id} {parsed.lookup if parsed else ''}"
         if self._clients.must_wait(tried, origin, at):
             raise LoginRefused(Refusal.THROTTLED)
         try:
@@ -141,7 +148,8 @@ class LogIn:
         if known.waits:
             raise LoginRefused(Refusal.THROTTLED, known.id)
         if not right:
-            self._count_failure(known, at)
+            with self._database.write() as conn:
+                _count_failure(conn, known.id, at)
             raise LoginRefused(Refusal.WRONG, known.id)
         if not known.active:
             raise LoginRefused(Refusal.ACCOUNT_STATE, known.id)
@@ -154,24 +162,30 @@ class LogIn:
             return _proof(known, None, at)
         second = self._take_code(known, code, at)
         if second is None:
-            self._count_failure(known, at)
             raise LoginRefused(Refusal.WRONG, known.id)
         return _proof(known, second, at)
 
     def _take_code(self, known: _Known, code: str, at: datetime) -> int | None:
-        """Use up a code, and return the credential's number.
+        """Use up a code, and return the credential's number; None if it is wrong, which counts.
 
-        None if it is wrong, or if the account ended meanwhile.
+        In one transaction with the account locked: codes that come at once are tried one by one.
         """
         with self._database.write() as conn:
-            state = select(accounts.c.state).where(accounts.c.id == known.id).with_for_update()
-            if conn.scalar(state) != AccountState.ACTIVE:
-                return None
+            columns = accounts.c.state, accounts.c.failed_logins, accounts.c.failed_at
+            row = conn.execute(
+                select(*columns).where(accounts.c.id == known.id).with_for_update()
+            ).one()
+            if row.state != AccountState.ACTIVE:
+                raise LoginRefused(Refusal.ACCOUNT_STATE, known.id)
+            if account_wait(row.failed_logins, row.failed_at, at):
+                raise LoginRefused(Refusal.THROTTLED, known.id)
             try:
                 second = self._matching(conn, known, code, at)
             except SealBroken:
                 raise LoginRefused(Refusal.ALTERED, known.id) from None
-            if second is not None:
+            if second is None:
+                _count_failure(conn, known.id, at)
+            else:
                 _forget_failures(conn, known.id)
             return second
 
@@ -187,14 +201,6 @@ class LogIn:
             return None
         conn.execute(update(credentials).where(credentials.c.id == row.id).values(last_used_at=at))
         return int(row.id)
-
-    def _count_failure(self, known: _Known, at: datetime) -> None:
-        with self._database.write() as conn:
-            conn.execute(
-                update(accounts)
-                .where(accounts.c.id == known.id)
-                .values(failed_logins=accounts.c.failed_logins + 1, failed_at=at)
-            )
 
     def _rehash(self, known: _Known, verifier: str) -> None:
         with self._database.write() as conn:
@@ -216,6 +222,14 @@ def _proof(known: _Known, second: int | None, at: datetime) -> Proof:
         credential_id=known.password_id,
         second_id=second,
         at=at,
+    )
+
+
+def _count_failure(conn: Connection, account_id: int, at: datetime) -> None:
+    conn.execute(
+        update(accounts)
+        .where(accounts.c.id == account_id)
+        .values(failed_logins=accounts.c.failed_logins + 1, failed_at=at)
     )
 
 

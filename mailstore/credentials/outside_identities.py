@@ -114,20 +114,24 @@ def check_oidc(
     """Find the account of an identity that a provider has proved, with so many factors.
 
     First by issuer and subject; else by the national identifiers that the provider states, if it is
-    trusted for these (DOMAIN §U3: a subject of Pro Santé Connect identifies nobody for long).
-    Raises LoginRefused.
+    trusted for these (DOMAIN §U3: a subject of Pro Santé Connect identifies nobody for long). If
+    both lead to accounts, it must be the same one. Raises LoginRefused.
     """
     lookup = _lookup(tenant_id, issuer, subject)
     stated = list(identifiers)
     try:
-        return _check(conn, CredentialKind.OIDC, lookup, Method.OIDC, factors, at)
-    except LoginRefused as refused:
-        if refused.reason is not Refusal.UNKNOWN or not stated:
-            raise
-    try:
         account = match(conn, tenant_id, stated)
     except AmbiguousPerson:
         raise LoginRefused(Refusal.AMBIGUOUS) from None
+    try:
+        proof = _check(conn, CredentialKind.OIDC, lookup, Method.OIDC, factors, at)
+    except LoginRefused as refused:
+        if refused.reason is not Refusal.UNKNOWN or not stated:
+            raise
+    else:
+        if account is not None and account.id != proof.account:
+            raise LoginRefused(Refusal.AMBIGUOUS)
+        return proof
     if account is None:
         raise LoginRefused(Refusal.UNKNOWN)
     if account.state is not AccountState.ACTIVE:

@@ -115,5 +115,7 @@ def set_password(
 
 
 def _octets(password: str) -> bytes:
-    # As RFC 8265 §4.2: one form of each letter. Surrogates stand for octets that are not UTF-8.
-    return unicodedata.normalize("NFC", password).encode("utf-8", "surrogateescape")
+    # As RFC 8265 §4.2: one form of each letter. Of any text that a client may send: no password has
+    # surrogates, nor more characters than this, even decomposed into four each.
+    text = password[: 4 * LONGEST + 1]
+    return unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")

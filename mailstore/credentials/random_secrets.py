@@ -45,4 +45,5 @@ def verifies(secret: str, verifier: bytes, bound: bytes, keys: Keyring) -> bool:
 
 
 def _digest(secret: str) -> bytes:
-    return sha256(b"mssante secret\0" + secret.encode("utf-8", "surrogateescape")).digest()
+    # Of any text that a client may send, even one that is no Unicode.
+    return sha256(b"mssante secret\0" + secret.encode("utf-8", "surrogatepass")).digest()

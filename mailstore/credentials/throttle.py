@@ -1,12 +1,14 @@
 """Waits after wrong log-ins. Pure: times are the caller's.
 
 Of a process: by pair of log-in name and origin, exponential; by origin, a number of failures an
-hour, many enough for a hospital behind one address. Memory is bounded; the longest unseen are
-forgotten first. Of an account, for all processes and machines together: `account_wait`, over a
-count in the database, which only failures of known accounts change
+hour, many enough for a hospital behind one address. A subscriber has 2^64 addresses of IPv6 and
+more (RFC 6177 §2), so that an origin of these is a network of 64 bits. Memory is bounded; the
+longest unseen are forgotten first. Of an account, for all processes and machines together:
+`account_wait`, over a count in the database, which only failures of known accounts change
 (docs/decisions/0079-waits-after-wrong-log-ins.md).
 """
 
+import ipaddress
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -38,6 +40,19 @@ def account_wait(failures: int, failed_at: datetime | None, at: datetime) -> boo
     return _within(wait_after(failures, ACCOUNT_FREE_FAILURES, ACCOUNT_LONGEST), failed_at, at)
 
 
+def origin_key(origin: str) -> str:
+    """The origin that counts for a client's address: of IPv6 its network of 64 bits."""
+    try:
+        address = ipaddress.ip_address(origin)
+    except ValueError:
+        return origin
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+
+
 def _within(wait: timedelta, since: datetime, at: datetime) -> bool:
     # A clock that jumped back must not make the wait longer than twice its length.
     return -wait <= at - since < wait
@@ -64,6 +79,7 @@ class Throttle:
 
     def must_wait(self, login: str, origin: str, at: datetime) -> bool:
         """True if this log-in is to be refused without a look at its password."""
+        origin = origin_key(origin)
         with self._lock:
             pair = self._pairs.get((login, origin))
             if pair is not None and _within(
@@ -75,6 +91,7 @@ class Throttle:
 
     def failed(self, login: str, origin: str, at: datetime) -> None:
         """Count a failure."""
+        origin = origin_key(origin)
         with self._lock:
             pair = self._pairs.get((login, origin), _Failures(0, at))
             self._keep(self._pairs, (login, origin), _Failures(pair.count + 1, at))
@@ -84,7 +101,7 @@ class Throttle:
     def succeeded(self, login: str, origin: str) -> None:
         """Forget the failures of the pair; those of the origin stay."""
         with self._lock:
-            self._pairs.pop((login, origin), None)
+            self._pairs.pop((login, origin_key(origin)), None)
 
     def size(self) -> int:
         """Number of pairs and origins that are remembered."""
@@ -98,6 +115,9 @@ class Throttle:
 
 
 def _left(seen: _Failures, at: datetime) -> float:
-    """Failures that still count: they fade by ORIGIN_FAILURES an hour."""
-    faded = max(at - seen.last, timedelta()) / _HOUR * ORIGIN_FAILURES
+    """Failures that still count: they fade by ORIGIN_FAILURES an hour.
+
+    In both directions: failures of a clock that was ahead for a while must not count until then.
+    """
+    faded = abs(at - seen.last) / _HOUR * ORIGIN_FAILURES
     return max(seen.count - faded, 0.0)

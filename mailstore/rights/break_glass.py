@@ -12,13 +12,15 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, Select, insert, or_, select, update
 
 from foundation.privacy import mask
+from mailstore.accounts.changes import note_ending
 from mailstore.db.people_schema import accounts, break_glass
 from mailstore.db.schema import domains, mailboxes
 from mailstore.db.scope import WHOLE, Scope
 from mailstore.db.scope_conditions import domain_within
-from mailstore.errors import InvalidState, NotFound
+from mailstore.errors import Forbidden, InvalidState, NotFound
 
 LONGEST: Final = timedelta(hours=24)  # no access is longer
+_LONGEST_REASON: Final = 500  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +83,10 @@ def ask(
 ) -> Access:
     """Ask for access; it opens at once unless a second person is needed.
 
-    Raises InvalidState for an empty reason, or an end that is past or more than LONGEST away.
+    Raises InvalidState for a reason that is empty, too long or not readable, or an end that is past
+    or more than LONGEST away.
     """
-    if not reason.strip():
-        raise InvalidState("access to content needs a reason")
+    why = _reason(reason)
     if not at < ends_at <= at + LONGEST:
         raise InvalidState("access to content ends within 24 hours")
     number: int = conn.execute(
@@ -93,7 +95,7 @@ def ask(
             mailbox_id=mailbox_id,
             account_id=asker.account_id,
             unix_user=asker.unix_user,
-            reason=mask(reason.strip()),
+            reason=why,
             asked_at=at,
             ends_at=ends_at,
             needs_second=needs_second,
@@ -107,8 +109,8 @@ def ask(
 def agree(conn: Connection, access_id: int, second: Asker, at: datetime) -> Access:
     """Agree to an access as the second person; it opens now, its end stays.
 
-    Raises NotFound; InvalidState for the same person, an access that needs nobody, or one that is
-    agreed or over.
+    Raises NotFound; Forbidden for the same person; InvalidState for an access that needs nobody, or
+    one that is agreed or over.
     """
     found = get_access(conn, access_id)
     if not found.needs_second or found.agreed_at is not None:
@@ -117,14 +119,20 @@ def agree(conn: Connection, access_id: int, second: Asker, at: datetime) -> Acce
         raise InvalidState(f"the access {access_id} ended at {found.ends_at.isoformat()}")
     same_account = second.account_id is not None and second.account_id == found.account_id
     if same_account or second.account_id is None or second.unix_user == found.unix_user:
-        raise InvalidState(
+        raise Forbidden(
             "the second person must be another person: another account, under another Unix user"
         )
-    conn.execute(
+    agreed = conn.execute(
         update(break_glass)
-        .where(break_glass.c.id == access_id, break_glass.c.agreed_at.is_(None))
+        .where(
+            break_glass.c.id == access_id,
+            break_glass.c.agreed_at.is_(None),
+            break_glass.c.ends_at > at,
+        )
         .values(second=second.name, agreed_at=at)
     )
+    if not agreed.rowcount:  # another was faster
+        raise InvalidState(f"the access {access_id} was agreed to or ended meanwhile")
     return get_access(conn, access_id)
 
 
@@ -134,6 +142,7 @@ def close_access(conn: Connection, access_id: int, at: datetime) -> Access:
     if at >= found.ends_at:
         raise InvalidState(f"the access {access_id} ended at {found.ends_at.isoformat()}")
     conn.execute(update(break_glass).where(break_glass.c.id == access_id).values(ends_at=at))
+    note_ending(conn)
     return get_access(conn, access_id)
 
 
@@ -211,6 +220,18 @@ def set_told(conn: Connection, access_id: int, at: datetime) -> bool:
         .values(told_at=at)
     )
     return changed.rowcount == 1
+
+
+def _reason(text: str) -> str:
+    # The holder reads it in a message: no line of it may look like another part of that.
+    why = mask(" ".join(text.split()))
+    if not why:
+        raise InvalidState("access to content needs a reason")
+    if len(why) > _LONGEST_REASON or not why.isprintable():
+        raise InvalidState(
+            f"the reason has more than {_LONGEST_REASON} characters, or some that cannot be seen"
+        )
+    return why
 
 
 def _rows() -> Select[Any]:

@@ -1,4 +1,4 @@
-"""Facts for `may`, read from the database: two queries for an account, one for a mailbox.
+"""Facts for `may`, read from the database, a query for each kind.
 
 Functions take a connection in a transaction, so that the facts are of one moment.
 """
@@ -9,11 +9,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, bindparam, or_, select
 
 from mailstore.accounts.kinds import AccountKind, AccountState
+from mailstore.credentials.credentials import CredentialKind
 from mailstore.credentials.proof import Proof
 from mailstore.db.people_schema import (
     account_identifiers,
     accounts,
     break_glass,
+    credentials,
     grants,
     group_members,
     roles,
@@ -64,6 +66,7 @@ def load_actor(
     """Return the facts of an account; grants on one mailbox, or all. Raises NotFound.
 
     Grants and roles are returned whatever their period: `may` checks it at the time of each action.
+    A proof by a credential that was revoked since is none: doors ask with the proof of the log-in.
     """
     row = conn.execute(_ACCOUNT, {"account": account_id}).one_or_none()
     if row is None:
@@ -76,9 +79,11 @@ def load_actor(
     if mailbox_id is not None:
         query = query.where(grants.c.mailbox_id == mailbox_id)
         given = given.where(break_glass.c.mailbox_id == mailbox_id)
+    shown, until = (None, None) if proof is None else _still(conn, proof)
     return ActorFacts(
         account=_account(row, conn.execute(_IDENTIFIERS, {"account": account_id}).all(), groups),
-        proof=proof,
+        proof=shown,
+        proof_until=until,
         grants=tuple(read_grant(one) for one in conn.execute(query)),
         roles=tuple(read_role(one) for one in conn.execute(_ROLES, {"account": account_id})),
         break_glass=tuple(
@@ -111,6 +116,20 @@ def read_role(row: Row[Any]) -> Role:
     return Role(
         RoleName(row.role), Period(row.begins_at, row.ends_at), row.tenant_id, row.domain_id
     )
+
+
+def _still(conn: Connection, proof: Proof) -> tuple[Proof | None, datetime | None]:
+    """The proof unless one of its credentials was revoked, and when the first of them ends."""
+    ids = {one for one in (proof.credential_id, proof.second_id) if one is not None}
+    if not ids:
+        return proof, None
+    found = conn.execute(_CREDENTIALS.where(credentials.c.id.in_(ids))).all()
+    # A recovery code is revoked by its use.
+    used = {one.id for one in found if one.kind == CredentialKind.RECOVERY.value}
+    live = {one.id for one in found if one.revoked_at is None}
+    if not ids <= live | used:
+        return None, None
+    return proof, min((one.ends_at for one in found if one.ends_at is not None), default=None)
 
 
 def _begin(row: Row[Any]) -> datetime:
@@ -157,4 +176,7 @@ _IDENTIFIERS = select(account_identifiers).where(
     account_identifiers.c.ended_at.is_(None),
 )
 _GROUPS = select(group_members.c.group_id).where(group_members.c.account_id == bindparam("account"))
+_CREDENTIALS = select(
+    credentials.c.id, credentials.c.kind, credentials.c.revoked_at, credentials.c.ends_at
+)
 _ROLES = select(roles).where(roles.c.account_id == bindparam("account"))

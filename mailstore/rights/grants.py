@@ -10,13 +10,14 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, func, insert, or_, select, update
 
+from mailstore.accounts.accounts import lock_live_account
 from mailstore.accounts.changes import note_ending
 from mailstore.accounts.endings import GrantEnded
 from mailstore.db.people_schema import account_groups, accounts, grants
 from mailstore.db.schema import domains, mailboxes
 from mailstore.db.scope import WHOLE, Scope
 from mailstore.db.scope_conditions import domain_within
-from mailstore.errors import Conflict, InvalidState, NotFound
+from mailstore.errors import Conflict, Forbidden, InvalidState, NotFound
 from mailstore.mailboxes.lifecycle import lock_for_rights
 from mailstore.rights.facts import read_grant
 from mailstore.rights.model import Grant, Period, Right
@@ -58,11 +59,12 @@ def give(
 ) -> int:
     """Give rights on a mailbox of a tenant; returns the grant's number.
 
-    Raises InvalidState for another tenant, no right, ACT without READ, a period that is empty, or a
-    deleted mailbox; Conflict where a grant of the same account or group is in force in that period.
+    Raises Forbidden for another tenant; InvalidState for no right, ACT without READ, a period that
+    is empty, a closed account, a removed group or a deleted mailbox; Conflict where a grant of the
+    same account or group is in force in that period.
     """
     if grantee.tenant_id != tenant_id:
-        raise InvalidState(
+        raise Forbidden(
             f"{grantee.name} belongs to another tenant than the mailbox: make an account there"
         )
     if not rights:
@@ -72,6 +74,7 @@ def give(
     if period.ends is not None and period.ends <= period.begins:
         raise InvalidState("the grant would end before it begins")
     lock_for_rights(conn, mailbox_id)
+    _lock_grantee(conn, grantee)
     column = grants.c.group_id if grantee.group else grants.c.account_id
     overlapping = conn.scalar(
         select(grants.c.id).where(
@@ -159,6 +162,17 @@ def list_grants(
     if at is not None:
         query = query.where(_in_force(at))
     return [_grant_row(row) for row in conn.execute(query)]
+
+
+def _lock_grantee(conn: Connection, grantee: Grantee) -> None:
+    """Lock the account or the group, so that neither its end nor another grant crosses this one."""
+    if not grantee.group:
+        lock_live_account(conn, grantee.id, grantee.name)
+        return
+    row = account_groups.c
+    live = select(row.id).where(row.id == grantee.id, row.ended_at.is_(None))
+    if conn.scalar(live.with_for_update()) is None:
+        raise InvalidState(f"the group {grantee.name} was removed")
 
 
 def _in_force(at: datetime) -> Any:

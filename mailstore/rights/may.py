@@ -149,8 +149,8 @@ def _credential(
     at: datetime,
     policy: RightsPolicy,
 ) -> Reason | None:
-    proof = actor.proof
-    if proof is None:
+    proof, until = actor.proof, actor.proof_until
+    if proof is None or (until is not None and at >= until):
         return Reason.NOT_LOGGED_IN
     if proof.mailbox_id is not None and proof.mailbox_id != mailbox.id:
         return Reason.OTHER_MAILBOX
@@ -230,8 +230,11 @@ def _gives(grant: Grant, action: Action, mailbox: MailboxFacts, at: datetime) ->
 
 
 def _breaks_glass(actor: ActorFacts, action: Action, mailbox: MailboxFacts, at: datetime) -> bool:
-    return action is Action.READ and any(
-        one.mailbox_id == mailbox.id and one.period.holds(at) for one in actor.break_glass
+    # Whoever lost the role by which the access was asked for has lost the access too.
+    return (
+        action is Action.READ
+        and any(one.mailbox_id == mailbox.id and one.period.holds(at) for one in actor.break_glass)
+        and _has_role(actor, Action.ASK_CONTENT, mailbox, at)
     )
 
 

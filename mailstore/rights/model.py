@@ -112,7 +112,8 @@ class BreakGlass:
 class ActorFacts:
     """All that is known of the account that asks: its grants, roles and break-glass accesses.
 
-    `proof` is None where nobody logged in, as in a report of rights.
+    `proof` is None where nobody logged in, as in a report of rights, or where a credential of it
+    was revoked; `proof_until`: end of its first credential with one.
     """
 
     account: ActingAccount
@@ -120,6 +121,7 @@ class ActorFacts:
     grants: tuple[Grant, ...] = ()
     roles: tuple[Role, ...] = ()
     break_glass: tuple[BreakGlass, ...] = ()
+    proof_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ Each is bounded by `limit` and continues after the last key of the page before. 
 connection in a read transaction.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,8 +38,8 @@ class Departure:
     """Things that an account leaves behind, and somebody else must take over.
 
     `held`: mailboxes that it holds by a national identifier (PER: close; ORG and CAB: name another
-    responsible person). `orphaned`: mailboxes that nobody else may read, or nobody else manages, by
-    a grant.
+    responsible person). `orphaned`: mailboxes of its grants and groups that nobody else may read,
+    or nobody else manages, by a grant.
     """
 
     held: tuple[str, ...]
@@ -135,7 +136,10 @@ def departure(conn: Connection, account_id: int, at: datetime) -> Departure:
         .where(_has_holder(account_id), mailboxes.c.state != "closed")
         .order_by(mailboxes.c.address)
     )
-    mine = select(grants.c.mailbox_id).where(grants.c.account_id == account_id, _in_force(at))
+    groups = select(group_members.c.group_id).where(group_members.c.account_id == account_id)
+    mine = select(grants.c.mailbox_id).where(
+        or_(grants.c.account_id == account_id, grants.c.group_id.in_(groups)), _in_force(at)
+    )
     orphaned = conn.scalars(
         select(mailboxes.c.address)
         .where(
@@ -149,9 +153,16 @@ def departure(conn: Connection, account_id: int, at: datetime) -> Departure:
     return Departure(
         held=tuple(held),
         orphaned=tuple(orphaned),
-        grants=tuple(list_grants(conn, account_id=account_id, at=at)),
+        grants=tuple(_all_grants(conn, account_id, at)),
         roles=tuple(list_roles(conn, account_id=account_id, at=at)),
     )
+
+
+def _all_grants(conn: Connection, account_id: int, at: datetime) -> Iterator[GrantRow]:
+    after = 0
+    while page := list_grants(conn, account_id=account_id, at=at, after=after):
+        yield from page
+        after = page[-1].id
 
 
 def _has_grant(at: datetime, right: Column[bool], *, but: int | None = None) -> ColumnElement[bool]:

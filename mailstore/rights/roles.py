@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, insert, or_, select, update
 
+from mailstore.accounts.accounts import get_account_by_id, lock_live_account
+from mailstore.accounts.changes import note_ending
 from mailstore.db.people_schema import accounts, roles, tenants
 from mailstore.db.schema import domains
 from mailstore.db.scope import WHOLE, Scope
 from mailstore.db.scope_conditions import domain_within, tenant_within
-from mailstore.errors import Conflict, InvalidState, NotFound
+from mailstore.errors import Conflict, Forbidden, InvalidState, NotFound
 from mailstore.rights.facts import read_role
 from mailstore.rights.model import Role
 
@@ -32,14 +34,16 @@ class RoleRow:
 def give_role(conn: Connection, account_id: int, role: Role, *, given_by: str) -> int:
     """Give a role to an account; returns its number.
 
-    Raises InvalidState for a domain or tenant that is not the account's own: only a role for the
-    whole operator crosses tenants. Raises Conflict for a role that the account has already.
+    Raises Forbidden for a domain or tenant that is not the account's own: only a role for the whole
+    operator crosses tenants. Raises InvalidState for a closed account, and Conflict for a role that
+    the account has already.
     """
-    tenant = conn.scalar(select(accounts.c.tenant_id).where(accounts.c.id == account_id))
+    account = get_account_by_id(conn, account_id)
+    lock_live_account(conn, account_id, account.login)
     of_domain = select(domains.c.tenant_id).where(domains.c.id == role.domain_id)
     scope = conn.scalar(of_domain) if role.domain_id is not None else role.tenant_id
-    if scope is not None and scope != tenant:
-        raise InvalidState("the account belongs to another tenant than this domain or tenant")
+    if scope is not None and scope != account.tenant_id:
+        raise Forbidden("the account belongs to another tenant than this domain or tenant")
     same = conn.scalar(
         select(roles.c.id).where(
             roles.c.account_id == account_id,
@@ -75,6 +79,7 @@ def end_role(conn: Connection, role_id: int, at: datetime) -> RoleRow:
         raise InvalidState(f"the role {role_id} ended at {ends.isoformat()}")
     moment = max(at, found.role.period.begins)
     conn.execute(update(roles).where(roles.c.id == role_id).values(ends_at=moment))
+    note_ending(conn)
     return get_role(conn, role_id)
 
 

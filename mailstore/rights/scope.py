@@ -25,7 +25,7 @@ def scope_of(
     policy: RightsPolicy = _DEFAULT,
 ) -> Scope:
     """Return the part for which roles give the account at least one of these actions."""
-    if _refusal(actor) is not None:
+    if _refusal(actor, at) is not None:
         return Scope(home=actor.account.tenant_id)
     return _covered(counting(actor, policy), actions, at)
 
@@ -38,7 +38,7 @@ def may_by_role(
     policy: RightsPolicy = _DEFAULT,
 ) -> Verdict:
     """Decide whether roles give one of these actions for a part, for which `covered` is true."""
-    refusal = _refusal(actor)
+    refusal = _refusal(actor, at)
     if refusal is not None:
         return Verdict(allowed=False, reason=refusal)
     if covered(scope_of(actor, actions, at, policy)):
@@ -47,10 +47,11 @@ def may_by_role(
     return Verdict(allowed=False, reason=Reason.ROLE_ONE_FACTOR if weak else Reason.NO_RIGHT)
 
 
-def _refusal(actor: ActorFacts) -> Reason | None:
+def _refusal(actor: ActorFacts, at: datetime) -> Reason | None:
     if actor.account.state is not AccountState.ACTIVE:
         return Reason.ACCOUNT_NOT_ACTIVE
-    if actor.proof is None:
+    until = actor.proof_until
+    if actor.proof is None or (until is not None and at >= until):
         return Reason.NOT_LOGGED_IN
     # A password for programs, such as an app password, manages nothing.
     return None if actor.proof.mailbox_id is None else Reason.WRONG_METHOD

@@ -12,6 +12,8 @@ from typing import IO, Any, Final
 
 import click
 
+from mailstore.credentials.totp import parse_code
+
 from ..assembly.storage import open_store
 from ..services.acts import Act, Reader, log_in, open_act
 from ..settings.model import Settings
@@ -22,6 +24,8 @@ Command = Callable[..., None]
 @dataclass(frozen=True, slots=True)
 class Acting:
     """Account that acts; None: the Unix user.  `password`: file with it, None for a terminal.
+
+    `code`: of an authenticator app; None: it is with the password, or there is none.
 
     `reason`: why an administrator reads content; None where it was not given.
     """
@@ -46,7 +50,7 @@ class Acting:
             if self.login is None:
                 yield act
             else:
-                yield log_in(act, settings, self.login, self._password(), self.code)
+                yield log_in(act, settings, self.login, *self._secrets())
 
     @contextmanager
     def look(self, settings: Settings) -> Iterator[Reader]:
@@ -58,25 +62,40 @@ class Acting:
             with self.open(settings) as act:
                 yield Reader(act.store, act)
 
-    def _password(self) -> str:
+    def _secrets(self) -> tuple[str, str | None]:
+        """The password, and the code if there is one."""
         if self.password is not None:
-            return self.password.readline().rstrip("\r\n")
+            password, code = (self.password.readline().rstrip("\r\n") for _ in range(2))
+            return password, self.code or code or None
         if not sys.stdin.isatty():
             raise click.UsageError("--as needs a password: give --password-file, or a terminal")
-        password: str = click.prompt(f"Password of {self.login}", hide_input=True, err=True)
-        return password
+        typed: str = click.prompt(f"Password of {self.login}", hide_input=True, err=True)
+        if self.code is not None:
+            return typed, self.code
+        code = click.prompt(
+            "Code, if the account has one", default="", show_default=False, err=True
+        )
+        return typed, code or None
+
+
+def _check_code(text: str | None) -> None:
+    # Arguments can be read by every user of the machine: such a code is worthless in a minute.
+    if text is not None and parse_code(text) is None:
+        raise click.UsageError(
+            "--code takes the 6 digits of an app; a recovery code is the second line of "
+            "--password-file, or is typed"
+        )
 
 
 _OPTIONS: Final = (
     click.option("--as", "as_login", metavar="LOGIN", help="Account that acts. [the Unix user]"),
-    click.option(
-        "--code", "as_code", help="Code of the account's authenticator app, or a recovery code."
-    ),
+    click.option("--code", "as_code", help="Code of the account's authenticator app."),
     click.option(
         "--password-file",
         "as_password",
         type=click.File("r", encoding="utf-8"),
-        help="File whose first line is the account's password; - for standard input.",
+        help="File with the account's password, and in the second line a code if there is one; "
+        "- for standard input.",
     ),
 )
 
@@ -95,6 +114,7 @@ def acting(command: Command) -> Command:
     ) -> None:
         if as_login is None and (as_code is not None or as_password is not None):
             raise click.UsageError("--code and --password-file go with --as")
+        _check_code(as_code)
         command(*args, who=Acting(as_login, as_code, as_password, as_reason), **rest)
 
     wrapped: Command = run

@@ -22,6 +22,7 @@ from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from mailstore.credentials.grace_passwords import opens_by_shared_password
 from mailstore.credentials.proof import LoginRefused, Method, Proof
+from mailstore.errors import Forbidden
 from mailstore.mailboxes.address import address_key
 from mailstore.rights.coverage import Coverage
 from mailstore.rights.facts import load_actor
@@ -74,7 +75,10 @@ class ActTransaction(Permission):
         result: Result = Result.DONE,
         **facts: Fact,
     ) -> None:
-        """Add an audit row to this transaction; `subject`: login of the account acted on."""
+        """Add an audit row to this transaction; `subject`: login of the account acted on.
+
+        `mailbox`: in any spelling; a search finds it as the mailbox itself is found.
+        """
         if isinstance(self.facts, TeamFacts):
             facts["shared_password"] = True
         self.events.append(
@@ -84,7 +88,7 @@ class ActTransaction(Permission):
                 actor=self.actor,
                 result=result,
                 tenant=tenant,
-                mailbox=mailbox,
+                mailbox=None if mailbox is None else address_key(mailbox),
                 message=message,
                 subject=subject,
                 facts=facts,
@@ -127,8 +131,8 @@ class Act:
     def write(self) -> Iterator[ActTransaction]:
         """Write transaction with audit rows: all is committed, or nothing.
 
-        An account must be permitted in it (`require`); a refusal leaves a row of its own.  Raises
-        NotAllowed, StoreUnavailable.
+        An account must be permitted in it (`require`).  A refusal leaves a row of its own, also one
+        that no account could escape (Forbidden).  Raises NotAllowed, StoreUnavailable.
         """
         with (
             self.refusing(),
@@ -155,7 +159,13 @@ class Act:
         Nothing goes to the journal.  Raises NotAllowed, as `write`, without a row (`refusing`).
         """
         transaction = self._transaction(connection)
-        yield transaction
+        try:
+            yield transaction
+        except Forbidden as error:
+            raise transaction.placed(NotAllowed(str(error))) from error
+        except NotAllowed as error:
+            transaction.placed(error)
+            raise
         transaction.check_permitted()
         self._append(connection, transaction.events)
 
@@ -209,6 +219,7 @@ class Act:
             actor=self.actor,
             result=Result.REFUSED,
             tenant=error.tenant,
+            mailbox=error.mailbox,
             facts={"why": error.why, **({"shared_password": True} if self._is_team else {})},
         )
         with self.store.database.write() as connection:
@@ -307,6 +318,7 @@ def log_in(act: Act, settings: Settings, login: str, password: str, code: str | 
             "account.login_refused",
             subject=None if shared else login_key(login),
             mailbox=address_key(login) if shared else None,
+            tenant=_tenant_of(act, refused.account),
             result=Result.REFUSED,
             why=refused.reason.value,
         )
@@ -316,6 +328,13 @@ def log_in(act: Act, settings: Settings, login: str, password: str, code: str | 
     with act.store.database.read() as connection:
         account = get_account_by_id(connection, proof.account)
     return replace(act, actor=replace(act.actor, account=account.login), proof=proof)
+
+
+def _tenant_of(act: Act, account: int | None) -> int | None:
+    if account is None:
+        return None
+    with act.store.database.read() as connection:
+        return get_account_by_id(connection, account).tenant_id
 
 
 def unix_actor() -> AuditActor:

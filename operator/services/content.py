@@ -18,14 +18,14 @@ from mailstore.rights.may import may
 from mailstore.rights.model import Action, MailboxFacts
 from relay.queue_admin.message_lookup import holders_of
 
-from ..errors import OperatorError
 from ..settings.model import Settings
 from .acts import Act, ActTransaction
+from .permission import NotAllowed
 
 ONE_COMMAND: Final = timedelta(hours=1)  # access that --reason opens
 
 
-class ContentClosed(OperatorError):
+class ContentClosed(NotAllowed):
     """Content that needs a reason, or the agreement of another person."""
 
 

@@ -18,7 +18,7 @@ from mailstore.db.people_schema import OPERATOR_TENANT
 from mailstore.db.scope import WHOLE, Scope
 from mailstore.errors import NotFound
 from mailstore.mailboxes.address import address_key
-from mailstore.mailboxes.identifiers import Identifier
+from mailstore.mailboxes.identifiers import Identifier, MailboxType
 from mailstore.mailboxes.mailboxes import get_domain, get_mailbox
 from mailstore.rights.coverage import Coverage, load_coverage
 from mailstore.rights.facts import load_mailbox
@@ -44,13 +44,17 @@ _TOLD: Final = frozenset({Reason.ROLE_ONE_FACTOR, Reason.ACCOUNT_NOT_ACTIVE})
 class NotAllowed(OperatorError):
     """Act that the account may not do; the refusal is in the audit trail.
 
-    `why`: reason for the audit trail, where the account is told less. `tenant`: the account's.
+    `why`: reason for the audit trail, where the account is told less. `tenant`: the account's;
+    without one, of what was asked for. `mailbox`: address that was asked for.
     """
 
-    def __init__(self, told: str, why: str = "", tenant: int | None = None) -> None:
+    def __init__(
+        self, told: str, why: str = "", tenant: int | None = None, mailbox: str | None = None
+    ) -> None:
         super().__init__(told)
         self.why = why or told
         self.tenant = tenant
+        self.mailbox = mailbox
 
 
 @dataclass(slots=True)
@@ -59,7 +63,8 @@ class Permission:
 
     `facts`: the account that acts, or the team with its shared password, as of this transaction;
     None for the Unix user, whose files these are.  Each method that asks raises NotAllowed, or
-    NotFound for what does not exist within the reach of the account.
+    NotFound for what does not exist within the reach of the account.  `mailbox`, `tenant`: what
+    was asked for last, for the row of a refusal.
     """
 
     connection: Connection
@@ -68,11 +73,19 @@ class Permission:
     facts: ActorFacts | TeamFacts | None
     policy: RightsPolicy
     permitted: bool = False
+    mailbox: str | None = None
+    tenant: int | None = None
 
     def check_permitted(self) -> None:
         """Refuse an account that no rule was asked about.  Raises NotAllowed."""
         if not self.permitted and self.facts is not None:
-            raise NotAllowed("this command is for the Unix user of the daemon alone")
+            self._refuse("this command is for the Unix user of the daemon alone")
+
+    def placed(self, error: NotAllowed) -> NotAllowed:
+        """Return a refusal with the mailbox and tenant that its row in the audit trail has."""
+        tenant = self._refused_tenant if error.tenant is None else error.tenant
+        error.tenant, error.mailbox = tenant, error.mailbox or self.mailbox
+        return error
 
     def require(
         self, action: Action, mailbox: MailboxFacts, address: str, unknown: str = ""
@@ -86,10 +99,12 @@ class Permission:
     def reach(self, address: str, *actions: Action) -> MailboxFacts:
         """Find a mailbox on which the account may do one of these actions.  By default: see it."""
         asked = frozenset(actions) or LISTING
+        self.mailbox = address_key(address)
         if self.facts is None:
-            self.permitted = True
             get_mailbox(self.connection, address)  # its error names the owner of an alias
-            return load_mailbox(self.connection, address)
+            found = load_mailbox(self.connection, address)
+            self._require(asked, found, address, "")
+            return found
         try:
             found = load_mailbox(self.connection, address)
         except NotFound as error:
@@ -101,6 +116,7 @@ class Permission:
 
     def require_role(self, action: Action, tenant_id: int, domain_id: int | None = None) -> None:
         """Refuse an account without a role for a tenant or a domain."""
+        self.tenant = tenant_id
         self._by_role(action, lambda scope: scope.covers(tenant_id, domain_id), "")
 
     def require_whole(self, action: Action) -> None:
@@ -168,17 +184,24 @@ class Permission:
                 raise NotFound(f"there is no account {login}")
         return found
 
-    def refuse_own_grant(self, mailbox: MailboxFacts, grantee: Grantee) -> None:
-        """Refuse that an account gives itself a grant by a role: content is break-glass."""
+    def require_gift(self, mailbox: MailboxFacts, address: str, grantee: Grantee) -> None:
+        """Refuse an account that may not give this grantee rights on the mailbox.
+
+        No role gives content: whoever manages by a role alone gives nothing to the own account or
+        groups, and nothing on a PER mailbox, whose holder delegates.
+        """
+        self.require(Action.MANAGE, mailbox, address)
         facts = self._account_facts
         if facts is None:
             return
-        groups, own = facts.account.groups, facts.account.id
-        gains = grantee.id in groups if grantee.group else grantee.id == own
-        if not gains:
-            return
-        if may(facts, Action.MANAGE, mailbox, self.clock(), self.policy).reason is Reason.ROLE:
-            self._refuse(f"{self._name} {_TO_ITSELF}")
+        source = may(facts, Action.MANAGE, mailbox, self.clock(), self.policy).reason
+        account = facts.account
+        own = grantee.id in account.groups if grantee.group else grantee.id == account.id
+        if source is Reason.ROLE and (own or mailbox.type is MailboxType.PER):
+            self._refuse(
+                f"{account.login} manages {address} by a role, which gives content to nobody: "
+                + ("another must give it" if own else "its holder delegates it")
+            )
 
     def refuse_own_account(self, account: Account) -> None:
         """Refuse that an account puts itself into a group, which may have grants."""
@@ -208,13 +231,18 @@ class Permission:
         return None if facts is None else facts.account.tenant_id
 
     @property
+    def _refused_tenant(self) -> int | None:
+        return self.tenant if self.facts is None else self._tenant_id
+
+    @property
     def _name(self) -> str:
         return self.actor.account or "the shared password of a team"
 
     def _require(
         self, asked: frozenset[Action], mailbox: MailboxFacts, address: str, unknown: str
     ) -> None:
-        self.permitted = True
+        self.permitted, self.tenant = True, mailbox.tenant_id
+        self.mailbox = address_key(address)
         facts = self.facts
         if facts is None:
             return
@@ -252,7 +280,7 @@ class Permission:
         unknown: str,
     ) -> None:
         """Refuse an account without a role for this place; None: for a place that is nobody's."""
-        self.permitted = True
+        self.permitted, self.tenant = True, tenant_id
         facts = self.facts
         if facts is None:
             return
@@ -285,7 +313,7 @@ class Permission:
         self._refuse(why if hidden is None else hidden, why)
 
     def _refuse(self, told: str, why: str = "") -> NoReturn:
-        raise NotAllowed(told, why, self._tenant_id)
+        raise NotAllowed(told, why, self._refused_tenant, self.mailbox)
 
 
 def _said(actions: frozenset[Action]) -> str:

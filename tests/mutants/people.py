@@ -41,7 +41,7 @@ MUTANTS = (
     ),
     Mutant(
         "people: a closed account gets nothing more",
-        "    if state == AccountState.CLOSED:\n",
+        "    if conn.scalar(row.with_for_update()) == AccountState.CLOSED:\n",
         "    if False:\n",
         ("test_a_suspended_account_can_be_resumed",),
     ),
@@ -65,9 +65,51 @@ MUTANTS = (
     ),
     Mutant(
         "log-in: a wrong code is refused",
-        "        if second is None:\n            self._count_failure",
-        "        if False:\n            self._count_failure",
+        "        if second is None:\n            raise LoginRefused",
+        "        if False:\n            raise LoginRefused",
         _CODE,
+    ),
+    Mutant(
+        "log-in: codes at once are tried one by one",
+        "            if account_wait(row.failed_logins, row.failed_at, at):\n",
+        "            if False:\n",
+        ("test_as_many_codes_are_free_as_one_by_one",),
+    ),
+    Mutant(
+        "log-in: an account that ends during the hash is refused",
+        "            now = _find(conn, name, at)\n        same",
+        "            now = known\n        same",
+        ("test_an_account_that_ended_while_its_password_is_compared",),
+    ),
+    Mutant(
+        "rights: a revoked credential proves nothing",
+        "    if not ids <= live | used:\n",
+        "    if False:\n",
+        ("test_a_revoked_credential_ends_what_it_opened",),
+    ),
+    Mutant(
+        "rights: a break-glass access ends with the role",
+        "        and _has_role(actor, Action.ASK_CONTENT, mailbox, at)\n",
+        "",
+        ("test_a_break_glass_access_ends_with_the_role",),
+    ),
+    Mutant(
+        "rights: a closed account gets no grant",
+        "        lock_live_account(conn, grantee.id, grantee.name)\n",
+        "",
+        ("test_a_closed_account_gets_neither_grants_nor_roles",),
+    ),
+    Mutant(
+        "rights: a role gives no content to its own account",
+        "        if source is Reason.ROLE and (own or mailbox.type is MailboxType.PER):\n",
+        "        if False:\n",
+        ("test_an_account_needs_its_password_and_a_right",),
+    ),
+    Mutant(
+        "rights: a domain does not move with its administrators",
+        "    if conn.scalar(select(granted | opened | administered)):\n",
+        "    if conn.scalar(select(granted | opened)):\n",
+        ("test_a_domain_with_administrators_stays",),
     ),
     Mutant(
         "log-in: an account that fails too often waits",

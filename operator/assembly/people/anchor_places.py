@@ -7,6 +7,7 @@ come twice.
 import io
 import os
 import socket
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -53,8 +54,11 @@ class FilePlace:
 
     def send(self, anchors: Sequence[SignedStatement]) -> None:
         """Append the anchors."""
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        # Not to wait for the reader of a pipe, which is no file that keeps anything.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         with io.FileIO(os.open(self.path, flags, 0o600), "ab") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError(f"{self.path} is not a regular file")
             # The leading line end closes a line that a full disk left unfinished.
             octets = b"\n" + "".join(f"{one.line()}\n" for one in anchors).encode()
             while octets:

@@ -95,10 +95,14 @@ def open_(
 def agree(given: Path | None, number: int, who: Acting) -> None:
     """Agree to the access NUMBER, as another person than the one who asked."""
     with who.open(load(given)) as act, act.write() as change:
-        _require(change, number, Action.AGREE_CONTENT)
+        tenant = _require(change, number, Action.AGREE_CONTENT)
         access = accesses.agree(change.connection, number, asker(act), act.clock())
         change.audit(
-            "break_glass.agreed", mailbox=access.mailbox, access=number, asked_by=access.who
+            "break_glass.agreed",
+            mailbox=access.mailbox,
+            tenant=tenant,
+            access=number,
+            asked_by=access.who,
         )
     click.echo(f"access {number} of {access.who} to {access.mailbox} is open")
 
@@ -110,10 +114,14 @@ def agree(given: Path | None, number: int, who: Acting) -> None:
 def end(given: Path | None, number: int, who: Acting) -> None:
     """End the access NUMBER now."""
     with who.open(load(given)) as act, act.write() as change:
-        _require(change, number, Action.ASK_CONTENT)
+        tenant = _require(change, number, Action.ASK_CONTENT)
         access = accesses.close_access(change.connection, number, act.clock())
         change.audit(
-            "break_glass.ended", mailbox=access.mailbox, access=number, asked_by=access.who
+            "break_glass.ended",
+            mailbox=access.mailbox,
+            tenant=tenant,
+            access=number,
+            asked_by=access.who,
         )
     click.echo(f"access {number} is over")
 
@@ -144,10 +152,13 @@ def list_(
     show_rows(sorted(rows, key=lambda row: row["id"]), _COLUMNS, as_json=as_json)
 
 
-def _require(change: ActTransaction, number: int, action: Action) -> None:
+def _require(change: ActTransaction, number: int, action: Action) -> int:
+    """Ask for the right to an access; returns the tenant of its mailbox."""
     mailbox = accesses.get_access(change.connection, number).mailbox
     unknown = f"there is no access with the number {number}"
-    change.require(action, load_mailbox(change.connection, mailbox), mailbox, unknown)
+    facts = load_mailbox(change.connection, mailbox)
+    change.require(action, facts, mailbox, unknown)
+    return facts.tenant_id
 
 
 def _record(access: accesses.Access, state: str) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def grant_give(
         connection, now = change.connection, act.clock()
         facts = change.reach(mailbox, Action.MANAGE)
         grantee = find_grantee(change, account, group, facts.tenant_id)
-        change.refuse_own_grant(facts, grantee)
+        change.require_gift(facts, mailbox, grantee)
         number = grants.give(
             connection,
             facts.id,
@@ -97,6 +97,7 @@ def grant_end(given: Path | None, number: int, who: Acting) -> None:
             "grant.ended",
             mailbox=row.mailbox,
             subject=None if row.group else row.grantee,
+            tenant=facts.tenant_id,
             grant=number,
             group=row.grantee if row.group else None,
         )

@@ -94,7 +94,12 @@ def role_end(given: Path | None, number: int, who: Acting) -> None:
         )
         row = roles.end_role(change.connection, number, act.clock())
         change.audit(
-            "role.ended", subject=row.account, role=row.role.name, scope=row.scope, number=number
+            "role.ended",
+            subject=row.account,
+            tenant=owner,
+            role=row.role.name,
+            scope=row.scope,
+            number=number,
         )
     click.echo(f"role {number} of {row.account} is over")
 

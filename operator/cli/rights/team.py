@@ -7,7 +7,7 @@ from typing import IO, Any
 import click
 
 from mailstore.credentials.passwords import check_password_rules
-from mailstore.errors import Conflict, InvalidState, NotFound
+from mailstore.errors import Conflict, Forbidden, InvalidState, NotFound
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.rights import grants, team_moves
 from mailstore.rights.grants import Grantee
@@ -75,12 +75,13 @@ def begin(
         if facts.type not in (MailboxType.ORG, MailboxType.CAB):
             raise InvalidState(f"{mailbox} is a {facts.type} mailbox; teams share ORG and CAB")
         problems: list[str] = []
+        forbidden = False
         for line, login in enumerate(logins, 1):
             try:
                 account = change.known_account(login)
                 grantee = Grantee(account.id, account.login, account.tenant_id)
-                change.refuse_own_grant(facts, grantee)
-                grants.give(
+                change.require_gift(facts, mailbox, grantee)
+                number = grants.give(
                     connection,
                     facts.id,
                     facts.tenant_id,
@@ -89,11 +90,21 @@ def begin(
                     Period(now),
                     given_by=act.name,
                 )
-                change.audit("grant.given", mailbox=mailbox, subject=account.login, team=True)
+                change.audit(
+                    "grant.given",
+                    mailbox=mailbox,
+                    subject=account.login,
+                    tenant=facts.tenant_id,
+                    grant=number,
+                    rights=" ".join(sorted(_MEMBER)),
+                    team=True,
+                )
             except (Conflict, InvalidState, NotFound) as error:
+                forbidden = forbidden or isinstance(error, Forbidden)
                 problems.append(f"{accounts.name}: line {line}: {error}")
         if problems:
-            raise InvalidState("nothing is changed; " + "; ".join(problems))
+            kind = Forbidden if forbidden else InvalidState
+            raise kind("nothing is changed; " + "; ".join(problems))
         grace_until = now + timedelta(days=grace_days)
         move = team_moves.begin_move(connection, facts.id, now, grace_until, verifier)
         change.audit(

@@ -286,6 +286,10 @@ def _totals() -> Iterator[tuple[str, Tampering]]:
         "totals of the past",
         lambda connection, world: put_table(connection, audit_state, world.before_rotation),
     )
+    yield (
+        "totals of before the last anchor",
+        lambda connection, world: put_table(connection, audit_state, world.before_end),
+    )
     yield "last anchor removed, totals of before it", _last_anchor_and_totals
 
 
@@ -462,6 +466,15 @@ def _sql(table: str, column: str, value: str) -> Tampering:
     return tamper
 
 
+def second_totals(connection: Connection, _world: World) -> None:
+    """Other totals beside the true ones, with the constraint switched off."""
+    connection.execute(text("PRAGMA ignore_check_constraints = ON"))
+    connection.execute(
+        text("INSERT INTO audit_state SELECT 2, chains, anchors, seal FROM audit_state")
+    )
+    connection.execute(text("PRAGMA ignore_check_constraints = OFF"))
+
+
 MALFORMED: Final[Mapping[str, Tampering]] = {
     f"{column} of {table} = {value}": _sql(table, column, value)
     for table, column, value in (
@@ -486,7 +499,7 @@ MALFORMED: Final[Mapping[str, Tampering]] = {
         ("audit_anchors", "statement", "x'00'"),
         ("audit_anchors", "signature", "'x'"),
     )
-}
+} | {"second totals": second_totals}
 
 
 # ---- consistent in itself: found by anchors that were sent off

@@ -174,7 +174,9 @@ def test_anchors_go_to_a_file_and_by_mail(operator_a: Daemon, tmp_path: Path) ->
             timedelta(minutes=15),
             utc_now,
         )
-        job.round()
+        job.make()
+        for place in job.places:
+            job.send(place)
         assert (job.problem, job.unsent) == ("", {})
         journal.close()
         store.close()

@@ -231,11 +231,21 @@ def test_app_passwords_are_off_unless_switched_on(tmp_path: Path, typed: Type) -
     daemon.run("account", "add", "claire", "--family-name", "Martin", "--rpps", RPPS)
     typed(PASSWORD)
     daemon.run("credential", "add", "password", "claire")
-    code = daemon.run("credential", "add", "recovery", "claire").split()[0]
+    code, second = daemon.run("credential", "add", "recovery", "claire").split()[:2]
     typed(PASSWORD, code)
     ask = ("credential", "add", "app-password", "claire", CLAIRE, "--name", "x")
     said = daemon.run(*ask, "--protocol", "imap", code=1)
     assert "app passwords are off for PER mailboxes" in said
+    row = trail(daemon)[-1]
+    assert (row["event"], row["account"], row["mailbox"]) == ("act.refused", "claire", CLAIRE)
+    # A recovery code is a secret: a line of the file, never an argument.
+    secrets = tmp_path / "secrets"
+    secrets.write_text(f"{PASSWORD}\n{second}\n")
+    give = ("grant", "give", CLAIRE, "--account", "claire", "--right", "read")
+    daemon.run(*give, "--as", "claire", "--password-file", str(secrets))
+    assert trail(daemon)[-1]["account"] == "claire"
+    left = json.loads(daemon.run("credential", "list", "claire", "--json"))
+    assert [one["kind"] for one in left] == ["password", *["recovery"] * 8]
 
 
 def test_a_password_is_typed_twice_on_a_terminal(operator_a: Daemon) -> None:

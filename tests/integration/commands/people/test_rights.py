@@ -91,7 +91,10 @@ def test_a_grant_is_given_listed_and_ended_with_its_audit_rows(operator_a: Daemo
 def test_grants_that_are_refused(operator_a: Daemon, words: tuple[str, ...], text: str) -> None:
     before = len(audit(operator_a))
     assert text in operator_a.run("grant", "give", ORG, *words, code=1)
-    assert len(audit(operator_a)) == before
+    # A rule that nobody may cross leaves a row, whoever tries; a mistake leaves none.
+    rows = audit(operator_a)[: len(audit(operator_a)) - before]
+    told = [(row["event"], row["mailbox"], row["tenant_id"], row["result"]) for row in rows]
+    assert told == [("act.refused", ORG, 1, "refused")] * ("another tenant" in text)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,15 @@ def test_grants_that_are_refused(operator_a: Daemon, words: tuple[str, ...], tex
 )
 def test_wrong_usage(operator_a: Daemon, words: tuple[str, ...]) -> None:
     operator_a.run("grant", "give", ORG, *words, code=2)
+
+
+def test_a_recovery_code_is_no_argument(
+    operator_a: Daemon, as_: Callable[[str], tuple[str, ...]]
+) -> None:
+    """Every user of the machine can read arguments."""
+    give = ("grant", "give", ORG, "--account", "aide", "--right", "read", *as_("chef"))
+    said = operator_a.run(*give, "--code", "k3f7-q2hz-9wab-cdef", code=2)
+    assert "second line of --password-file" in said
 
 
 def test_an_account_needs_its_password_and_a_right(
@@ -125,11 +137,21 @@ def test_an_account_needs_its_password_and_a_right(
     assert "chef may not manage" in operator_a.run(*give, *as_("chef"), code=1)
     row = audit(operator_a)[0]
     assert (row["event"], row["account"], row["result"]) == ("act.refused", "chef", "refused")
+    assert (row["mailbox"], row["tenant_id"]) == (ORG, 1)
     operator_a.run("role", "give", "chef", "manager", "--domain", "a.mssante.fr")
     operator_a.run(*give, *as_("chef"))
     row = audit(operator_a)[0]
     assert (row["event"], row["account"]) == ("grant.given", "chef")
-    # A manager of mailboxes neither gives roles nor gets content.
+    # A manager of mailboxes neither gives roles nor gets content, not even by a grant of its own.
+    for mailbox, to in ((ORG, "chef"), (PER, "chef"), (PER, "ide.petit")):
+        words = ("grant", "give", mailbox, "--account", to, "--right", "read")
+        assert "gives content to nobody" in operator_a.run(*words, *as_("chef"), code=1)
+        row = audit(operator_a)[0]
+        assert (row["event"], row["mailbox"]) == ("act.refused", mailbox)
+    team = operator_a.folder / "team"
+    team.write_text("chef\n")
+    said = operator_a.run("team", "begin", ORG, str(team), *as_("chef"), code=1)
+    assert "gives content to nobody" in said
     assert "no role" in operator_a.run("role", "give", "aide", "manager", *as_("chef"), code=1)
     refused = ("break-glass", "open", ORG, "--reason", "x", *as_("chef"))
     assert "may not ask-content" in operator_a.run(*refused, code=1)
@@ -170,6 +192,8 @@ def test_break_glass_by_two_persons(
         assert "another person" in operator_a.run(
             "break-glass", "agree", number, *as_("aide"), code=1
         )
+        row = audit(operator_a)[0]
+        assert (row["event"], row["account"], row["mailbox"]) == ("act.refused", "aide", ORG)
         operator_a.run("break-glass", "end", number)
         assert json.loads(operator_a.run("break-glass", "list", "--json")) == []
     finally:
@@ -182,10 +206,14 @@ def test_a_team_moves_all_or_nothing(operator_a: Daemon, tmp_path: Path) -> None
     said = operator_a.run("team", "begin", ORG, str(members), code=1)
     assert "line 2: there is no account nobody" in said
     assert "line 3: abroad belongs to another tenant" in said
+    assert audit(operator_a)[0]["event"] == "act.refused"
     given = json.loads(operator_a.run("grant", "list", "--account", "chef", "--json"))
     assert given == []
     members.write_text("chef\nide.petit\n")
-    operator_a.run("team", "begin", ORG, str(members))
+    operator_a.run("team", "begin", ORG.upper(), str(members))
+    # However the address was typed: a search finds the act.
+    found = {row["event"]: (row["mailbox"], row["tenant_id"]) for row in audit(operator_a)[:3]}
+    assert found == {"team.begun": (ORG, 1), "grant.given": (ORG, 1)}
     absent = json.loads(operator_a.run("team", "absent", ORG, "--json"))
     # Nobody has logged in since; aide has an earlier grant.
     assert [one["login"] for one in absent] == ["aide", "chef", "ide.petit"]

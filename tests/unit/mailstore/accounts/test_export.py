@@ -6,15 +6,18 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from mailstore.accounts.accounts import Account
+from mailstore.accounts.accounts import Account, get_account
+from mailstore.accounts.closing import close_account
 from mailstore.accounts.export import export_account
 from mailstore.accounts.groups import add_group, add_member
 from mailstore.accounts.identifiers import add_identifier, end_identifier
+from mailstore.accounts.person_identifiers import PersonIdentifier, PersonIdentifierKind
 from mailstore.credentials.passwords import set_password
 from mailstore.db.audit_schema import audit_rows
 from mailstore.db.database import Database
 from mailstore.db.people_schema import accounts, break_glass, roles
-from mailstore.db.schema import metadata
+from mailstore.db.schema import mailbox_holders, mailboxes, metadata, sent_counts
+from mailstore.mailboxes.aliases import add_alias
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.rights.inactivity import keep_mailbox
 from tests.support.clock import NOW
@@ -28,6 +31,18 @@ EXPORTED = {
     "grants": "grants",
     "roles": "roles",
     "break_glass": "break_glass",
+}
+# Tables that hang on a mailbox: exported for the mailboxes of the person, or why not.
+OF_MAILBOXES = {
+    "mailbox_holders": "holder_of",
+    "aliases": "aliases",
+    "sent_counts": "sent",
+    "inactivity": "unused_mailboxes",
+    "credentials": "credentials",
+    "grants": "grants",
+    "break_glass": "break_glass",
+    "entries": None,  # mail: exported from the mailbox
+    "team_moves": None,  # of ORG mailboxes, which are nobody's
 }
 
 
@@ -86,6 +101,8 @@ def test_everything_of_a_person_and_nothing_of_others(database: Database) -> Non
                 {**access, "mailbox_id": team.id, "account_id": paul.id},
             ],
         )
+        agreed = {**access, "mailbox_id": team.id, "account_id": paul.id, "second": "claire"}
+        conn.execute(insert(break_glass), [agreed])
         conn.execute(
             insert(audit_rows),
             [
@@ -103,7 +120,7 @@ def test_everything_of_a_person_and_nothing_of_others(database: Database) -> Non
     assert [row["kind"] for row in found["credentials"]] == ["password"]
     assert [row["mailbox"] for row in found["grants"]] == ["bloc@chu.mssante.fr"]
     assert [row["role"] for row in found["roles"]] == ["helpdesk"]
-    assert len(found["break_glass"]) == 2
+    assert len(found["break_glass"]) == 3
     assert [row["address"] for row in found["mailboxes"]] == ["claire@chu.mssante.fr"]
     assert [(row["mailbox"], row["kept_reason"]) for row in found["unused_mailboxes"]] == [
         ("claire@chu.mssante.fr", "congé")
@@ -123,7 +140,72 @@ def test_each_table_that_refers_to_accounts_is_exported(database: Database) -> N
         assert {*EXPORTED.values()} <= {*exported(conn, person(conn, "claire"))}
 
 
+def test_each_table_that_refers_to_mailboxes_is_exported(database: Database) -> None:
+    referring = {
+        table.name
+        for table in metadata.sorted_tables
+        if any(key.column.table is mailboxes for column in table.c for key in column.foreign_keys)
+    }
+    assert referring == {*OF_MAILBOXES}
+    with database.write() as conn:
+        sections = exported(conn, person(conn, "claire"))
+    assert {one for one in OF_MAILBOXES.values() if one} <= {*sections}
+
+
+def test_a_number_that_was_another_persons_shows_nothing_of_that_person(
+    database: Database,
+) -> None:
+    """An identifier that was mistyped or replaced, and a PSI that looks like an RPPS."""
+    with database.write() as conn:
+        chu = customer(conn, "chu", "chu.mssante.fr")
+        claire = person(conn, "claire", chu.id)
+        box(conn, "paul@chu.mssante.fr")  # of RPPS
+        add_identifier(conn, "claire", RPPS, now=NOW)
+        end_identifier(conn, "claire", RPPS, now=NOW)
+        like = PersonIdentifier(PersonIdentifierKind.PSI, RPPS.value)
+        add_identifier(conn, "claire", like, now=NOW)
+        conn.execute(
+            insert(audit_rows), [audit_row(1, account="paul", mailbox="paul@chu.mssante.fr")]
+        )
+        found = exported(conn, claire)
+        assert (found["mailboxes"], found["audit"]) == ([], [])
+        later = NOW + timedelta(days=1)
+        close_account(conn, "claire", "départ", now=later)
+        found = exported(conn, get_account(conn, "claire"))
+        assert (found["mailboxes"], found["audit"]) == ([], [])
+
+
+def test_a_closed_account_has_still_what_it_held(database: Database) -> None:
+    with database.write() as conn:
+        chu = customer(conn, "chu", "chu.mssante.fr")
+        person(conn, "claire", chu.id)
+        add_identifier(conn, "claire", RPPS, now=NOW)
+        own, shared = box(conn, "a@chu.mssante.fr"), box(conn, "b@chu.mssante.fr", MailboxType.CAB)
+        conn.execute(
+            insert(mailbox_holders).values(mailbox_id=shared.id, rpps=RPPS.value, since=NOW)
+        )
+        add_alias(conn, own.address, "c@chu.mssante.fr", ends_at=None, now=NOW)
+        counted = {"hour": NOW, "messages": 1, "recipients": 2}
+        conn.execute(
+            insert(sent_counts), [{**counted, "mailbox_id": one.id} for one in (own, shared)]
+        )
+        colleague = [
+            audit_row(1, account="paul", mailbox=shared.address),
+            audit_row(2, account="paul", mailbox=own.address),
+        ]
+        conn.execute(insert(audit_rows), colleague)
+        close_account(conn, "claire", "départ", now=NOW)
+        found = exported(conn, get_account(conn, "claire"))
+    assert [row["address"] for row in found["mailboxes"]] == [own.address, shared.address]
+    assert [row["mailbox"] for row in found["holder_of"]] == [shared.address]
+    assert [row["address"] for row in found["aliases"]] == ["c@chu.mssante.fr"]
+    assert [row["mailbox"] for row in found["sent"]] == [own.address]
+    # Acts of others on a mailbox that they share are theirs.
+    assert [row["seq"] for row in found["audit"]] == [2]
+
+
 def test_the_names_of_sections_are_in_the_page_for_people() -> None:
     page = Path(__file__).parents[4].joinpath("docs", "people.md").read_text()
-    for section in (*EXPORTED.values(), "mailboxes", "unused_mailboxes", "audit"):
+    of_mailboxes = [one for one in OF_MAILBOXES.values() if one]
+    for section in (*EXPORTED.values(), *of_mailboxes, "mailboxes", "audit"):
         assert f"`{section}`" in page

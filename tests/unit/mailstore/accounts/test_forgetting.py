@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 
 from mailstore.accounts.accounts import get_account, suspend_account
 from mailstore.accounts.closing import close_account
@@ -11,7 +11,7 @@ from mailstore.accounts.forgetting import forget_closed
 from mailstore.accounts.identifiers import add_identifier
 from mailstore.credentials.passwords import set_password
 from mailstore.db.database import Database
-from mailstore.db.people_schema import account_identifiers, credentials, grants
+from mailstore.db.people_schema import account_identifiers, accounts, credentials, grants
 from mailstore.errors import Conflict
 from tests.support.clock import NOW
 from tests.support.people.accounts import OTHER_RPPS, RPPS, box, customer, grant, person
@@ -35,6 +35,7 @@ def test_only_who_left_long_ago_is_forgotten(database: Database) -> None:
             grant(conn, team, account.id)
         person(conn, "absent")
         suspend_account(conn, "absent", "congé", now=NOW)
+        conn.execute(update(accounts).values(failed_logins=3, failed_at=NOW))
         close_account(conn, "claire", "départ", now=NOW)
         close_account(conn, "paul", "départ", now=NOW + DAY)
         assert forget_closed(conn, NOW) == []
@@ -42,6 +43,8 @@ def test_only_who_left_long_ago_is_forgotten(database: Database) -> None:
         assert forget_closed(conn, NOW + DAY) == []
         claire = get_account(conn, "claire")
         assert (claire.name, claire.state_reason, claire.state) == ("", None, "closed")
+        failed = select(accounts.c.failed_logins, accounts.c.failed_at)
+        assert conn.execute(failed.where(accounts.c.login == "claire")).one() == (0, None)
         assert (get_account(conn, "paul").name, get_account(conn, "absent").name) == (
             "Claire Paul",
             "Claire Absent",

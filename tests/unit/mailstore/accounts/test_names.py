@@ -75,3 +75,11 @@ def test_a_malformed_log_in_name_finds_nobody(typed: str) -> None:
     assert login_key(typed) == tenant_key(typed) == ""
     assert page_key("\x00") == ""
     assert page_key("Claire.") == "claire."
+
+
+def test_no_log_in_name_is_masked_in_the_audit_trail() -> None:
+    # Nobody could be told by it: all such names are the same there.
+    with pytest.raises(InvalidName, match="patient's identifier"):
+        parse_login("279035121518989")
+    with pytest.raises(InvalidName, match="patient's identifier"):
+        parse_login("claire@patient.mssante.fr")

@@ -19,7 +19,9 @@ from mailstore.accounts.tenants import (
 from mailstore.db.database import Database
 from mailstore.db.people_schema import OPERATOR_TENANT, grants
 from mailstore.errors import Conflict, InvalidName, InvalidState, NotFound
-from mailstore.mailboxes.mailboxes import add_domain
+from mailstore.mailboxes.mailboxes import add_domain, get_domain
+from mailstore.rights.model import Period, Role, RoleName
+from mailstore.rights.roles import end_role, give_role
 from tests.support.clock import NOW
 from tests.support.people.accounts import box, customer, grant, person
 
@@ -71,8 +73,23 @@ def test_a_domain_with_grants_stays(database: Database) -> None:
         claire = person(conn, "claire", get_tenant(conn, "chu").id)
         given = grant(conn, box(conn, "a@chu.mssante.fr"), claire.id)
         other = get_tenant(conn, "operator")
-        with pytest.raises(InvalidState, match=r"of chu\.mssante\.fr are opened by accounts"):
+        with pytest.raises(InvalidState, match=r"open mailboxes of chu\.mssante\.fr"):
             give_domain(conn, "CHU.mssante.fr", other, now=NOW)
         end_grants(conn, grants.c.id == given, NOW)
         give_domain(conn, "chu.mssante.fr", other, now=NOW + timedelta(seconds=1))
+        assert domain_tenant(conn, "chu.mssante.fr") == other.id
+
+
+def test_a_domain_with_administrators_stays(database: Database) -> None:
+    """A role on a domain would go with it to another tenant."""
+    with database.write() as conn:
+        tenant = customer(conn, "chu", "chu.mssante.fr")
+        claire, other = person(conn, "claire", tenant.id), add_tenant(conn, "b", now=NOW)
+        domain = get_domain(conn, "chu.mssante.fr")
+        role = Role(RoleName.MANAGER, Period(NOW), domain_id=domain.id)
+        number = give_role(conn, claire.id, role, given_by="root")
+        with pytest.raises(InvalidState, match="administer it"):
+            give_domain(conn, "chu.mssante.fr", other, now=NOW)
+        end_role(conn, number, NOW)
+        give_domain(conn, "chu.mssante.fr", other, now=NOW)
         assert domain_tenant(conn, "chu.mssante.fr") == other.id

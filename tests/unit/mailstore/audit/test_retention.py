@@ -1,20 +1,23 @@
 """Retention: old rows go from the start of a chain, traced, and the rest still verifies."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
 from mailstore.audit import retention
-from mailstore.audit.anchors import make_anchor
+from mailstore.audit.anchors import make_anchor, newest_anchors
 from mailstore.audit.event import AuditActor, Door
 from mailstore.audit.retention import Pruned, prune
+from mailstore.audit.statement import parse_statement
 from mailstore.audit.trail import AuditTrail
 from mailstore.audit_reading.findings import Checked
 from mailstore.audit_reading.verify import verify
-from mailstore.db.audit_schema import audit_rows
+from mailstore.db.audit_schema import audit_anchors, audit_chains, audit_rows
 from mailstore.db.database import Database
+from tests.support.audit.tampering import rewrite
 from tests.support.audit.trails import append, audit_keys, event, rows
 from tests.support.clock import NOW
 
@@ -92,3 +95,28 @@ def test_evidence_of_tampering_stays(database: Database, trail: AuditTrail) -> N
     assert pruned(database, trail, 4) == [Pruned(1, 2, "row 3 is not as it was written")]
     assert findings(database, trail) == before
     assert pruned(database, trail, 4) == [Pruned(1, 0, "row 3 is not as it was written")]
+
+
+def test_rows_of_a_forged_digest_stay(database: Database, trail: AuditTrail) -> None:
+    """Whoever has SQL alone can compute digests, but no seals: these are the evidence."""
+    anchor(database, trail)
+    with database.write() as connection:
+        head = select(audit_chains.c.head_digest).scalar_subquery()
+        before = connection.scalar(select(head))
+        rewrite(connection, 3, None)
+        connection.execute(update(audit_chains).values(head_digest=before))  # as it was sealed
+    found = [one for one in findings(database, trail) if "seal is wrong" in one]
+    assert len(found) == 8
+    assert pruned(database, trail, 4) == [Pruned(1, 2, "row 3 is not as it was written")]
+    assert [one for one in findings(database, trail) if "seal is wrong" in one] == found
+
+
+def test_only_a_genuine_anchor_covers_rows(database: Database, trail: AuditTrail) -> None:
+    anchor(database, trail)
+    append(database, trail, event(at=NOW - 30 * DAY))
+    with database.write() as connection:
+        (kept,) = newest_anchors(connection, 1)
+        forged = replace(parse_statement(kept.statement), number=2, heads={1: (99, bytes(32))})
+        values = {"number": 2, "at": NOW, "statement": forged.text(), "signature": kept.signature}
+        connection.execute(insert(audit_anchors).values(values))
+    assert pruned(database, trail, -1) == [Pruned(1, 10)]

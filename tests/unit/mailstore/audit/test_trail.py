@@ -217,3 +217,10 @@ def test_a_row_that_exists_is_never_written_over(database: Database, trail: Audi
         connection.execute(insert(audit_rows), [{**row, "seq": 2}])
     append(database, trail, event())
     assert chains(database) == {1: 1, 2: 1}
+
+
+def test_an_address_is_kept_as_it_is_compared(database: Database, trail: AuditTrail) -> None:
+    """DOMAIN §9.59: whoever types an address in another way must not hide the act from a search."""
+    for typed in ("Unité@CHU.mssante.fr", "unite\u0301@chu.mssante.fr"):
+        append(database, trail, event(mailbox=typed))
+    assert [row["mailbox"] for row in rows(database)] == ["unité@chu.mssante.fr"] * 2

@@ -1,12 +1,17 @@
 """Every kind of tampering by SQL is found, and a trail that nobody touched is sound."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from mailstore.audit.anchors import make_anchor
+from mailstore.audit.trail import AuditTrail
 from mailstore.db.database import Database
-from tests.support.audit.tampering import KINDS, MALFORMED, STEALTHY, Tampering
+from tests.support.audit.tampering import KINDS, MALFORMED, STEALTHY, Tampering, second_totals
+from tests.support.audit.trails import append, event
 from tests.support.audit.world import World, make_world, state_of
+from tests.support.clock import NOW
 
 
 @pytest.fixture
@@ -76,3 +81,14 @@ def test_rows_removed_before_their_time_are_told(world: World) -> None:
     found = [str(one) for one in world.findings(world.sent)]
     assert "given anchor 4: chain 1 row 7: it was removed before the end of its retention" in found
     assert not any("given anchor 5: chain 1 row 8" in one for one in found)
+
+
+def test_second_totals_stop_no_work(world: World) -> None:
+    if world.database.several:
+        pytest.skip("PostgreSQL refuses them")
+    tamper(world, second_totals)
+    append(world.database, AuditTrail(world.keys), event())
+    with world.database.write() as connection:
+        assert make_anchor(connection, world.keys, NOW + timedelta(days=1))
+    found = [str(one) for one in world.findings()]
+    assert found == ["totals: there are others beside them: they were inserted"]

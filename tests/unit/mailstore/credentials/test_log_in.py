@@ -9,9 +9,11 @@ import pyotp
 import pytest
 from argon2 import Parameters
 from argon2.profiles import CHEAPEST
+from sqlalchemy import update
 
 from mailstore.accounts.accounts import get_account, resume_account, suspend_account
 from mailstore.audit.trail import AuditTrail
+from mailstore.credentials.app_password_form import AppPassword
 from mailstore.credentials.app_passwords import (
     AppPasswordPolicy,
     AppPasswordRequest,
@@ -25,7 +27,7 @@ from mailstore.credentials.recovery_codes import set_recovery_codes
 from mailstore.credentials.throttle import ACCOUNT_FREE_FAILURES, FREE_FAILURES
 from mailstore.credentials.totp import STEP, set_totp
 from mailstore.db.database import Database
-from mailstore.db.people_schema import credentials
+from mailstore.db.people_schema import accounts, credentials
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.mailboxes import get_mailbox
@@ -53,6 +55,18 @@ SOON = timedelta(seconds=STEP)
 
 def code(at: datetime) -> str:
     return pyotp.TOTP(SECRET).generate_otp(int(at.timestamp()) // STEP)
+
+
+class Meanwhile(PasswordHashes):
+    """Does something while a password is compared: a comparison takes its time, and its turn."""
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        super().__init__(parameters=CHEAPEST)
+        self.act = act
+
+    def matches(self, password: str, verifier: str | None) -> bool:
+        self.act()
+        return super().matches(password, verifier)
 
 
 class Counting(PasswordHashes):
@@ -142,6 +156,74 @@ def test_two_at_once_do_not_use_one_code(with_totp: LogIn) -> None:
     for one in threads:
         one.join()
     assert sorted(map(str, outcomes)) == ["2", "wrong"]
+
+
+def test_as_many_codes_are_free_as_one_by_one(
+    database: Database, keys: Keyring, with_totp: LogIn
+) -> None:
+    """With a stolen password, tries at once are not more than tries in a row."""
+    assert with_totp is not None
+    tries = ACCOUNT_FREE_FAILURES + 6
+    together = threading.Barrier(tries)
+    at_once = LogIn(database, keys, Meanwhile(together.wait), PER)
+    reasons: list[Refusal] = []
+
+    def try_it(number: int) -> None:
+        try:
+            log_in(at_once, given="000000", at=NOW + SOON, origin=f"192.0.2.{number}")
+        except LoginRefused as error:
+            reasons.append(error.reason)
+
+    threads = [threading.Thread(target=try_it, args=(n,)) for n in range(tries)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert reasons.count(Refusal.WRONG) == ACCOUNT_FREE_FAILURES
+    assert reasons.count(Refusal.THROTTLED) == 6
+
+
+def test_failures_while_a_password_is_compared_count(
+    database: Database, keys: Keyring, door: LogIn
+) -> None:
+    def fail() -> None:
+        for number in range(ACCOUNT_FREE_FAILURES):
+            with refused(Refusal.WRONG):
+                log_in(door, "quatre mots mal choisis", origin=f"192.0.2.{number}")
+
+    slow = LogIn(database, keys, Meanwhile(fail), PER)
+    with refused(Refusal.THROTTLED):
+        log_in(slow, origin="198.51.100.1")
+
+
+def test_an_account_that_ended_while_its_password_is_compared(
+    database: Database, keys: Keyring, door: LogIn
+) -> None:
+    assert door is not None
+
+    def suspend() -> None:
+        with database.write() as conn:
+            suspend_account(conn, "claire", "x", now=NOW)
+
+    def revoke() -> None:
+        with database.write() as conn:
+            revoke_kind(conn, get_account(conn, "claire"), CredentialKind.PASSWORD, now=NOW)
+
+    with refused(Refusal.ACCOUNT_STATE):
+        log_in(LogIn(database, keys, Meanwhile(suspend), PER))
+    with database.write() as conn:
+        resume_account(conn, "claire", now=NOW)
+    with refused(Refusal.UNKNOWN):
+        log_in(LogIn(database, keys, Meanwhile(revoke), PER))
+
+
+@pytest.mark.parametrize("text", ["\ud800", "mot de passe \udce9", "x" * 2_000_000])
+def test_any_text_is_refused_as_a_wrong_one(with_totp: LogIn, text: str) -> None:
+    """A JSON client may send a lone surrogate, and anybody megabytes."""
+    with refused(Refusal.WRONG):
+        log_in(with_totp, text)
+    with refused(Refusal.WRONG):
+        log_in(with_totp, given=text)
 
 
 def test_a_recovery_code_replaces_the_app_once(
@@ -270,17 +352,24 @@ def test_an_app_password_and_the_note_of_its_use(
     proof = use(made.text())()
     door.note(proof, theirs.id)
     door.note(proof, theirs.id)
+    with database.write() as conn:  # a clock was a year ahead for a while
+        ahead = NOW + timedelta(days=365)
+        conn.execute(update(accounts).values(last_login_at=ahead))
+    door.note(proof, theirs.id)
     with database.read() as conn:
         assert get_account(conn, "owner").last_login_at == NOW
         assert list_credentials(conn, owner.id)[0].last_used_at == NOW
     with refused(Refusal.OTHER_MAILBOX):
         use(made.text(), mailbox.id)()
-    # A client that tries again and again waits, and no other program of its hospital.
-    for _ in range(FREE_FAILURES - 1):
-        with refused(Refusal.UNKNOWN):
-            use("x", mailbox.id)()
-    with refused(Refusal.THROTTLED):
-        use(made.text(), mailbox.id)()
+    # A client that tries again and again waits, and no other program of its hospital: nor one that
+    # opens the same mailbox, as many do of a team.
+    stale = AppPassword.new().text()
+    for wrong in ("x", stale):
+        for _ in range(FREE_FAILURES):
+            with refused(Refusal.UNKNOWN):
+                use(wrong)()
+        with refused(Refusal.THROTTLED):
+            use(wrong)()
     assert use(made.text())() == proof
 
 

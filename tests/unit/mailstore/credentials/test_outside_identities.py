@@ -126,3 +126,21 @@ def test_the_person_stays_when_the_subject_changes_u3(database: Database) -> Non
         suspend_account(conn, "claire", "x", now=NOW)
         with refused(Refusal.ACCOUNT_STATE):
             proof("1", PSI)
+
+
+def test_a_subject_and_numbers_of_two_accounts_open_neither(database: Database) -> None:
+    """DOMAIN §U3: accounts of Pro Santé Connect are merged, and then a subject is another's."""
+    with database.write() as conn:
+        chu = customer(conn, "chu", "chu.mssante.fr")
+        claire = person(conn, "claire", chu.id)
+        person(conn, "paul", chu.id)
+        add_identifier(conn, "paul", OTHER_RPPS, now=NOW)
+        add_oidc(conn, claire, "x", ISSUER, "s", ends_at=None, now=NOW)
+        with refused(Refusal.AMBIGUOUS):
+            check_oidc(conn, chu.id, ISSUER, "s", [OTHER_RPPS], factors=2, at=NOW)
+        # A number that is nobody's here, or the person's own, is no contradiction.
+        for stated in ([], [PSI], [RPPS]):
+            found = check_oidc(conn, chu.id, ISSUER, "s", stated, factors=2, at=NOW)
+            assert found.account == claire.id
+            if stated == [PSI]:
+                add_identifier(conn, "claire", RPPS, now=NOW)

@@ -10,7 +10,7 @@ from mailstore.credentials.app_passwords import (
     add_app_password,
     check_app_password,
 )
-from mailstore.credentials.proof import Method, Proof
+from mailstore.credentials.proof import Method, Proof, Refusal
 from mailstore.credentials.recovery_codes import CODES, set_recovery_codes, use_recovery_code
 from mailstore.credentials.resealing import reseal_credentials
 from mailstore.credentials.totp import STEP, open_secret, set_totp
@@ -20,6 +20,7 @@ from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.sealed.keyring import Keyring, rotate
 from tests.support.clock import NOW
 from tests.support.people.accounts import box, customer, person
+from tests.support.people.refusals import refused
 from tests.support.people.tampering import flip_a_bit
 
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
@@ -73,3 +74,34 @@ def test_an_altered_row_stays_for_the_log_in_to_find(database: Database, keys: K
         flip_a_bit(conn, credentials.c.name == "recovery code 1")
     rotate(keys.path, NOW)
     assert reseal_credentials(database, keys) == CODES - 1
+
+
+def test_a_row_of_nonsense_stops_neither_the_rotation_nor_a_door(
+    database: Database, keys: Keyring
+) -> None:
+    with database.write() as conn:
+        chu = customer(conn, "chu", "chu.mssante.fr")
+        claire, mailbox = person(conn, "claire", chu.id), box(conn, "a@chu.mssante.fr")
+        proof = Proof(account=claire.id, factors=2, method=Method.OIDC, credential_id=None, at=NOW)
+        asked = AppPasswordRequest(
+            mailbox=mailbox,
+            name="x",
+            protocols=frozenset({"imap"}),
+            ends_at=NOW + timedelta(days=1),
+        )
+        _, made = add_app_password(conn, claire, asked, proof, PER, keys, now=NOW)
+        set_recovery_codes(conn, claire, keys, now=NOW)
+        altered = credentials.c.kind == "app_password"
+        conn.execute(credentials.update().where(altered).values(ends_at=None, protocols="imap,é"))
+        with refused(Refusal.ALTERED):
+            check_app_password(
+                conn,
+                made.text(),
+                mailbox_id=mailbox.id,
+                protocol="imap",
+                policy=PER,
+                keys=keys,
+                at=NOW,
+            )
+    rotate(keys.path, NOW)
+    assert reseal_credentials(database, keys) == CODES

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from mailstore.credentials.throttle import (
     ORIGIN_FAILURES,
     Throttle,
     account_wait,
+    origin_key,
     wait_after,
 )
 from tests.support.clock import NOW
@@ -53,6 +55,36 @@ def test_an_origin_waits_after_many_names() -> None:
     assert throttle.must_wait("claire", "192.0.2.1", NOW)
     assert not throttle.must_wait("claire", "192.0.2.2", NOW)
     assert not throttle.must_wait("claire", "192.0.2.1", NOW + timedelta(minutes=1))
+
+
+def test_a_clock_that_was_ahead_makes_nobody_wait_until_then() -> None:
+    throttle, ahead = Throttle(), NOW + timedelta(days=365)
+    for number in range(ORIGIN_FAILURES):
+        throttle.failed(f"name{number}", "192.0.2.1", ahead)
+    assert not throttle.must_wait("claire", "192.0.2.1", NOW)
+
+
+def test_a_network_of_ipv6_is_one_origin() -> None:
+    # A subscriber changes its address within its network as often as it likes (RFC 8981).
+    throttle = Throttle()
+    for number in range(ORIGIN_FAILURES):
+        throttle.failed(f"name{number}", f"2001:db8::{number:x}:1", NOW)
+    assert throttle.must_wait("claire", "2001:db8::ffff", NOW)
+    assert not throttle.must_wait("claire", "2001:db8:0:1::1", NOW)
+
+
+@pytest.mark.parametrize(
+    ("address", "origin"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:DB8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("command", "command"),
+    ],
+)
+def test_origins(address: str, origin: str) -> None:
+    assert origin_key(address) == origin
 
 
 def test_memory_is_bounded() -> None:

@@ -8,13 +8,16 @@ from sqlalchemy import Connection
 from mailstore.credentials.proof import Method
 from mailstore.db.database import Database
 from mailstore.errors import InvalidState, NotFound
-from mailstore.rights import break_glass
+from mailstore.rights import break_glass, roles
 from mailstore.rights.break_glass import LONGEST, Access, Asker
 from mailstore.rights.facts import load_actor, load_mailbox
 from mailstore.rights.may import may
 from mailstore.rights.model import (
     Action,
+    Period,
     Reason,
+    Role,
+    RoleName,
 )
 from tests.support.clock import NOW
 from tests.support.people import house
@@ -27,8 +30,12 @@ UNIX = Asker(None, None, "root")
 
 @pytest.fixture
 def home(database: Database) -> House:
+    """With an operator."""
     with database.write() as conn:
-        return house.build(conn)
+        home = house.build(conn)
+        role = Role(RoleName.OPERATOR, Period(NOW))
+        roles.give_role(conn, home.accounts["sec.durand"], role, given_by="root")
+        return home
 
 
 def asker(home: House, login: str, unix: str = "alice") -> Asker:

@@ -1,6 +1,7 @@
 """Reports of rights, and the move of a team to named accounts."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import update
@@ -102,6 +103,21 @@ def test_a_departure_names_everything_left_behind(database: Database, home: Hous
     give(database, home, "sec.durand", Right.READ, Right.MANAGE)
     with database.read() as conn:
         assert reports.departure(conn, home.accounts["dr.martin"], NOW).orphaned == ()
+
+
+def test_a_departure_looks_at_groups_and_at_all_grants(
+    database: Database, home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give(database, home, "bloc", Right.READ, Right.MANAGE)  # ide.petit is its only member
+    with database.read() as conn:
+        assert reports.departure(conn, home.accounts["ide.petit"], NOW).orphaned == (house.ORG,)
+        assert reports.departure(conn, home.accounts["sec.durand"], NOW).orphaned == ()
+    monkeypatch.setattr(reports, "list_grants", partial(grants.list_grants, limit=2))
+    for number in range(5):
+        begin = NOW + number * DAY
+        give(database, home, "sec.durand", period=Period(begin, begin + DAY))
+    with database.read() as conn:
+        assert len(reports.departure(conn, home.accounts["sec.durand"], NOW).grants) == 5
 
 
 def test_a_team_moves_and_the_absent_are_named(database: Database, home: House) -> None:
