@@ -23,6 +23,7 @@ from mailstore.accounts.kinds import AccountState
 from mailstore.credentials.proof import Method
 from mailstore.db.database import Database
 from mailstore.db.people_schema import accounts, grants, group_members
+from mailstore.db.scope import Scope
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.rights.facts import load_actor, load_mailbox
@@ -138,7 +139,7 @@ def rare(conn: Connection) -> Iterator[tuple[str, float]]:
     yield "closed accounts, where none is", milliseconds(none)
     yield (
         "grants of a tenant that has none",
-        milliseconds(partial(list_grants, conn, tenant_id=2, limit=PAGE)),
+        milliseconds(partial(list_grants, conn, scope=Scope(home=2, entire=True), limit=PAGE)),
     )
 
 

@@ -2,10 +2,8 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-import pyotp
 import pytest
 from argon2 import Parameters
 from argon2.profiles import CHEAPEST
@@ -15,7 +13,6 @@ from mailstore.accounts.accounts import get_account, resume_account, suspend_acc
 from mailstore.audit.trail import AuditTrail
 from mailstore.credentials.app_password_form import AppPassword
 from mailstore.credentials.app_passwords import (
-    AppPasswordPolicy,
     AppPasswordRequest,
     add_app_password,
 )
@@ -25,22 +22,23 @@ from mailstore.credentials.passwords import PasswordHashes, set_password
 from mailstore.credentials.proof import LoginRefused, Method, Proof, Refusal
 from mailstore.credentials.recovery_codes import set_recovery_codes
 from mailstore.credentials.throttle import ACCOUNT_FREE_FAILURES, FREE_FAILURES
-from mailstore.credentials.totp import STEP, set_totp
 from mailstore.db.database import Database
 from mailstore.db.people_schema import accounts, credentials
-from mailstore.errors import StoreUnavailable
-from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.mailboxes import get_mailbox
-from mailstore.rights import team_moves
 from mailstore.sealed.keyring import Keyring
 from tests.support.clock import NOW
 from tests.support.people.accounts import box, customer, person
+from tests.support.people.log_ins import (
+    PASSWORD,
+    PER,
+    SOON,
+    Counting,
+    Meanwhile,
+    code,
+    log_in,
+)
 from tests.support.people.refusals import refused
 from tests.support.people.tampering import flip_a_bit
 
-PASSWORD = "quatre mots assez longs"
-SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
-PER = AppPasswordPolicy(frozenset({MailboxType.PER}))
 DEARER = Parameters(
     type=CHEAPEST.type,
     version=CHEAPEST.version,
@@ -50,63 +48,6 @@ DEARER = Parameters(
     memory_cost=CHEAPEST.memory_cost,
     parallelism=CHEAPEST.parallelism,
 )
-SOON = timedelta(seconds=STEP)
-
-
-def code(at: datetime) -> str:
-    return pyotp.TOTP(SECRET).generate_otp(int(at.timestamp()) // STEP)
-
-
-class Meanwhile(PasswordHashes):
-    """Does something while a password is compared: a comparison takes its time, and its turn."""
-
-    def __init__(self, act: Callable[[], object]) -> None:
-        super().__init__(parameters=CHEAPEST)
-        self.act = act
-
-    def matches(self, password: str, verifier: str | None) -> bool:
-        self.act()
-        return super().matches(password, verifier)
-
-
-class Counting(PasswordHashes):
-    """Counts the comparisons, each of which costs one hash."""
-
-    def __init__(self) -> None:
-        super().__init__(parameters=CHEAPEST)
-        self.compared = 0
-
-    def matches(self, password: str, verifier: str | None) -> bool:
-        self.compared += 1
-        return super().matches(password, verifier)
-
-
-@pytest.fixture
-def counting() -> Counting:
-    return Counting()
-
-
-@pytest.fixture
-def door(database: Database, keys: Keyring, counting: Counting, trail: AuditTrail) -> LogIn:
-    with database.write() as conn:
-        claire = person(conn, "claire")
-        set_password(conn, claire, counting.hash(PASSWORD), now=NOW)
-        person(conn, "paul")
-    return LogIn(database, keys, counting, PER, trail)
-
-
-@pytest.fixture
-def with_totp(database: Database, keys: Keyring, door: LogIn) -> LogIn:
-    with database.write() as conn:
-        set_totp(conn, get_account(conn, "claire"), SECRET, code(NOW), keys, now=NOW)
-    return door
-
-
-def log_in(
-    door: LogIn, password: str = PASSWORD, given: str | None = None, **more: object
-) -> Proof:
-    facts = {"origin": "192.0.2.1", "at": NOW, "login": "Claire", **more}
-    return door.with_password(password=password, code=given, **facts)  # type: ignore[arg-type]
 
 
 def test_a_password_is_one_factor(database: Database, door: LogIn) -> None:
@@ -159,13 +100,13 @@ def test_two_at_once_do_not_use_one_code(with_totp: LogIn) -> None:
 
 
 def test_as_many_codes_are_free_as_one_by_one(
-    database: Database, keys: Keyring, with_totp: LogIn
+    database: Database, keys: Keyring, with_totp: LogIn, trail: AuditTrail
 ) -> None:
     """With a stolen password, tries at once are not more than tries in a row."""
     assert with_totp is not None
     tries = ACCOUNT_FREE_FAILURES + 6
     together = threading.Barrier(tries)
-    at_once = LogIn(database, keys, Meanwhile(together.wait), PER)
+    at_once = LogIn(database, keys, Meanwhile(together.wait), PER, trail)
     reasons: list[Refusal] = []
 
     def try_it(number: int) -> None:
@@ -184,20 +125,20 @@ def test_as_many_codes_are_free_as_one_by_one(
 
 
 def test_failures_while_a_password_is_compared_count(
-    database: Database, keys: Keyring, door: LogIn
+    database: Database, keys: Keyring, door: LogIn, trail: AuditTrail
 ) -> None:
     def fail() -> None:
         for number in range(ACCOUNT_FREE_FAILURES):
             with refused(Refusal.WRONG):
                 log_in(door, "quatre mots mal choisis", origin=f"192.0.2.{number}")
 
-    slow = LogIn(database, keys, Meanwhile(fail), PER)
+    slow = LogIn(database, keys, Meanwhile(fail), PER, trail)
     with refused(Refusal.THROTTLED):
         log_in(slow, origin="198.51.100.1")
 
 
 def test_an_account_that_ended_while_its_password_is_compared(
-    database: Database, keys: Keyring, door: LogIn
+    database: Database, keys: Keyring, door: LogIn, trail: AuditTrail
 ) -> None:
     assert door is not None
 
@@ -210,11 +151,11 @@ def test_an_account_that_ended_while_its_password_is_compared(
             revoke_kind(conn, get_account(conn, "claire"), CredentialKind.PASSWORD, now=NOW)
 
     with refused(Refusal.ACCOUNT_STATE):
-        log_in(LogIn(database, keys, Meanwhile(suspend), PER))
+        log_in(LogIn(database, keys, Meanwhile(suspend), PER, trail))
     with database.write() as conn:
         resume_account(conn, "claire", now=NOW)
     with refused(Refusal.UNKNOWN):
-        log_in(LogIn(database, keys, Meanwhile(revoke), PER))
+        log_in(LogIn(database, keys, Meanwhile(revoke), PER, trail))
 
 
 @pytest.mark.parametrize("text", ["\ud800", "mot de passe \udce9", "x" * 2_000_000])
@@ -371,51 +312,3 @@ def test_an_app_password_and_the_note_of_its_use(
         with refused(Refusal.THROTTLED):
             use(wrong)()
     assert use(made.text())() == proof
-
-
-def test_a_note_that_fails_stops_nobody(
-    door: LogIn, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    proof = log_in(door)
-
-    def away(*_: object) -> None:
-        raise StoreUnavailable("the database is away")
-
-    monkeypatch.setattr(Database, "write", away)
-    door.note(proof, None)
-    monkeypatch.undo()
-    door.note(proof, None)
-    with database.read() as conn:
-        assert get_account(conn, "claire").last_login_at == NOW
-
-
-def test_the_first_log_in_after_a_team_began_to_move_is_noted(
-    door: LogIn, database: Database
-) -> None:
-    """Notes are an hour apart; the report of a team's move must not miss a member for that."""
-    with database.write() as conn:
-        customer(conn, "chu", "chu.mssante.fr")
-        mailbox = box(conn, "bloc@chu.mssante.fr", MailboxType.ORG)
-    door.note(log_in(door), None)
-    begun, came = NOW + timedelta(minutes=5), NOW + timedelta(minutes=10)
-    with database.write() as conn:
-        team_moves.begin_move(conn, mailbox.id, begun, begun + timedelta(days=1))
-    for at in (came, came + timedelta(minutes=1)):  # the second one costs no write
-        door.note(log_in(door, at=at), None)
-        with database.read() as conn:
-            assert get_account(conn, "claire").last_login_at == came
-
-
-def test_an_opened_mailbox_is_noted_once_an_hour(door: LogIn, database: Database) -> None:
-    """DOMAIN U1.2: the last log-in of a mailbox."""
-    with database.write() as conn:
-        customer(conn, "chu", "chu.mssante.fr")
-        mailbox = box(conn, "claire@chu.mssante.fr")
-    proof = log_in(door)
-    noted = []
-    for minutes in (0, 59, 61):
-        at = NOW + timedelta(minutes=minutes)
-        door.note(replace(proof, at=at), mailbox.id)
-        with database.read() as conn:
-            noted.append(get_mailbox(conn, mailbox.address).last_login_at)
-    assert noted == [NOW, NOW, NOW + timedelta(minutes=61)]

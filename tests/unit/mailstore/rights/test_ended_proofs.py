@@ -62,6 +62,7 @@ def logged_in(home: House, first: int, second: int | None = None) -> Proof:
 
 def reads(conn: Connection, proof: Proof, hours: float = 0) -> Reason:
     mailbox = load_mailbox(conn, house.PER)
+    assert proof.account is not None
     facts = load_actor(conn, proof.account, proof, mailbox.id)
     return may(facts, Action.READ, mailbox, NOW + hours * HOUR).reason
 

@@ -17,7 +17,8 @@ from mailstore.rights.model import (
     Role,
     RoleName,
 )
-from mssante_operator.services.acts import ActTransaction, NotAllowed
+from mssante_operator.services.acts import ActTransaction
+from mssante_operator.services.permission import NotAllowed
 from tests.support.clock import NOW
 from tests.support.people.proofs import shown
 
