@@ -50,7 +50,12 @@ def found(database: Database, wanted: DeliveryFilter) -> list[int]:
         (DeliveryFilter(sender="<>"), [4]),
         (DeliveryFilter(sender="*"), [1, 2, 3, 4, 5, 6, 7]),
         (DeliveryFilter(of_domains=frozenset({"a.mssante.fr"})), [1, 2, 3, 5, 6, 7]),
-        (DeliveryFilter(of_domains=frozenset({"mssante.fr", "b.mssante.fr"})), []),
+        # Named here: the order in the text of a set changes from process to process.
+        pytest.param(
+            DeliveryFilter(of_domains=frozenset({"mssante.fr", "b.mssante.fr"})),
+            [],
+            id="of two domains",
+        ),
         (DeliveryFilter(of_domains=frozenset()), []),
         (DeliveryFilter(recipient="dr*"), [1, 2, 3, 4, 7]),
         (DeliveryFilter(recipient="x%y@*"), [3]),
