@@ -18,9 +18,9 @@ from mailstore.accounts.kinds import AccountKind, AccountState
 from mailstore.accounts.names import login_key, page_key, parse_login, parse_name
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import accounts, tenants
-from mailstore.db.scope import WHOLE, Scope
-from mailstore.db.scope_conditions import tenant_within
 from mailstore.errors import Conflict, InvalidState, NotFound
+from mailstore.scope.conditions import tenant_within
+from mailstore.scope.model import WHOLE, Scope
 
 MOST_LISTED: Final = 1_000  # rows of a page
 

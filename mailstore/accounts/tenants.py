@@ -14,9 +14,9 @@ from mailstore.accounts.names import parse_name, parse_tenant_name, tenant_key
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import accounts, credentials, grants, roles, tenants
 from mailstore.db.schema import aliases, domains, mailboxes
-from mailstore.db.scope import WHOLE, Scope
-from mailstore.db.scope_conditions import tenant_within
 from mailstore.errors import Conflict, InvalidState, NotFound
+from mailstore.scope.conditions import tenant_within
+from mailstore.scope.model import WHOLE, Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.schema import aliases, mailbox_holders, mailboxes
-from mailstore.db.scope import WHOLE, Scope
 from mailstore.mailbox_import.csv_form import CsvLine
 from mailstore.mailbox_import.import_plan import Action, Known, KnownMailbox, PlannedLine
 from mailstore.mailboxes.address import address_key
@@ -18,6 +17,7 @@ from mailstore.mailboxes.holders import holders_of
 from mailstore.mailboxes.identifiers import IdentifierKind, stored_kind
 from mailstore.mailboxes.mailboxes import list_domains, lock_domain, resolve
 from mailstore.mailboxes.states import MailboxState
+from mailstore.scope.model import WHOLE, Scope
 
 _FLAGS: Final = (Attribute.RED_LIST, Attribute.NO_REPLY)
 _TEXTS: Final = tuple(attribute for attribute in Attribute if attribute not in _FLAGS)

@@ -16,8 +16,6 @@ from sqlalchemy import Connection, Row, Select, bindparam, select, update
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import OPERATOR_TENANT
 from mailstore.db.schema import aliases, domains, mailboxes
-from mailstore.db.scope import WHOLE, Scope
-from mailstore.db.scope_conditions import domain_within
 from mailstore.errors import Conflict, InvalidState, NotFound
 from mailstore.mailboxes.address import address_key, parse_domain, parse_mailbox_address
 from mailstore.mailboxes.attributes import Attribute, Value, Values, check_values
@@ -33,6 +31,8 @@ from mailstore.mailboxes.identifiers import (
 )
 from mailstore.mailboxes.model import Domain, Mailbox
 from mailstore.mailboxes.states import InboundMail, MailboxState
+from mailstore.scope.conditions import domain_within
+from mailstore.scope.model import WHOLE, Scope
 
 _NOTHING: Final[Mapping[Attribute, Value]] = MappingProxyType({})
 

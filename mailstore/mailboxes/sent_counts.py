@@ -12,9 +12,9 @@ from sqlalchemy import Connection, Update, delete, func, select, update
 
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.schema import domains, mailboxes, sent_counts
-from mailstore.db.scope import WHOLE, Scope
-from mailstore.db.scope_conditions import domain_within
 from mailstore.mailboxes.identifiers import MailboxType
+from mailstore.scope.conditions import domain_within
+from mailstore.scope.model import WHOLE, Scope
 
 KEPT: Final = timedelta(days=2)  # for `mssante mailbox sent`
 _SENT: Final = sent_counts.c

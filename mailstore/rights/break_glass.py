@@ -15,9 +15,9 @@ from foundation.privacy import mask
 from mailstore.accounts.changes import note_ending
 from mailstore.db.people_schema import accounts, break_glass
 from mailstore.db.schema import domains, mailboxes
-from mailstore.db.scope import WHOLE, Scope
-from mailstore.db.scope_conditions import domain_within
 from mailstore.errors import Forbidden, InvalidState, NotFound
+from mailstore.scope.conditions import domain_within
+from mailstore.scope.model import WHOLE, Scope
 
 LONGEST: Final = timedelta(hours=24)  # no access is longer
 _LONGEST_REASON: Final = 500  # characters

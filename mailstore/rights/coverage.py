@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, select
 
 from mailstore.db.schema import domains
-from mailstore.db.scope import Scope
-from mailstore.db.scope_conditions import domain_within
+from mailstore.scope.conditions import domain_within
+from mailstore.scope.model import Scope
 
 
 @dataclass(frozen=True, slots=True)

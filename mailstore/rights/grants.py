@@ -15,12 +15,12 @@ from mailstore.accounts.changes import note_ending
 from mailstore.accounts.endings import GrantEnded
 from mailstore.db.people_schema import account_groups, accounts, grants
 from mailstore.db.schema import domains, mailboxes
-from mailstore.db.scope import WHOLE, Scope
-from mailstore.db.scope_conditions import domain_within
 from mailstore.errors import Conflict, Forbidden, InvalidState, NotFound
 from mailstore.mailboxes.lifecycle import lock_for_rights
 from mailstore.rights.facts import read_grant
 from mailstore.rights.model import Grant, Period, Right
+from mailstore.scope.conditions import domain_within
+from mailstore.scope.model import WHOLE, Scope
 
 _MAX_PAGE: Final = 1000
 

@@ -16,8 +16,6 @@ from mailstore.accounts.endings import MailboxEnded
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import inactivity
 from mailstore.db.schema import domains, mailboxes
-from mailstore.db.scope import WHOLE, Scope
-from mailstore.db.scope_conditions import domain_within
 from mailstore.errors import InvalidState
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.lifecycle import lock_for_rights, set_state
@@ -30,6 +28,8 @@ from mailstore.rights.inactivity_ladder import (
     next_step,
 )
 from mailstore.rights.mailbox_endings import end_sessions
+from mailstore.scope.conditions import domain_within
+from mailstore.scope.model import WHOLE, Scope
 
 _EVERY: Final = frozenset(MailboxType)
 

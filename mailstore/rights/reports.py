@@ -18,10 +18,10 @@ from mailstore.db.people_schema import (
     group_members,
 )
 from mailstore.db.schema import domains, mailbox_holders, mailboxes
-from mailstore.db.scope import WHOLE, Scope
-from mailstore.db.scope_conditions import domain_within, tenant_within
 from mailstore.rights.grants import GrantRow, list_grants
 from mailstore.rights.roles import RoleRow, list_roles
+from mailstore.scope.conditions import domain_within, tenant_within
+from mailstore.scope.model import WHOLE, Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from mailstore.accounts.accounts import get_account_by_id, lock_live_account
 from mailstore.accounts.changes import note_ending
 from mailstore.db.people_schema import accounts, roles, tenants
 from mailstore.db.schema import domains
-from mailstore.db.scope import WHOLE, Scope
-from mailstore.db.scope_conditions import domain_within, tenant_within
 from mailstore.errors import Conflict, Forbidden, InvalidState, NotFound
 from mailstore.rights.facts import read_role
 from mailstore.rights.model import Role
+from mailstore.scope.conditions import domain_within, tenant_within
+from mailstore.scope.model import WHOLE, Scope
 
 
 @dataclass(frozen=True, slots=True)

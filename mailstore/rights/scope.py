@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Final
 
 from mailstore.accounts.kinds import AccountState
-from mailstore.db.scope import Scope
 from mailstore.rights.may import ALLOWED_BY_ROLE, counting
 from mailstore.rights.model import Action, ActorFacts, Reason, RightsPolicy, Verdict
+from mailstore.scope.model import Scope
 
 # Lists and reports show an account the mailboxes for which it has one of these, and all on them.
 LISTING: Final = frozenset({Action.ADMINISTER, Action.MANAGE, Action.TRACE, Action.AUDIT})

@@ -53,11 +53,11 @@ from ..jobs.audit_retention import AuditRetentionJob
 from ..jobs.blob_gc import BlobGcJob
 from ..jobs.body_restoring import BodyRestoreJob
 from ..jobs.failed_expiry import FailedExpiryJob
-from ..jobs.holder_notices import HolderNotices
-from ..jobs.inactivity import InactivityJob
-from ..jobs.late_mail import LateMail
-from ..jobs.mailbox_erasure import MailboxErasureJob
-from ..jobs.notices import NoticeWriter
+from ..jobs.mailboxes.erasure import MailboxErasureJob
+from ..jobs.mailboxes.holder_notices import HolderNotices
+from ..jobs.mailboxes.inactivity import InactivityJob
+from ..jobs.mailboxes.late_mail import LateMail
+from ..jobs.mailboxes.notices import NoticeWriter
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.rounds import JobRounds
 from ..jobs.scanner_watch import ScannerWatch

@@ -15,7 +15,6 @@ from mailstore.accounts.accounts import Account, find_account, get_account
 from mailstore.accounts.tenants import Tenant, get_tenant
 from mailstore.audit.event import AuditActor
 from mailstore.db.people_schema import OPERATOR_TENANT
-from mailstore.db.scope import WHOLE, Scope
 from mailstore.errors import NotFound
 from mailstore.mailboxes.address import address_key
 from mailstore.mailboxes.identifiers import Identifier, MailboxType
@@ -34,6 +33,7 @@ from mailstore.rights.model import (
     Verdict,
 )
 from mailstore.rights.scope import LISTING, may_by_role, scope_of
+from mailstore.scope.model import WHOLE, Scope
 
 from ..errors import OperatorError
 

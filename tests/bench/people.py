@@ -23,13 +23,13 @@ from mailstore.accounts.kinds import AccountState
 from mailstore.credentials.proof import Method
 from mailstore.db.database import Database
 from mailstore.db.people_schema import accounts, grants, group_members
-from mailstore.db.scope import Scope
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.rights.facts import load_actor, load_mailbox
 from mailstore.rights.grants import list_grants
 from mailstore.rights.may import may
 from mailstore.rights.model import Action
+from mailstore.scope.model import Scope
 from mssante_operator.assembly import migrations
 from tests.bench.sides import postgresql
 from tests.support.clock import NOW

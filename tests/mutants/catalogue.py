@@ -2,18 +2,15 @@
 
 from tests.mutants import (
     acceptance,
-    administrators,
     admission,
     delivery,
-    desk,
-    endings,
     framing,
-    people,
     queue_admin,
     sessions,
     strangers,
     trust,
 )
+from tests.mutants.people import accounts, administrators, desk, endings
 
 MUTANTS = (
     *administrators.MUTANTS,
@@ -24,7 +21,7 @@ MUTANTS = (
     *delivery.MUTANTS,
     *queue_admin.MUTANTS,
     *desk.MUTANTS,
-    *people.MUTANTS,
+    *accounts.MUTANTS,
     *endings.MUTANTS,
     *sessions.MUTANTS,
     *strangers.MUTANTS,

@@ -8,7 +8,6 @@ from typing import IO, Any, Final
 import click
 
 from foundation.privacy import mask
-from mailstore.db.scope import Scope
 from mailstore.mailbox_import.bulk import carry_out, load_known
 from mailstore.mailbox_import.csv_form import LARGEST, CsvLine, read_csv
 from mailstore.mailbox_import.import_plan import (
@@ -23,6 +22,7 @@ from mailstore.mailboxes.address import address_key
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind
 from mailstore.mailboxes.mailboxes import list_domains
 from mailstore.rights.model import Action as Asked
+from mailstore.scope.model import Scope
 
 from ...services.acts import Act, ActTransaction
 from ...services.list_tie import untied

@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from mailstore.db.scope import WHOLE
 from mailstore.rights import grants
 from mailstore.rights.facts import load_mailbox
 from mailstore.rights.grants import GrantRow
 from mailstore.rights.model import Action, Right
+from mailstore.scope.model import WHOLE
 
 from ...assembly.clock import utc_now
 from ...settings.model import load

@@ -107,7 +107,7 @@ def test_a_break_glass_access_ends_with_the_role(database: Database, home: House
         mailbox = load_mailbox(conn, house.ORG)
         reasons = []
         for _ in range(2):
-            facts = load_actor(conn, number, shown(Method.PASSWORD, 1), mailbox.id)
+            facts = load_actor(conn, number, shown(Method.PASSWORD, 2), mailbox.id)
             reasons.append(may(facts, Action.READ, mailbox, NOW).reason)
             if len(reasons) == 1:
                 roles.end_role(conn, role, NOW)

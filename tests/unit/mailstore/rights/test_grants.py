@@ -8,7 +8,6 @@ from sqlalchemy import Connection
 from mailstore.accounts.changes import access_number
 from mailstore.credentials.proof import Method
 from mailstore.db.database import Database
-from mailstore.db.scope import Scope
 from mailstore.errors import Conflict, InvalidState, NotFound
 from mailstore.rights import grants, roles
 from mailstore.rights.facts import load_actor, load_mailbox
@@ -22,6 +21,7 @@ from mailstore.rights.model import (
     Role,
     RoleName,
 )
+from mailstore.scope.model import Scope
 from tests.support.clock import NOW
 from tests.support.people import house
 from tests.support.people.house import House

@@ -303,12 +303,13 @@ def test_a_role_counts_only_with_two_factors(role: RoleName) -> None:
 
 
 def test_a_break_glass_access_counts_only_with_two_factors() -> None:
-    facts = actor(NURSE, proof=PASSWORD, glass=(BreakGlass(PER.id, ALWAYS),))
+    glass, operator = (BreakGlass(PER.id, ALWAYS),), (Role(RoleName.OPERATOR, ALWAYS, tenant_id=1),)
+    facts = actor(NURSE, proof=PASSWORD, glass=glass, roles=operator)
     assert may(facts, Action.READ, PER, NOW).reason is Reason.ROLE_ONE_FACTOR
     lenient = RightsPolicy(two_factors_for_roles=False)
     assert may(facts, Action.READ, PER, NOW, lenient).reason is Reason.BREAK_GLASS
     # It takes no other right away.
-    held = actor(DOCTOR, proof=PASSWORD, glass=(BreakGlass(PER.id, ALWAYS),))
+    held = actor(DOCTOR, proof=PASSWORD, glass=glass, roles=operator)
     assert may(held, Action.READ, PER, NOW).reason is Reason.HOLDER
 
 
@@ -322,9 +323,9 @@ def test_break_glass_reads_and_does_nothing_else_until_its_end() -> None:
     glass = (BreakGlass(ORG.id, Period(NOW, NOW + HOUR)),)
     operator = (Role(RoleName.OPERATOR, Period(NOW - HOUR), tenant_id=1),)
     # Whoever has no longer the role has no longer the access.
-    late = actor(NURSE, proof=PASSWORD, glass=glass)
+    late = actor(NURSE, glass=glass)
     assert may(late, Action.READ, ORG, NOW).reason is not Reason.BREAK_GLASS
-    facts = actor(NURSE, proof=PASSWORD, glass=glass, roles=operator)
+    facts = actor(NURSE, glass=glass, roles=operator)
     assert may(facts, Action.READ, ORG, NOW).reason is Reason.BREAK_GLASS
     assert may(facts, Action.READ, replace(ORG, state=MailboxState.CLOSED), NOW).allowed
     assert not may(facts, Action.READ, ORG, NOW + HOUR).allowed

@@ -12,7 +12,6 @@ from mailstore.accounts.kinds import AccountKind, AccountState
 from mailstore.accounts.tenants import list_tenants
 from mailstore.credentials.proof import Method, Proof
 from mailstore.db.database import Database
-from mailstore.db.scope import WHOLE, Scope
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, list_domains, list_mailboxes
 from mailstore.mailboxes.sent_counts import count_sent, list_sending
@@ -34,6 +33,7 @@ from mailstore.rights.model import (
     RoleName,
 )
 from mailstore.rights.scope import LISTING, may_by_role, scope_of
+from mailstore.scope.model import WHOLE, Scope
 from tests.support.clock import NOW
 from tests.support.people import house
 from tests.support.people.proofs import shown

@@ -14,7 +14,7 @@ def jobs() -> list[str]:
     """Names of classes with an endless `run`."""
     return [
         node.name
-        for path in sorted((OPERATOR / "jobs").glob("*.py"))
+        for path in sorted((OPERATOR / "jobs").rglob("*.py"))
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef)
         and any(isinstance(one, ast.AsyncFunctionDef) and one.name == "run" for one in node.body)

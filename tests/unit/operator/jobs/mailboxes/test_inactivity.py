@@ -29,8 +29,8 @@ from mailstore.messages.messages import list_entries
 from mailstore.rights.inactivity import keep_mailbox
 from mailstore.rights.inactivity_ladder import LadderPolicy
 from mailstore.sealed.blob_format import BlobFormat
-from mssante_operator.jobs.inactivity import InactivityJob
-from mssante_operator.jobs.notices import NoticeWriter
+from mssante_operator.jobs.mailboxes.inactivity import InactivityJob
+from mssante_operator.jobs.mailboxes.notices import NoticeWriter
 from relay.smtp.address import parse_address
 from tests.support.audit.trails import audit_keys, rows
 from tests.support.clock import NOW

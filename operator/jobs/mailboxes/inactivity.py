@@ -30,8 +30,8 @@ from mailstore.rights.inactivity import (
 from mailstore.rights.inactivity_ladder import LadderPolicy, LadderStep
 from relay.submission.inactivity_notice import InactivityNotice, build_inactivity_notice
 
+from ..rounds import JobRounds
 from .notices import NoticeWriter, PreparedNotice
-from .rounds import JobRounds
 
 _log = structlog.get_logger(__name__)
 

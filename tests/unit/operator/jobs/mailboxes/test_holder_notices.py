@@ -23,8 +23,8 @@ from mailstore.messages.messages import list_entries
 from mailstore.rights import break_glass
 from mailstore.rights.break_glass import Asker
 from mailstore.sealed.blob_format import BlobFormat
-from mssante_operator.jobs.holder_notices import HolderNotices
-from mssante_operator.jobs.notices import NoticeWriter, PreparedNotice
+from mssante_operator.jobs.mailboxes.holder_notices import HolderNotices
+from mssante_operator.jobs.mailboxes.notices import NoticeWriter, PreparedNotice
 from mssante_operator.jobs.rounds import JobRounds
 from relay.smtp.address import parse_address
 from tests.support.audit.trails import audit_keys, rows

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-import mssante_operator.jobs.mailbox_erasure
+import mssante_operator.jobs.mailboxes.erasure
 from foundation.journal.writer import Journal
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.bodies import Bodies
@@ -35,7 +35,7 @@ from mailstore.messages.messages import (
 )
 from mailstore.sealed.blob_format import BlobFormat
 from mssante_operator.assembly.clock import utc_now
-from mssante_operator.jobs.mailbox_erasure import MailboxErasureJob
+from mssante_operator.jobs.mailboxes.erasure import MailboxErasureJob
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.smtp.address import parse_address
@@ -80,7 +80,7 @@ async def test_rounds_go_on_after_an_error_and_leave_their_trace(
             raise StoreUnavailable("the database is away")
         return due_mailboxes(*given)  # type: ignore[arg-type]  # as it was called
 
-    monkeypatch.setattr(mssante_operator.jobs.mailbox_erasure, "due_mailboxes", once)
+    monkeypatch.setattr(mssante_operator.jobs.mailboxes.erasure, "due_mailboxes", once)
     journal, trail = Journal(tmp_path / "trace", utc_now), AuditTrail(audit_keys(tmp_path))
     with capture_logs() as logs:
         job = MailboxErasureJob(deleted, trail, journal, 0.01)
@@ -138,7 +138,7 @@ from mailstore.audit.trail import AuditTrail
 from mailstore.db.database import Database
 from mailstore.mailboxes import erasure
 from mssante_operator.assembly.clock import utc_now
-from mssante_operator.jobs.mailbox_erasure import MailboxErasureJob
+from mssante_operator.jobs.mailboxes.erasure import MailboxErasureJob
 
 erasure.BATCH = 3
 folder, batches, append = Path(sys.argv[2]), [], AuditTrail.append

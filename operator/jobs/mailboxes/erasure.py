@@ -22,8 +22,8 @@ from mailstore.mailboxes.sent_counts import drop_old
 from mailstore.rights.mailbox_endings import end_access
 from mailstore.rights.team_moves import erase_outdated
 
-from ..assembly.clock import utc_now
-from .rounds import JobRounds
+from ...assembly.clock import utc_now
+from ..rounds import JobRounds
 
 _log = structlog.get_logger(__name__)
 

@@ -24,7 +24,7 @@ from relay.dsn.writer import DsnWriter, Report
 from relay.queue.model import Claim, Traffic
 from relay.smtp.envelope import EnvelopeRecipient
 
-from .rounds import JobRounds
+from ..rounds import JobRounds
 
 _log = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, false
 
 from mailstore.db.schema import domains
-from mailstore.db.scope import Scope
+from mailstore.scope.model import Scope
 
 
 def domain_within(scope: Scope) -> list[ColumnElement[bool]]:

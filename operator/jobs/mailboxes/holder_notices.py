@@ -18,8 +18,8 @@ from mailstore.audit.trail import AuditTrail
 from mailstore.rights.break_glass import Access, set_told, untold
 from relay.submission.holder_notice import HolderNotice, build_notice
 
+from ..rounds import JobRounds
 from .notices import NoticeWriter
-from .rounds import JobRounds
 
 _log = structlog.get_logger(__name__)
 

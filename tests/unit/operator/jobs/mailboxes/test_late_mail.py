@@ -16,7 +16,7 @@ from mailstore.mailboxes.lifecycle import delete_mailbox, restore_mailbox, set_s
 from mailstore.mailboxes.mailboxes import add_mailbox, get_mailbox
 from mailstore.mailboxes.states import MailboxState
 from mailstore.messages.messages import list_entries
-from mssante_operator.jobs.late_mail import LOOK_BACK, LateMail
+from mssante_operator.jobs.mailboxes.late_mail import LOOK_BACK, LateMail
 from relay.acceptance.group_commit import commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient
 from relay.smtp.address import parse_address

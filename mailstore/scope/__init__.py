@@ -1,0 +1,1 @@
+"""Scope of an administrator: a part of the operator, and its rows."""

@@ -1,0 +1,1 @@
+"""Jobs on mailboxes: erasure, late mail, mailboxes without use, notices to holders."""

@@ -1,0 +1,1 @@
+"""Mutants of accounts, rights, administrators and endings."""
