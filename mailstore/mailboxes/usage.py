@@ -29,7 +29,7 @@ def parse_size(text: str) -> int:
     """
     found = _SIZE.fullmatch(text.upper())
     if found is None:
-        raise InvalidAttribute(f"{text!r} is not a size: octets, or 500M, 2G")
+        raise InvalidAttribute(f"{text!r} is not a size; write octets, 500M or 2G")
     return int(found[1] or found[2]) * _UNITS[found[3] or ""]
 
 

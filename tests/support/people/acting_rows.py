@@ -38,7 +38,7 @@ ROWS: Mapping[str, Row] = {
     "account suspend": Row(f"{{login}} {_WHY}"),
     "audit export": Row(),
     "audit search": Row(lists=True),
-    "audit show": Row("1.1", lists=True, code=1),
+    "audit show": Row("9.9", lists=True, code=1),
     "audit verify": Row(),
     "break-glass agree": Row("{access}"),
     "break-glass end": Row("{access}"),
@@ -97,7 +97,7 @@ ROWS: Mapping[str, Row] = {
     "tenant rename": Row("{tenant} --title x"),
     "tenant show": Row("{tenant}"),
     "tenant take": Row("clinique {domain}"),
-    "trace": Row("{message}"),
+    "trace": Row("{message}", lists=True, code=1),
 }
 
 _PERSON = "makes or names a person: whoever may do it could act as anybody (decision 83)"
