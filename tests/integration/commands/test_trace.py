@@ -314,7 +314,7 @@ def test_every_event_is_explained() -> None:
     folders = ("foundation", "relay", "operator")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     sources = "".join(path.read_text(encoding="utf-8") for path in paths)
-    # Acts in the audit trail are in the journal too; a word without a dot is a column, not an event.
+    # Acts in the audit trail are in the journal too; a word without a dot is no event.
     found = re.findall(r'(?:record|tell|audit)\(\s*(?:one, |change, )?"([a-z_.]+)"', sources)
     recorded = {name for name in found if "." in name or name in ("accepted", "refused")} | {
         *re.findall(r'event: ClassVar\[str\] = "([a-z_.]+)"', sources),

@@ -108,7 +108,7 @@ def test_an_anchor_kept_elsewhere_proves_a_cut(operator_a: Daemon, tmp_path: Pat
     append(operator_a, event(at=utc_now()), event(at=utc_now()))
     kept = tmp_path / "anchors"
     kept.write_text(operator_a.run("audit", "anchor"))
-    (key,) = json.loads(operator_a.run("audit", "key", "--json"))
+    *_, key = json.loads(operator_a.run("audit", "key", "--json"))
     public = ["--public-key", key["public_key"]]
     verify = ["audit", "verify", "--anchors", str(kept), *public]
     assert "2 anchors: everything" in operator_a.run(*verify)

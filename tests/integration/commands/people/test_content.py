@@ -7,12 +7,14 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from mailstore.accounts.accounts import add_account
 from mailstore.accounts.identifiers import add_identifier
 from mailstore.accounts.kinds import AccountKind
 from mailstore.accounts.person_identifiers import PersonIdentifier
 from mailstore.db.database import Database
+from mailstore.db.people_schema import break_glass
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.rights.grants import Grantee, give
 from mailstore.rights.model import Period, Right
@@ -32,7 +34,7 @@ As = Callable[[str], tuple[str, ...]]
 
 
 @pytest.fixture(scope="module")
-def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
     """Operator with a message from a holder to an ORG mailbox, and three accounts."""
     daemon = lay_out(tmp_path_factory.mktemp("content") / "a", "a")
     with (
@@ -58,6 +60,15 @@ def operator_a(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
 
 
 @pytest.fixture
+def operator_a(installed: Daemon) -> Daemon:
+    """The operator without the accesses that other tests opened."""
+    with closing(Database(installed.folder / "data" / "mssante.db")) as database:
+        with database.write() as conn:
+            conn.execute(delete(break_glass))
+    return installed
+
+
+@pytest.fixture
 def as_(operator_a: Daemon, monkeypatch: pytest.MonkeyPatch) -> Iterator[As]:
     administrators.hash_cheaply(monkeypatch)
     with closing(Database(operator_a.folder / "data" / "mssante.db")) as database:
@@ -71,8 +82,8 @@ def as_(operator_a: Daemon, monkeypatch: pytest.MonkeyPatch) -> Iterator[As]:
 
 
 def message(daemon: Daemon, mailbox: str) -> str:
-    (row,) = json.loads(daemon.run("message", "list", mailbox, "--json"))
-    return str(row["id"])
+    *_, first = json.loads(daemon.run("message", "list", mailbox, "--json"))
+    return str(first["id"])
 
 
 def audit(daemon: Daemon) -> list[dict[str, Any]]:
