@@ -62,9 +62,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
 @pytest.fixture
 def operator_a(installed: Daemon) -> Daemon:
     """The operator without the accesses that other tests opened."""
-    with closing(Database(installed.folder / "data" / "mssante.db")) as database:
-        with database.write() as conn:
-            conn.execute(delete(break_glass))
+    path = installed.folder / "data" / "mssante.db"
+    with closing(Database(path)) as database, database.write() as conn:
+        conn.execute(delete(break_glass))
     return installed
 
 
