@@ -26,5 +26,6 @@ def check_span(since: datetime | None, until: datetime | None) -> None:
     """Refuse a span without any moment: its empty answer would look like "nothing happened"."""
     if since is not None and until is not None and since >= until:
         raise click.UsageError(
-            f"--since {since.isoformat()} is not before --until {until.isoformat(timespec='seconds')}"
+            f"--since {since.isoformat()} is not before "
+            f"--until {until.isoformat(timespec='seconds')}"
         )
