@@ -62,7 +62,8 @@ class LoginRefused(MailstoreError):
 
     def __init__(self, reason: Refusal, account: int | None = None) -> None:
         super().__init__(
-            "log-in refused: wrong name, password or code, or too many attempts; wait and try again"
+            "log-in refused: wrong name, password or code (each code works once), or too many "
+            "attempts; wait and try again"
         )
         self.reason = reason
         self.account = account

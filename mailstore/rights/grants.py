@@ -85,7 +85,7 @@ def give(
         )
     )
     if overlapping is not None:
-        raise Conflict(f"{grantee.name} has the grant {overlapping} then: end it first")
+        raise Conflict(f"{grantee.name} has the grant {overlapping} already: end it first")
     number: int = conn.execute(
         insert(grants)
         .values(

@@ -29,7 +29,7 @@ from ..services.audit import open_desk, require_all, search_rows, show_row
 from ..settings.model import Settings, load
 from .acting import Acting, acting
 from .options.private_file import PrivateFile
-from .options.times import TimeParam
+from .options.times import TimeParam, check_span
 from .output import masked, say, show_record, show_rows, tell
 
 _COLUMNS: Final = ("place", "at", "event", "result", "account", "unix_user", "mailbox", "subject")
@@ -108,6 +108,7 @@ def search_(
     **wanted: Any,
 ) -> None:
     """Find rows, the newest first."""
+    check_span(wanted["since"], wanted["until"])
     if wanted["mailbox"] is not None:
         wanted["mailbox"] = address_key(wanted["mailbox"])
     told = {name: value for name, value in wanted.items() if value is not None}

@@ -95,5 +95,7 @@ def _cell(value: object) -> str:
         return "-"
     if isinstance(value, list | tuple):
         return ", ".join(map(_cell, value)) or "-"
+    if isinstance(value, dict):
+        return ", ".join(f"{_cell(key)}={_cell(item)}" for key, item in value.items()) or "-"
     # Line breaks in texts of a peer or a list must not break the table.
     return visible(" ".join(mask(str(_plain(value))).split())) or "-"

@@ -17,7 +17,7 @@ from ...assembly.clock import utc_now
 from ...services.message_search import Found, search_all, search_for
 from ...settings.model import load
 from ..acting import Acting, acting
-from ..options.times import TimeParam
+from ..options.times import TimeParam, check_span
 from ..output import say, show_json, show_rows
 
 _DAYS: Final = 7
@@ -61,6 +61,7 @@ def _terms(
 ) -> MessageTerms:
     address, peer = texts.get("address"), texts.get("peer")
     until = until or utc_now()
+    check_span(since, until)
     return MessageTerms(
         since=since or until - timedelta(days=_DAYS),
         until=until,

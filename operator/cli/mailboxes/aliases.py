@@ -99,4 +99,4 @@ def _audit(change: ActTransaction, event: str, address: str, found: Alias) -> No
 
 
 def _end(found: Alias) -> str:
-    return "" if found.ends_at is None else f", until {found.ends_at.isoformat()}"
+    return "" if found.ends_at is None else f", until {found.ends_at.isoformat(timespec='seconds')}"

@@ -46,8 +46,9 @@ def open_(
     *,
     silent: bool,
 ) -> None:
-    """Ask for access to the content of MAILBOX.  It opens at once, or when another agrees.
+    """Ask for access to the content of MAILBOX.
 
+    It opens at once, or when another person agrees (rights.break_glass_persons).
     Then message show --content and message export work on it, until its end.
     """
     settings = load(given)

@@ -45,7 +45,7 @@ def role_give(
     ends: datetime | None,
     who: Acting,
 ) -> None:
-    """Give the account LOGIN the role NAME, without --tenant and --domain for the whole operator.
+    """Give the account LOGIN a role, without --tenant and --domain for the whole operator.
 
     No role gives content of messages: see break-glass.
     """

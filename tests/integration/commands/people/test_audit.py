@@ -82,6 +82,7 @@ def test_search_and_show(operator_a: Daemon) -> None:
         (["show", "1"], 2, "CHAIN.NUMBER, as 1.17"),
         (["show", "1.99"], 1, "1.99: no such row"),
         (["search", "--since", "yesterday"], 2, "expected a date or time"),
+        (["search", "--since", "2026-12-01", "--until", "2026-11-30"], 2, "not before --until"),
         (["search", "--after", "x"], 2, "no cursor of a page"),
         (["search", "--result", "maybe"], 2, "done"),
         (["verify", "--public-key", "ab"], 2, "64 hexadecimal digits"),

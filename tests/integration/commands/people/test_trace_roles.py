@@ -239,6 +239,7 @@ class TestSearch:
             (("--before", "x"), "--before: not an identifier"),
             (("--address", " "), "empty value"),
             (("--since", "soon"), "expected a date or time"),
+            (("--since", "2026-12-01", "--until", "2026-11-30"), "not before --until"),
             (("--limit", "0"), "--limit"),
         ],
     )

@@ -67,7 +67,7 @@ def test_facts_of_holders_co_holders_groups_and_strangers(database: Database, ho
 def test_a_grant_ends_and_another_may_begin(database: Database, home: House) -> None:
     with database.write() as conn:
         number = give(conn, home, "sec.durand", house.ORG, Period(NOW))
-    with database.write() as conn, pytest.raises(Conflict, match=f"has the grant {number} then"):
+    with database.write() as conn, pytest.raises(Conflict, match=f"has the grant {number} already"):
         give(conn, home, "sec.durand", house.ORG, Period(NOW + DAY))
     with database.write() as conn:
         before = access_number(conn)
