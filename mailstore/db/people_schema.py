@@ -21,7 +21,7 @@ from sqlalchemy import (
 )
 
 from mailstore.db.dialect import BigId
-from mailstore.db.schema import UtcTime, metadata
+from mailstore.db.schema import MaskedText, UtcTime, metadata
 
 OPERATOR_TENANT = 1  # id of the tenant that the migration makes: the operator itself
 
@@ -31,7 +31,7 @@ tenants = Table(
     metadata,
     Column("id", BigId, Identity(), primary_key=True),
     Column("name", String(64), nullable=False, unique=True),
-    Column("title", Text, nullable=False, server_default=""),
+    Column("title", MaskedText, nullable=False, server_default=""),
     Column("created_at", UtcTime, nullable=False),
     CheckConstraint("name = lower(name)", name="name_lower_case"),
 )
@@ -50,7 +50,7 @@ accounts = Table(
     Column("given_name", Text, nullable=False, server_default=""),
     Column("state", String(9), nullable=False),
     Column("state_since", UtcTime, nullable=False),
-    Column("state_reason", Text, nullable=True),
+    Column("state_reason", MaskedText, nullable=True),
     Column("created_at", UtcTime, nullable=False),
     Column("last_login_at", UtcTime, nullable=True),
     # Wrong passwords and codes since the last log-in with two factors, and when the last came.
@@ -210,7 +210,7 @@ break_glass = Table(
     # Null: the Unix user of the operator, without an account.
     Column("account_id", BigId, ForeignKey("accounts.id"), nullable=True),
     Column("unix_user", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    Column("reason", MaskedText, nullable=False),
     Column("asked_at", UtcTime, nullable=False),
     Column("ends_at", UtcTime, nullable=False),
     # Whether a second person must agree, and who did.
@@ -250,5 +250,5 @@ inactivity = Table(
     Column("warned_at", UtcTime, nullable=True),
     # Objection: until then no step is taken.
     Column("kept_until", UtcTime, nullable=True),
-    Column("kept_reason", Text, nullable=True),
+    Column("kept_reason", MaskedText, nullable=True),
 )

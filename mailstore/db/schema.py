@@ -27,6 +27,7 @@ from sqlalchemy import (
     text,
 )
 
+from foundation.privacy import mask
 from mailstore.db.dialect import BigId
 from mailstore.db.instants import instant
 from mailstore.db.instants import microseconds as microseconds  # noqa: PLC0414 - for callers
@@ -49,6 +50,17 @@ class UtcTime(TypeDecorator[datetime]):
     def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
         """Convert microseconds to a datetime in UTC."""
         return None if value is None else instant(value)
+
+
+class MaskedText(TypeDecorator[str]):
+    """Text that a person typed, such as a reason: without patients' identifiers (DOMAIN §1.5)."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """Mask them on the way in: nobody needs them there."""
+        return None if value is None else mask(value)
 
 
 metadata = MetaData(
@@ -103,7 +115,7 @@ mailboxes = Table(
     Column("no_reply", Boolean, nullable=False, server_default=false()),
     # Start and reason of the present state; null: since creation.
     Column("state_since", UtcTime, nullable=True),
-    Column("state_reason", Text, nullable=True),
+    Column("state_reason", MaskedText, nullable=True),
     # Answer to mail in the present state: 'defer' (450), 'refuse' (550); null: the default.
     Column("inbound", String(6), nullable=True),
     # A deleted mailbox stays 'closed' in `state`: its row keeps the address from another holder.

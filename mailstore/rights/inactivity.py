@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, and_, case, func, null, select
 
-from foundation.privacy import mask
 from mailstore.accounts.endings import MailboxEnded
 from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.people_schema import inactivity
@@ -131,7 +130,7 @@ def keep_mailbox(
         conn,
         mailbox_id,
         kept_until=until,
-        kept_reason=mask(reason),
+        kept_reason=reason,
         warnings=0,
         warned_at=null(),
     )

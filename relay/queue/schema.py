@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from mailstore.db.dialect import BigId
-from mailstore.db.schema import UtcTime, metadata
+from mailstore.db.schema import MaskedText, UtcTime, metadata
 
 deliveries = Table(
     "deliveries",
@@ -97,7 +97,7 @@ destinations = Table(
     metadata,
     Column("domain", String(253), primary_key=True),
     # Reason of the pause; null if not paused.
-    Column("paused", Text, nullable=True),
+    Column("paused", MaskedText, nullable=True),
     # Deaths and failed probes since the last success, and the time of the next probe.
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("dead_until", UtcTime, nullable=True),
@@ -113,7 +113,7 @@ hold_rules = Table(
     Column("sender", Text, nullable=True),
     Column("recipient", Text, nullable=True),
     Column("mailbox_type", String(3), nullable=True),
-    Column("reason", Text, nullable=False),
+    Column("reason", MaskedText, nullable=False),
     Column("author", Text, nullable=False),
     Column("created_at", UtcTime, nullable=False),
 )
