@@ -2,7 +2,7 @@
 
 Of a process: by pair of log-in name and origin, exponential; by origin, a number of failures an
 hour, many enough for a hospital behind one address. A subscriber has 2^64 addresses of IPv6 and
-more (RFC 6177 §2), so that an origin of these is a network of 64 bits. Memory is bounded; the
+more, so that an origin of these is a network of 64 bits. Memory is bounded; the
 longest unseen are forgotten first. Of an account, for all processes and machines together:
 `account_wait`, over a count in the database, which only failures of known accounts change
 (docs/decisions/0079-waits-after-wrong-log-ins.md).

@@ -13,7 +13,7 @@ from mssante_operator.assembly.file_owner import check_user
 from mssante_operator.assembly.storage import storage_folder
 from mssante_operator.cli.main import cli
 from mssante_operator.settings.model import SettingsError, load
-from tests.support.machines.daemon import Daemon, lay_out
+from tests.support.machines.daemon import REASON, Daemon, lay_out
 from tests.support.rules import needs
 
 _WHY = needs.root("a folder is given away")
@@ -39,20 +39,53 @@ def test_the_owner_may(tmp_path: Path) -> None:
 
 BOX = "claire.martin@a.mssante.fr"
 WRITES: dict[str, tuple[str, ...]] = {
+    "account add": ("x.y", "--family-name", "Y"),
+    "account close": ("x", *REASON, "--yes"),
+    "account export": ("x",),
+    "account group add": ("g",),
+    "account group member add": ("g", "x"),
+    "account group member remove": ("g", "x"),
+    "account group remove": ("g",),
+    "account identifier add": ("x", "--rpps", "10000001916"),
+    "account identifier end": ("x", "--rpps", "10000001916"),
+    "account import": ("{folder}/accounts.csv",),
+    "account rename": ("x", "--family-name", "Y"),
+    "account resume": ("x",),
+    "account suspend": ("x", *REASON),
     "audit anchor": (),
     "audit export": (),  # the row that tells of it
     "audit search": (),
     "audit show": ("1.1",),
     "audit verify": (),  # the event
+    "break-glass agree": ("1",),
+    "break-glass end": ("1",),
+    "break-glass open": (BOX, *REASON),
+    "credential add app-password": ("x", BOX, "--name", "n", "--protocol", "imap"),
+    "credential add certificate": ("x", "CN=x", "--name", "n"),
+    "credential add oidc": ("x", "https://a", "s", "--name", "n"),
+    "credential add password": ("x",),
+    "credential add recovery": ("x",),
+    "credential add totp": ("x",),
+    "credential revoke": ("x", "1"),
     "db upgrade": (),
     "domain add": ("chu.mssante.fr",),
+    "domain remove": ("a.mssante.fr", "--yes"),
+    "grant end": ("1",),
+    "grant give": (BOX, "--account", "x", "--right", "read"),
     "keys rotate": (),
     "machine retire": ("0" * 32,),
     "mailbox add": ("x@a.mssante.fr", "--type", "PER", "--rpps", "10000001916"),
-    "mailbox close": (BOX, "--yes"),
+    "mailbox alias add": (BOX, "y@a.mssante.fr"),
+    "mailbox alias end": (BOX, "y@a.mssante.fr"),
+    "mailbox close": (BOX, *REASON, "--yes"),
+    "mailbox delete": (BOX, *REASON, "--yes"),
+    "mailbox import": ("{folder}/mailboxes.csv",),
+    "mailbox keep": (BOX, "--until", "2099-01-01", *REASON),
     "mailbox quota": (BOX, "1G"),
+    "mailbox restore": (BOX, *REASON),
     "mailbox resume": (BOX,),
-    "mailbox suspend": (BOX,),
+    "mailbox set": (BOX, "--red-list"),
+    "mailbox suspend": (BOX, *REASON),
     "message export": (BOX,),  # the event
     "message send": ("/dev/null", "--from", BOX, "--to", BOX),
     "queue drop": ("--all", "--reason", "x", "--yes"),
@@ -63,21 +96,43 @@ WRITES: dict[str, tuple[str, ...]] = {
     "queue retry": ("--all",),
     "queue rules add": ("--all", "--reason", "x"),
     "queue rules remove": ("1",),
+    "role end": ("1",),
+    "role give": ("x", "helpdesk"),
     "serve": (),
     "store gc": (),
     "store rewrite": (),
+    "team begin": (BOX, "{folder}/members"),
+    "team end": (BOX,),
+    "tenant add": ("t",),
+    "tenant rename": ("operator", "--title", "x"),
+    "tenant take": ("operator", "a.mssante.fr"),
     "whitelist refresh": (),
+}
+FILES = {
+    "accounts.csv": "login,family_name\nx,Y\n",
+    "mailboxes.csv": "address,type,rpps\nneu@a.mssante.fr,PER,10000001916\n",
+    "members": "x\n",
 }
 MESSAGE = make_id()  # of nothing
 READS: dict[str, tuple[str, ...]] = {
+    "account find": ("--rpps", "10000001916"),
+    "account group list": (),
+    "account group member list": ("g",),
+    "account list": (),
+    "account show": ("x",),
     "audit key": (),
+    "break-glass list": (),
     "config check": (),
     "config reference": (),
+    "credential list": ("x",),
     "db current": (),
     "domain list": (),
+    "grant list": (),
     "keys list": (),
     "machine list": (),
+    "mailbox alias list": (BOX,),
     "mailbox list": (),
+    "mailbox sent": (),
     "mailbox show": (BOX,),
     "message list": (BOX,),
     "message show": (MESSAGE,),
@@ -85,7 +140,16 @@ READS: dict[str, tuple[str, ...]] = {
     "queue rules list": (),
     "queue show": ("1",),
     "queue summary": (),
+    "report departure": ("x",),
+    "report one-factor": (),
+    "report unreadable": (),
+    "report unused": (),
+    "role list": (),
+    "search": (),
     "store check": (),
+    "team absent": (BOX,),
+    "tenant list": (),
+    "tenant show": ("operator",),
     "trace": (MESSAGE,),
     "whitelist diff": (),
     "whitelist explain peer": ("--certificate", "pki/server.pem", "--from", BOX),
@@ -94,8 +158,16 @@ READS: dict[str, tuple[str, ...]] = {
     "whitelist status": (),
     "whitelist verify": ("whitelist/listeblanchemssante.xml",),
 }
-# Commands that fail here: their list, message, machine or server is missing, or a check says NO.
+# Commands that fail here: their account, list, message, machine or server is missing, or a check or
+# report says NO.
 REFUSED = {
+    "account find",
+    "account group member list",
+    "account show",
+    "credential list",
+    "report departure",
+    "report unreadable",
+    "team absent",
     "config check",
     "machine list",
     "message show",
@@ -130,6 +202,8 @@ def of_another(tmp_path_factory: pytest.TempPathFactory) -> Daemon:
     for path in (daemon.folder / "data", *(daemon.folder / "data").rglob("*")):
         os.chown(path, 12345, 12345)
     shutil.rmtree(daemon.folder / "data" / "trace", ignore_errors=True)
+    for name, content in FILES.items():
+        (daemon.folder / name).write_text(content)
     return daemon
 
 
@@ -140,7 +214,8 @@ def _of_root(daemon: Daemon) -> list[Path]:
 @AS_ROOT
 @pytest.mark.parametrize("name", WRITES)
 def test_root_writes_nothing_in_the_store_of_another(of_another: Daemon, name: str) -> None:
-    said = of_another.run(*name.split(), *WRITES[name], code=1)
+    words = [word.format(folder=of_another.folder) for word in WRITES[name]]
+    said = of_another.run(*name.split(), *words, code=1)
     assert "sudo -u '#12345' mssante" in said
     assert _of_root(of_another) == []
 

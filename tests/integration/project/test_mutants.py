@@ -41,6 +41,7 @@ AREAS = {
     "queue",
     "reports",
     "revocation",
+    "rights",
     "selection",
     "sessions",
     "totp",

@@ -10,8 +10,8 @@ MUTANTS = (
     Mutant(
         "queue: an action of an account needs the whole operator",
         "    if act.account_id is not None:\n        with act.write() as change:\n"
-        "            change.require_whole(Action.QUEUE)\n    dsn_writer",
-        "    dsn_writer",
+        "            change.require_whole(Action.QUEUE)\n    return QueueAdmin",
+        "    return QueueAdmin",
         ("test_without_a_role_nothing_is_counted",),
     ),
     Mutant(
@@ -34,14 +34,14 @@ MUTANTS = (
     ),
     Mutant(
         "trace: a domain that went to another tenant is not covered",
-        "    query = select(domains.c.name).where(domains.c.tenant_id == tenant)\n",
-        "    query = select(domains.c.name)\n",
+        "    return [of_home] if scope.entire else [of_home, domains.c.id.in_(scope.domains)]\n",
+        "    return [of_home] if scope.entire else [domains.c.id.in_(scope.domains)]\n",
         ("test_a_role_does_not_follow_a_domain_to_another_tenant",),
     ),
     Mutant(
         "trace: a role for a domain covers no other",
-        "        query = query.where(domains.c.id.in_(single))\n",
-        "        pass\n",
+        "[of_home, domains.c.id.in_(scope.domains)]",
+        "[of_home]",
         _COVERED,
     ),
     Mutant(

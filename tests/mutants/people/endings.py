@@ -32,8 +32,9 @@ MUTANTS = (
     ),
     Mutant(
         "endings: the shared log-in of a mailbox waits at every machine",
+        "            raise LoginRefused(Refusal.UNKNOWN)\n"
         "        if account_wait(row.failed_logins, row.failed_at, at):\n",
-        "        if False:\n",
+        "            raise LoginRefused(Refusal.UNKNOWN)\n        if False:\n",
         ("test_the_mailbox_waits_at_every_machine",),
     ),
     Mutant(

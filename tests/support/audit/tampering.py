@@ -7,158 +7,94 @@ need what only anchors kept elsewhere show.
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
-    Table,
-    and_,
     delete,
     insert,
     select,
-    text,
     true,
     update,
 )
 
-from mailstore.audit.chain import ChainEnds, Totals, row_digest
+from mailstore.audit.chain import ChainEnds, row_digest
 from mailstore.audit.keys import AuditKey
-from mailstore.audit.statement import parse_statement, text_digest
+from mailstore.audit.statement import parse_statement
 from mailstore.audit.tables import ends_of, sealed_ends, sealed_rows, stored_row
 from mailstore.db.audit_schema import audit_anchors, audit_chains, audit_rows, audit_state
-from tests.support.audit.world import World, put, put_table
-from tests.support.clock import NOW
-
-Tampering = Callable[[Connection, World], None]
-Row = dict[str, Any]
-
-FLOOR, HEAD = 2, 8  # of each chain in the world; its rows are 3 to 8
-LATER: Final = NOW + timedelta(days=1)
-ODD: Final = b"\x07" * 32
-
-
-def _row(chain: int, seq: int) -> ColumnElement[bool]:
-    return and_(audit_rows.c.chain == chain, audit_rows.c.seq == seq)
-
-
-def _get(connection: Connection, table: Table, where: ColumnElement[bool]) -> Row:
-    return dict(connection.execute(select(table).where(where)).mappings().one())
-
-
-def _set(table: Table, where: ColumnElement[bool], **values: Any) -> Tampering:
-    def tamper(connection: Connection, _world: World) -> None:
-        assert connection.execute(update(table).where(where).values(values)).rowcount
-
-    return tamper
-
-
-def _remove(table: Table, where: ColumnElement[bool]) -> Tampering:
-    def tamper(connection: Connection, _world: World) -> None:
-        assert connection.execute(delete(table).where(where)).rowcount
-
-    return tamper
-
-
-def _copy(table: Table, where: ColumnElement[bool], **changed: Any) -> Tampering:
-    def tamper(connection: Connection, _world: World) -> None:
-        connection.execute(insert(table), [_get(connection, table, where) | changed])
-
-    return tamper
-
-
-def _exchange(table: Table, keys: tuple[str, ...], first: Any, second: Any) -> Tampering:
-    """Exchange all columns but `keys` between two rows."""
-
-    def tamper(connection: Connection, _world: World) -> None:
-        one, other = (_get(connection, table, where) for where in (first, second))
-        for where, source in ((first, other), (second, one)):
-            values = {name: value for name, value in source.items() if name not in keys}
-            connection.execute(update(table).where(where).values(values))
-
-    return tamper
-
-
-def _together(*parts: Tampering) -> Tampering:
-    def tamper(connection: Connection, world: World) -> None:
-        for part in parts:
-            part(connection, world)
-
-    return tamper
-
-
-# ---- rows
-
-_VALUES: Final[Mapping[str, Any]] = {
-    "at": NOW,
-    "event": "mailbox.opened",
-    "result": "done",
-    "tenant_id": 99,
-    "account": "dr.z",
-    "unix_user": "nobody",
-    "door": "web",
-    "origin": "192.0.2.9",
-    "mailbox": "other@chu.mssante.fr",
-    "message": "f" * 32,
-    "subject": "dr.z",
-    "facts": "{}",
-    "digest": ODD,
-    "seal": ODD,
-}
-_NULLABLE: Final = (
-    *("tenant_id", "account", "unix_user", "origin", "mailbox", "message", "subject"),
+from tests.support.audit.tampering_tools import (
+    FLOOR,
+    HEAD,
+    LATER,
+    NULLABLE,
+    ODD,
+    VALUES,
+    Row,
+    Tampering,
+    alter,
+    at_row,
+    copy,
+    exchange,
+    get,
+    remove,
+    together,
 )
+from tests.support.audit.world import World, put_table
+from tests.support.clock import NOW
 
 
 def _rows() -> Iterator[tuple[str, Tampering]]:
     for place, seq in (("first", FLOOR + 1), ("middle", 7), ("last", HEAD)):
-        where = _row(1, seq)
-        for column, value in _VALUES.items():
+        where = at_row(1, seq)
+        for column, value in VALUES.items():
             if place == "middle" or column in {"at", "event", "facts", "digest", "seal"}:
-                yield f"{column} of the {place} row", _set(audit_rows, where, **{column: value})
-        yield f"{place} row removed", _remove(audit_rows, where)
-    for column in _NULLABLE:
-        yield f"{column} of a row emptied", _set(audit_rows, _row(2, 7), **{column: None})
+                yield f"{column} of the {place} row", alter(audit_rows, where, **{column: value})
+        yield f"{place} row removed", remove(audit_rows, where)
+    for column in NULLABLE:
+        yield f"{column} of a row emptied", alter(audit_rows, at_row(2, 7), **{column: None})
     for column in ("account", "unix_user", "origin", "mailbox", "subject"):
-        emptied = _together(
-            _set(audit_rows, _row(2, 7), **{column: None}),
+        emptied = together(
+            alter(audit_rows, at_row(2, 7), **{column: None}),
         )
         yield (
             f"{column} of a row without text",
-            _together(emptied, _set(audit_rows, _row(2, 7), **{column: ""})),
+            together(emptied, alter(audit_rows, at_row(2, 7), **{column: ""})),
         )
-    yield "facts with a blank more", _set(audit_rows, _row(1, 5), facts="{ }")
+    yield "facts with a blank more", alter(audit_rows, at_row(1, 5), facts="{ }")
     yield (
         "text moved to the next column",
-        _set(audit_rows, _row(1, 5), account="dr.", unix_user="aroot"),
+        alter(audit_rows, at_row(1, 5), account="dr.", unix_user="aroot"),
     )
     yield (
         "content of two rows exchanged",
-        _exchange(audit_rows, ("chain", "seq"), _row(1, 5), _row(1, 6)),
+        exchange(audit_rows, ("chain", "seq"), at_row(1, 5), at_row(1, 6)),
     )
     yield (
         "rows of two chains exchanged",
-        _exchange(audit_rows, ("chain", "seq"), _row(1, 5), _row(2, 7)),
+        exchange(audit_rows, ("chain", "seq"), at_row(1, 5), at_row(2, 7)),
     )
     yield (
         "digests and seals of two rows exchanged",
-        _exchange(
+        exchange(
             audit_rows,
             tuple(one.name for one in audit_rows.c if one.name not in {"digest", "seal"}),
-            _row(1, 5),
-            _row(1, 6),
+            at_row(1, 5),
+            at_row(1, 6),
         ),
     )
     of_one = audit_rows.c.chain == 1
-    yield "two rows removed", _remove(audit_rows, of_one & audit_rows.c.seq.between(4, 5))
-    yield "all rows of a chain removed", _remove(audit_rows, of_one)
-    yield "all rows removed", _remove(audit_rows, true())
-    yield "last row of each chain removed", _remove(audit_rows, audit_rows.c.seq == HEAD)
-    yield "last row moved to another chain", _set(audit_rows, _row(1, HEAD), chain=2, seq=HEAD + 1)
-    yield "a row renumbered", _set(audit_rows, _row(1, HEAD), seq=HEAD + 5)
-    yield "all rows renumbered", _set(audit_rows, of_one, seq=audit_rows.c.seq + 100)
-    yield "all rows to another chain", _set(audit_rows, of_one, chain=9)
+    yield "two rows removed", remove(audit_rows, of_one & audit_rows.c.seq.between(4, 5))
+    yield "all rows of a chain removed", remove(audit_rows, of_one)
+    yield "all rows removed", remove(audit_rows, true())
+    yield "last row of each chain removed", remove(audit_rows, audit_rows.c.seq == HEAD)
+    yield (
+        "last row moved to another chain",
+        alter(audit_rows, at_row(1, HEAD), chain=2, seq=HEAD + 1),
+    )
+    yield "a row renumbered", alter(audit_rows, at_row(1, HEAD), seq=HEAD + 5)
+    yield "all rows renumbered", alter(audit_rows, of_one, seq=audit_rows.c.seq + 100)
+    yield "all rows to another chain", alter(audit_rows, of_one, chain=9)
     for name, changed in (
         ("behind the head", {"seq": HEAD + 1}),
         ("far behind the head", {"seq": 10**15}),
@@ -169,23 +105,23 @@ def _rows() -> Iterator[tuple[str, Tampering]]:
         ("in a chain that is none", {"chain": 4}),
         ("in a chain below 0", {"chain": -1}),
     ):
-        yield f"row inserted {name}", _copy(audit_rows, _row(1, 5), **changed)
+        yield f"row inserted {name}", copy(audit_rows, at_row(1, 5), **changed)
     yield "row inserted with its digest computed", _insert_computed
 
 
 def _insert_computed(connection: Connection, _world: World) -> None:
-    last = connection.execute(select(*sealed_rows).where(_row(1, HEAD))).one()
+    last = connection.execute(select(*sealed_rows).where(at_row(1, HEAD))).one()
     new = replace(stored_row(last), seq=HEAD + 1, event="mailbox.opened")
     digest = row_digest(last.digest, new)
     changed = {"seq": new.seq, "event": new.event, "digest": digest}
-    connection.execute(insert(audit_rows), [_get(connection, audit_rows, _row(1, HEAD)) | changed])
+    connection.execute(insert(audit_rows), [get(connection, audit_rows, at_row(1, HEAD)) | changed])
     values = {"head_seq": new.seq, "head_digest": digest}
     connection.execute(update(audit_chains).where(audit_chains.c.id == 1).values(values))
 
 
 # ---- chains
 
-_ONE: Final = audit_chains.c.id == 1
+FIRST_CHAIN: Final = audit_chains.c.id == 1
 _LAST: Final = audit_chains.c.id == 3
 
 
@@ -198,40 +134,41 @@ def _chains() -> Iterator[tuple[str, Tampering]]:
         "head_digest": ODD,
         "seal": ODD,
     }.items():
-        yield f"{column} of a chain", _set(audit_chains, _ONE, **{column: value})
-    yield "floor lowered", _set(audit_chains, _ONE, floor_seq=0, floor_digest=bytes(32))
-    yield "head lowered", _set(audit_chains, _ONE, head_seq=HEAD - 1)
+        yield f"{column} of a chain", alter(audit_chains, FIRST_CHAIN, **{column: value})
+    yield "floor lowered", alter(audit_chains, FIRST_CHAIN, floor_seq=0, floor_digest=bytes(32))
+    yield "head lowered", alter(audit_chains, FIRST_CHAIN, head_seq=HEAD - 1)
     yield (
         "seals of two chains exchanged",
-        _exchange(
+        exchange(
             audit_chains,
             tuple(one.name for one in audit_chains.c if one.name != "seal"),
-            _ONE,
+            FIRST_CHAIN,
             audit_chains.c.id == 2,
         ),
     )
-    yield "two chains exchanged", _exchange(audit_chains, ("id",), _ONE, _LAST)
+    yield "two chains exchanged", exchange(audit_chains, ("id",), FIRST_CHAIN, _LAST)
     for number in (1, 2, 3):
-        chain = _remove(audit_chains, audit_chains.c.id == number)
-        whole = _together(chain, _remove(audit_rows, audit_rows.c.chain == number))
+        chain = remove(audit_chains, audit_chains.c.id == number)
+        whole = together(chain, remove(audit_rows, audit_rows.c.chain == number))
         yield f"chain {number} removed", chain
         yield f"chain {number} and its rows removed", whole
         yield (
             f"chain {number} and its rows removed, number lowered",
-            _together(whole, _set(audit_state, true(), chains=2)),
+            together(whole, alter(audit_state, true(), chains=2)),
         )
-    yield "all chains removed", _remove(audit_chains, true())
-    yield "chain inserted", _copy(audit_chains, _ONE, id=4)
-    yield "chain 0 inserted", _copy(audit_chains, _ONE, id=0)
+    yield "all chains removed", remove(audit_chains, true())
+    yield "chain inserted", copy(audit_chains, FIRST_CHAIN, id=4)
+    yield "chain 0 inserted", copy(audit_chains, FIRST_CHAIN, id=0)
     yield (
         "chain inserted, number raised",
-        _together(_copy(audit_chains, _ONE, id=4), _set(audit_state, true(), chains=4)),
+        together(copy(audit_chains, FIRST_CHAIN, id=4), alter(audit_state, true(), chains=4)),
     )
     yield "chain and rows copied to another number", _copy_chain
     yield (
         "chain renumbered",
-        _together(
-            _set(audit_chains, _LAST, id=7), _set(audit_rows, audit_rows.c.chain == 3, chain=7)
+        together(
+            alter(audit_chains, _LAST, id=7),
+            alter(audit_rows, audit_rows.c.chain == 3, chain=7),
         ),
     )
     yield "chain cut, head computed anew", _cut(seal=False)
@@ -241,7 +178,7 @@ def _chains() -> Iterator[tuple[str, Tampering]]:
 
 
 def _copy_chain(connection: Connection, _world: World) -> None:
-    _copy(audit_chains, _ONE, id=4)(connection, _world)
+    copy(audit_chains, FIRST_CHAIN, id=4)(connection, _world)
     found = connection.execute(select(audit_rows).where(audit_rows.c.chain == 1)).mappings().all()
     connection.execute(insert(audit_rows), [dict(one) | {"chain": 4} for one in found])
 
@@ -250,27 +187,27 @@ def _cut(*, seal: bool) -> Tampering:
     """Remove the last row of chain 1 and set its head back."""
 
     def tamper(connection: Connection, world: World) -> None:
-        connection.execute(delete(audit_rows).where(_row(1, HEAD)))
+        connection.execute(delete(audit_rows).where(at_row(1, HEAD)))
         old = next(one for one in world.before_end["audit_chains"] if one["id"] == 1)
         assert old["head_seq"] == HEAD - 1
         values = {name: old[name] for name in ("head_seq", "head_digest", *(["seal"] * seal))}
-        connection.execute(update(audit_chains).where(_ONE).values(values))
+        connection.execute(update(audit_chains).where(FIRST_CHAIN).values(values))
 
     return tamper
 
 
 def _empty_to_floor(connection: Connection, _world: World) -> None:
-    floor = _get(connection, audit_chains, _ONE)
+    floor = get(connection, audit_chains, FIRST_CHAIN)
     connection.execute(delete(audit_rows).where(audit_rows.c.chain == 1))
     values = {"head_seq": floor["floor_seq"], "head_digest": floor["floor_digest"]}
-    connection.execute(update(audit_chains).where(_ONE).values(values))
+    connection.execute(update(audit_chains).where(FIRST_CHAIN).values(values))
 
 
 def _raise_floor(connection: Connection, _world: World) -> None:
-    floor = _get(connection, audit_rows, _row(1, 5))
+    floor = get(connection, audit_rows, at_row(1, 5))
     connection.execute(delete(audit_rows).where(audit_rows.c.chain == 1, audit_rows.c.seq <= 5))
     values = {"floor_seq": 5, "floor_digest": floor["digest"]}
-    connection.execute(update(audit_chains).where(_ONE).values(values))
+    connection.execute(update(audit_chains).where(FIRST_CHAIN).values(values))
 
 
 # ---- totals
@@ -278,10 +215,10 @@ def _raise_floor(connection: Connection, _world: World) -> None:
 
 def _totals() -> Iterator[tuple[str, Tampering]]:
     for column, value in {"chains": 2, "anchors": 4, "seal": ODD}.items():
-        yield f"{column} of the totals", _set(audit_state, true(), **{column: value})
-    yield "totals raised", _set(audit_state, true(), chains=9, anchors=9)
-    yield "totals below 0", _set(audit_state, true(), chains=-1)
-    yield "totals removed", _remove(audit_state, true())
+        yield f"{column} of the totals", alter(audit_state, true(), **{column: value})
+    yield "totals raised", alter(audit_state, true(), chains=9, anchors=9)
+    yield "totals below 0", alter(audit_state, true(), chains=-1)
+    yield "totals removed", remove(audit_state, true())
     yield (
         "totals of the past",
         lambda connection, world: put_table(connection, audit_state, world.before_rotation),
@@ -305,33 +242,33 @@ _THIRD: Final = audit_anchors.c.number == 3
 
 
 def _anchors() -> Iterator[tuple[str, Tampering]]:
-    yield "time of an anchor", _set(audit_anchors, _THIRD, at=LATER)
-    yield "signature of an anchor", _set(audit_anchors, _THIRD, signature=bytes(64))
-    yield "signature of an anchor cut", _set(audit_anchors, _THIRD, signature=b"")
-    yield "statement of an anchor emptied", _set(audit_anchors, _THIRD, statement="")
-    yield "statement of an anchor no JSON", _set(audit_anchors, _THIRD, statement="[" * 5_000)
-    yield "statement of an anchor of another form", _set(audit_anchors, _THIRD, statement="[]")
+    yield "time of an anchor", alter(audit_anchors, _THIRD, at=LATER)
+    yield "signature of an anchor", alter(audit_anchors, _THIRD, signature=bytes(64))
+    yield "signature of an anchor cut", alter(audit_anchors, _THIRD, signature=b"")
+    yield "statement of an anchor emptied", alter(audit_anchors, _THIRD, statement="")
+    yield "statement of an anchor no JSON", alter(audit_anchors, _THIRD, statement="[" * 5_000)
+    yield "statement of an anchor of another form", alter(audit_anchors, _THIRD, statement="[]")
     for name, place in (("first", 1), ("middle", 3), ("last", 5)):
         where = audit_anchors.c.number == place
-        yield f"{name} anchor removed", _remove(audit_anchors, where)
-    yield "all anchors removed", _remove(audit_anchors, true())
+        yield f"{name} anchor removed", remove(audit_anchors, where)
+    yield "all anchors removed", remove(audit_anchors, true())
     yield (
         "last anchor removed, number lowered",
-        _together(
-            _remove(audit_anchors, audit_anchors.c.number == 5),
-            _set(audit_state, true(), anchors=4),
+        together(
+            remove(audit_anchors, audit_anchors.c.number == 5),
+            alter(audit_state, true(), anchors=4),
         ),
     )
-    yield "anchor inserted at the end", _copy(audit_anchors, _THIRD, number=6)
-    yield "anchor 0 inserted", _copy(audit_anchors, _THIRD, number=0)
-    yield "anchor renumbered", _set(audit_anchors, audit_anchors.c.number == 5, number=9)
+    yield "anchor inserted at the end", copy(audit_anchors, _THIRD, number=6)
+    yield "anchor 0 inserted", copy(audit_anchors, _THIRD, number=0)
+    yield "anchor renumbered", alter(audit_anchors, audit_anchors.c.number == 5, number=9)
     yield (
         "two anchors exchanged",
-        _exchange(audit_anchors, ("number",), _THIRD, audit_anchors.c.number == 4),
+        exchange(audit_anchors, ("number",), _THIRD, audit_anchors.c.number == 4),
     )
     yield (
         "statements of two anchors exchanged",
-        _exchange(audit_anchors, ("number", "at"), _THIRD, audit_anchors.c.number == 4),
+        exchange(audit_anchors, ("number", "at"), _THIRD, audit_anchors.c.number == 4),
     )
     changes: dict[str, Row] = {
         "number": {"number": 7},
@@ -353,7 +290,7 @@ def _restate(change: Row, age: int | None) -> Tampering:
 
     def tamper(connection: Connection, world: World) -> None:
         where = audit_anchors.c.number == 4
-        row = _get(connection, audit_anchors, where)
+        row = get(connection, audit_anchors, where)
         changed = replace(parse_statement(row["statement"]), **change).text()
         values: Row = {"statement": changed}
         if age is not None:
@@ -365,13 +302,13 @@ def _restate(change: Row, age: int | None) -> Tampering:
 
 def _sign_by_another(connection: Connection, _world: World) -> None:
     other = AuditKey(NOW, b"c" * 32, b"a" * 32)
-    row = _get(connection, audit_anchors, _THIRD)
+    row = get(connection, audit_anchors, _THIRD)
     values = {"signature": other.sign(row["statement"].encode())}
     connection.execute(update(audit_anchors).where(_THIRD).values(values))
 
 
 def _blank(connection: Connection, world: World) -> None:
-    row = _get(connection, audit_anchors, audit_anchors.c.number == 5)
+    row = get(connection, audit_anchors, audit_anchors.c.number == 5)
     changed = row["statement"].replace(",", ", ", 1)
     values = {"statement": changed, "signature": world.keys.newest.sign(changed.encode())}
     connection.execute(update(audit_anchors).where(audit_anchors.c.number == 5).values(values))
@@ -379,7 +316,7 @@ def _blank(connection: Connection, world: World) -> None:
 
 # ---- rewritten from a row on, by somebody who can compute digests
 
-_PLAIN: Final = "mailbox.opened"
+PLAIN: Final = "mailbox.opened"
 
 
 def _rewritten() -> Iterator[tuple[str, Tampering]]:
@@ -407,19 +344,19 @@ def rewrite(
     connection: Connection, from_seq: int, seal: Callable[[bytes], bytes] | None
 ) -> ChainEnds:
     """Change a row of chain 1, and compute all later digests and the head anew."""
-    ends = ends_of(connection.execute(select(*sealed_ends).where(_ONE)).one())
+    ends = ends_of(connection.execute(select(*sealed_ends).where(FIRST_CHAIN)).one())
     query = select(*sealed_rows).where(audit_rows.c.chain == 1).order_by(audit_rows.c.seq)
     digest = ends.floor_digest
     for found in connection.execute(query).all():
         row = stored_row(found)
         if row.seq == from_seq:
-            row = replace(row, event=_PLAIN)
+            row = replace(row, event=PLAIN)
         digest = row_digest(digest, row)
         values: Row = {"event": row.event, "digest": digest}
         if seal is not None and row.seq >= from_seq:
             values["seal"] = seal(digest)
-        connection.execute(update(audit_rows).where(_row(1, row.seq)).values(values))
-    connection.execute(update(audit_chains).where(_ONE).values(head_digest=digest))
+        connection.execute(update(audit_rows).where(at_row(1, row.seq)).values(values))
+    connection.execute(update(audit_chains).where(FIRST_CHAIN).values(head_digest=digest))
     return replace(ends, head_digest=digest)
 
 
@@ -429,7 +366,7 @@ def _rewrite_by_old_key(*, anew: bool) -> Tampering:
         ends = rewrite(connection, FLOOR + 1, stolen.seal_row)
         if anew:
             values = {"seal": stolen.seal_chain(ends)}
-            connection.execute(update(audit_chains).where(_ONE).values(values))
+            connection.execute(update(audit_chains).where(FIRST_CHAIN).values(values))
 
     return tamper
 
@@ -448,119 +385,3 @@ KINDS: Final[Mapping[str, Tampering]] = dict(
 
 
 # ---- values that SQLite takes for any column
-
-
-def _sql(table: str, column: str, value: str) -> Tampering:
-    where = {
-        "audit_rows": "chain = 1 AND seq = 5",
-        "audit_chains": "id = 1",
-        "audit_state": "id = 1",
-        "audit_anchors": "number = 3",
-    }
-    # The words are of the table below.
-    statement = f"UPDATE {table} SET {column} = {value} WHERE {where[table]}"  # noqa: S608
-
-    def tamper(connection: Connection, _world: World) -> None:
-        assert connection.execute(text(statement)).rowcount
-
-    return tamper
-
-
-def second_totals(connection: Connection, _world: World) -> None:
-    """Other totals beside the true ones, with the constraint switched off."""
-    connection.execute(text("PRAGMA ignore_check_constraints = ON"))
-    connection.execute(
-        text("INSERT INTO audit_state SELECT 2, chains, anchors, seal FROM audit_state")
-    )
-    connection.execute(text("PRAGMA ignore_check_constraints = OFF"))
-
-
-MALFORMED: Final[Mapping[str, Tampering]] = {
-    f"{column} of {table} = {value}": _sql(table, column, value)
-    for table, column, value in (
-        ("audit_rows", "seq", "'x'"),
-        ("audit_rows", "seq", "5.5"),
-        ("audit_rows", "chain", "'x'"),
-        ("audit_rows", "at", "'noon'"),
-        ("audit_rows", "at", "at + 0.5"),
-        ("audit_rows", "account", "x'64722e61'"),
-        ("audit_rows", "account", "CAST(x'ff' AS TEXT)"),
-        ("audit_rows", "tenant_id", "'x'"),
-        ("audit_rows", "facts", "5.5"),
-        ("audit_rows", "digest", "'x'"),
-        ("audit_rows", "seal", "5"),
-        ("audit_chains", "begun_at", "'x'"),
-        ("audit_chains", "floor_digest", "'x'"),
-        ("audit_chains", "head_seq", "'x'"),
-        ("audit_chains", "seal", "'x'"),
-        ("audit_state", "chains", "'x'"),
-        ("audit_state", "anchors", "'x'"),
-        ("audit_anchors", "at", "'x'"),
-        ("audit_anchors", "statement", "x'00'"),
-        ("audit_anchors", "signature", "'x'"),
-    )
-} | {"second totals": second_totals}
-
-
-# ---- consistent in itself: found by anchors that were sent off
-
-
-def _all_of_before(connection: Connection, world: World) -> None:
-    put(connection, world.before_end)
-
-
-def _emptied(connection: Connection, _world: World) -> None:
-    for table in (audit_rows, audit_chains, audit_state, audit_anchors):
-        connection.execute(delete(table))
-
-
-def _owner_rewrites(connection: Connection, world: World) -> None:
-    """Whoever owns the machine has the keys: a row changed, all sealed and signed anew."""
-    key = world.keys.newest
-    ends = rewrite(connection, 5, key.seal_row)
-    connection.execute(update(audit_chains).where(_ONE).values(seal=key.seal_chain(ends)))
-    before = None
-    for row in connection.execute(select(audit_anchors).order_by(audit_anchors.c.number)).all():
-        statement = parse_statement(row.statement)
-        heads = dict(statement.heads)
-        if heads[1][0] >= 5:
-            row_now = _get(connection, audit_rows, _row(1, heads[1][0]))
-            heads[1] = heads[1][0], row_now["digest"]
-        changed = replace(statement, heads=heads, before=before or statement.before).text()
-        before = text_digest(changed)
-        where = audit_anchors.c.number == row.number
-        signature = row.signature if changed == row.statement else key.sign(changed.encode())
-        values = {"statement": changed, "signature": signature}
-        connection.execute(update(audit_anchors).where(where).values(values))
-
-
-def _owner_removes_anchors(connection: Connection, world: World) -> None:
-    connection.execute(delete(audit_anchors))
-    totals = Totals(chains=3)
-    values = {"anchors": 0, "seal": world.keys.newest.seal_totals(totals)}
-    connection.execute(update(audit_state).values(values))
-
-
-def _owner_prunes(connection: Connection, world: World) -> None:
-    """All rows but the last removed as the retention does, and the floor sealed."""
-    key = world.keys.newest
-    ends = ends_of(connection.execute(select(*sealed_ends).where(_ONE)).one())
-    floor = _get(connection, audit_rows, _row(1, HEAD - 1))
-    moved = replace(ends, floor_seq=HEAD - 1, floor_digest=floor["digest"])
-    connection.execute(delete(audit_rows).where(audit_rows.c.chain == 1, audit_rows.c.seq < HEAD))
-    values = {
-        "floor_seq": moved.floor_seq,
-        "floor_digest": moved.floor_digest,
-        "seal": key.seal_chain(moved),
-    }
-    connection.execute(update(audit_chains).where(_ONE).values(values))
-    _owner_removes_anchors(connection, world)
-
-
-STEALTHY: Final[Mapping[str, Tampering]] = {
-    "state of before restored whole": _all_of_before,
-    "all tables emptied": _emptied,
-    "rewritten by the owner of the machine": _owner_rewrites,
-    "anchors removed by the owner of the machine": _owner_removes_anchors,
-    "rows removed early by the owner of the machine": _owner_prunes,
-}

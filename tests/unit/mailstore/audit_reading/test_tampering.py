@@ -8,7 +8,9 @@ import pytest
 from mailstore.audit.anchors import make_anchor
 from mailstore.audit.trail import AuditTrail
 from mailstore.db.database import Database
-from tests.support.audit.tampering import KINDS, MALFORMED, STEALTHY, Tampering, second_totals
+from tests.support.audit.tampering import KINDS
+from tests.support.audit.tampering_beyond import MALFORMED, STEALTHY, second_totals
+from tests.support.audit.tampering_tools import Tampering
 from tests.support.audit.trails import append, event
 from tests.support.audit.world import World, make_world, state_of
 from tests.support.clock import NOW

@@ -65,7 +65,7 @@ def test_a_clock_that_was_ahead_makes_nobody_wait_until_then() -> None:
 
 
 def test_a_network_of_ipv6_is_one_origin() -> None:
-    # A subscriber changes its address within its network as often as it likes (RFC 8981).
+    # A subscriber changes its address within its network as often as it likes.
     throttle = Throttle()
     for number in range(ORIGIN_FAILURES):
         throttle.failed(f"name{number}", f"2001:db8::{number:x}:1", NOW)

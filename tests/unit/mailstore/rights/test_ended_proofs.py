@@ -1,4 +1,4 @@
-"""Whatever ended since the log-in opens nothing at the next question (DOMAIN §9.36, CLIENTS §6.2).
+"""Whatever ended since the log-in opens nothing at the next question (DOMAIN §9.36).
 
 Doors ask `may` with the proof of the log-in, and notice endings of other processes by a number.
 """
