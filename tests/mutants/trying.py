@@ -88,6 +88,9 @@ class Checkout:
             stdout=subprocess.PIPE,
             text=True,
         )
+        # A module that is changed before would be read by the worker itself.
+        if self._worker.stdout is None or not self._worker.stdout.readline():
+            raise MutantError("the worker has not started; see what it printed above")
 
     def close(self) -> None:
         """End the worker."""

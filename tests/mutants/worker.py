@@ -39,6 +39,7 @@ def main() -> None:
     for name in done.stdout.split():
         with suppress(ImportError):  # parts of a library that it makes itself
             importlib.import_module(name)
+    print("ready", flush=True)  # from here on no source is read in this process
     for line in sys.stdin:
         given = json.loads(line)
         print(_in_a_child(given["words"], given["variables"], given["output"]), flush=True)
