@@ -62,13 +62,13 @@ def extend(ends: ChainEnds, events: Sequence[AuditEvent]) -> tuple[ChainEnds, li
 
 
 def chain_form(ends: ChainEnds) -> bytes:
-    """What a chain's seal covers. ValueError for a value that no writer of ours stores."""
+    """Octets under the seal of a chain. ValueError for a value that no writer of ours stores."""
     numbers = _numbers(ends.id, ends.begun_at, ends.floor_seq, ends.head_seq)
     return numbers + _digest(ends.floor_digest) + _digest(ends.head_digest)
 
 
 def totals_form(totals: Totals) -> bytes:
-    """What the seal of the totals covers. ValueError as `chain_form`."""
+    """Octets under the seal of the totals. ValueError as `chain_form`."""
     return _numbers(totals.chains, totals.anchors)
 
 

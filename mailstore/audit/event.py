@@ -40,7 +40,7 @@ class Door(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditActor:
-    """Who acts. `account`: login that proved itself; `unix_user`: user behind a command.
+    """Actor. `account`: login that proved itself; `unix_user`: user behind a command.
 
     `origin`: address of a client.
     """
@@ -49,6 +49,9 @@ class AuditActor:
     unix_user: str | None
     door: Door
     origin: str | None = None
+
+
+JOB_ACTOR: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

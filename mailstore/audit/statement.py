@@ -71,7 +71,7 @@ def text_digest(statement: str) -> bytes:
 
 
 def first_before() -> bytes:
-    """What the first statement names as the digest of the one before it."""
+    """Digest that the first statement names, which has none before it."""
     return START
 
 

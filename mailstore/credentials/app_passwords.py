@@ -171,7 +171,7 @@ def check_app_password(
 
 
 def bound_to(row: Row[Any]) -> bytes:
-    """What the verifier of a row of `credentials` is bound to."""
+    """Associated data of the verifier of a row of `credentials`: it opens nothing elsewhere."""
     return _bound_to(row.account_id, row.lookup, row.mailbox_id, row.protocols, row.ends_at)
 
 

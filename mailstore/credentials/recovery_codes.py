@@ -70,5 +70,5 @@ def use_recovery_code(
 
 
 def bound_to(account_id: int) -> bytes:
-    """What the verifiers of an account's codes are bound to."""
+    """Associated data of the verifiers of an account's codes: they open nothing elsewhere."""
     return f"recovery {account_id}".encode("ascii")

@@ -91,5 +91,5 @@ def take_step(conn: Connection, credential_id: int, step: int) -> bool:
 
 
 def bound_to(account_id: int) -> bytes:
-    """What the sealed secret of an account is bound to."""
+    """Associated data of the sealed secret of an account: it opens nothing elsewhere."""
     return f"totp {account_id}".encode("ascii")

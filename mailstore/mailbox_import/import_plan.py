@@ -41,7 +41,7 @@ _NO: Final = frozenset({"no", "non", "false", "0", "n", _NONE})
 
 
 class Action(StrEnum):
-    """What a line does."""
+    """Effect of a line."""
 
     ADD = "add"
     CHANGE = "change"
@@ -59,7 +59,7 @@ class KnownMailbox:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What exists: mailboxes by address as compared, owners of aliases alike, domains hosted."""
+    """Things that exist: mailboxes by address as compared, owners of aliases, hosted domains."""
 
     mailboxes: Mapping[str, KnownMailbox]
     aliases: Mapping[str, str]

@@ -4,7 +4,7 @@ A mailbox is used by a log-in that opens it (`last_login_at`); its creation and 
 too. Functions take a connection in a transaction; functions that write need `Database.write()`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -137,14 +137,12 @@ def keep_mailbox(
     return lock_unused(conn, mailbox_id)
 
 
-def due_mailboxes(found: Sequence[UnusedMailbox], policy: LadderPolicy, now: datetime) -> list[int]:
-    """Ids of mailboxes whose warning or suspension is due."""
-    steps = ((one.id, one.next_step(policy)) for one in found)
-    return [
-        number
-        for number, next_ in steps
-        if next_.step is not LadderStep.DELETE and next_.due <= now
-    ]
+def due_mailboxes(
+    found: Iterable[UnusedMailbox], policy: LadderPolicy, now: datetime
+) -> list[UnusedMailbox]:
+    """Mailboxes whose warning or suspension is due."""
+    steps = ((one, one.next_step(policy)) for one in found)
+    return [one for one, next_ in steps if next_.step is not LadderStep.DELETE and next_.due <= now]
 
 
 def _set(conn: Connection, mailbox_id: int, **values: Any) -> None:

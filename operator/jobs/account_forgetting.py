@@ -3,7 +3,6 @@
 Each account and its audit row are in one transaction.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,7 +11,7 @@ from typing import Final
 import structlog
 
 from mailstore.accounts.forgetting import forget_closed
-from mailstore.audit.event import AuditActor, AuditEvent, Door
+from mailstore.audit.event import JOB_ACTOR, AuditEvent
 from mailstore.audit.trail import AuditTrail
 from mailstore.db.database import Database
 
@@ -22,7 +21,6 @@ _log = structlog.get_logger(__name__)
 
 JOB: Final = "account-forgetting"
 ROUND_SECONDS: Final = 86_400.0
-_JOB: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
 
 
 @dataclass(slots=True)
@@ -40,12 +38,8 @@ class AccountForgetting:
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
-        self.rounds.begin(JOB)
         try:
-            while True:
-                with self.rounds.watch(JOB, "accounts.unforgotten"):
-                    await asyncio.to_thread(self.forget_all)
-                await asyncio.sleep(self.rounds.pause(JOB, self.interval))
+            await self.rounds.repeat(JOB, "accounts.unforgotten", self.forget_all, self.interval)
         finally:
             self._ending = True  # stops the thread of a round in progress
 
@@ -60,7 +54,7 @@ class AccountForgetting:
                     AuditEvent(
                         at=now,
                         event="account.forgotten",
-                        actor=_JOB,
+                        actor=JOB_ACTOR,
                         subject=login,
                         tenant=tenant,
                     )

@@ -1,6 +1,5 @@
 """Removal of old rows of the audit trail (`mailstore.audit.retention`)."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from mailstore.audit.event import AuditActor, Door
+from mailstore.audit.event import JOB_ACTOR
 from mailstore.audit.keys import AuditKeys
 from mailstore.audit.retention import prune
 from mailstore.db.database import Database
@@ -17,9 +16,8 @@ from .rounds import JobRounds
 
 _log = structlog.get_logger(__name__)
 
-NAME: Final = "audit-retention"
+JOB: Final = "audit-retention"
 ROUND_SECONDS: Final = 86_400.0
-JOB: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
 
 
 @dataclass(slots=True)
@@ -42,12 +40,8 @@ class AuditRetentionJob:
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
-        self.rounds.begin(NAME)
         try:
-            while True:
-                with self.rounds.watch(NAME, "audit.unpruned"):
-                    await asyncio.to_thread(self.round)
-                await asyncio.sleep(self.rounds.pause(NAME, self.interval))
+            await self.rounds.repeat(JOB, "audit.unpruned", self.round, self.interval)
         finally:
             self._ending = True  # stops the thread of a round in progress
 
@@ -56,7 +50,9 @@ class AuditRetentionJob:
         if self.in_doubt():
             return
         damage, rows = [], 0
-        for done in prune(self.database, self.keys, self.clock() - self.keep, self.clock, JOB):
+        for done in prune(
+            self.database, self.keys, self.clock() - self.keep, self.clock, JOB_ACTOR
+        ):
             rows += done.rows
             if done.problem:
                 damage.append(f"chain {done.chain}: {done.problem}")

@@ -1,6 +1,5 @@
 """Removal of old failed deliveries from the queue (`relay.queue_admin.expiry`)."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -38,12 +37,8 @@ class FailedExpiryJob:
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
-        self.rounds.begin(JOB)
         try:
-            while True:
-                with self.rounds.watch(JOB, "queue.unforgotten"):
-                    await asyncio.to_thread(self._forget)
-                await asyncio.sleep(self.rounds.pause(JOB, self.interval))
+            await self.rounds.repeat(JOB, "queue.unforgotten", self._forget, self.interval)
         finally:
             self._ending = True  # stops the thread of a round in progress
 

@@ -4,7 +4,8 @@ A job runs each round in `JobRounds.watch`: an error is logged, counted and kept
 the alarm `job-failing` until a round succeeds, and the next round runs.
 """
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,6 +29,19 @@ class JobRounds:
     """Jobs whose last round failed, with the reason.  May be read from any thread."""
 
     failing: dict[str, str] = field(default_factory=dict)
+
+    async def repeat(
+        self, job: str, event: str, work: Callable[[], object], interval: float
+    ) -> None:
+        """Run `work` in a thread every `interval` seconds, sooner after an error, until cancelled.
+
+        `event`: name of the log line of an error.
+        """
+        self.begin(job)
+        while True:
+            with self.watch(job, event):
+                await asyncio.to_thread(work)
+            await asyncio.sleep(self.pause(job, interval))
 
     def begin(self, job: str) -> None:
         """Start both counts of a job at 0, so that its first failure shows as an increase."""

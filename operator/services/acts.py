@@ -176,8 +176,8 @@ class Act:
         """
         if self.proof is None:
             return None
-        with self.write() as transaction:
-            return transaction.coverage(action)
+        with self.read() as seen:
+            return seen.coverage(action)
 
     def _append(self, connection: Connection, events: Sequence[AuditEvent]) -> None:
         if self.trail is not None:

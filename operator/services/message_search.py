@@ -129,7 +129,7 @@ def _search(
 
 
 def _joined(same: list[FoundMessage]) -> FoundMessage:
-    """One message of what the sources know of it."""
+    """Message with all that the sources know of it."""
     first, last = same[0], same[-1]
     every = dict.fromkeys(chain.from_iterable(one.recipients for one in same))
     peer = next((one.peer for one in same if one.peer), "")

@@ -38,6 +38,12 @@ from mailstore.scope.model import WHOLE, Scope
 from ..errors import OperatorError
 
 _TO_ITSELF: Final = "may not give itself access to content by a role: let another person do it"
+_DOING: Final = {
+    Action.ASK_CONTENT: "open an access to the content of",
+    Action.AGREE_CONTENT: "agree to an access to the content of",
+    Action.AUDIT: "read the audit trail of",
+    Action.ROLES: "give or end the roles of",
+}
 _TOLD: Final = frozenset({Reason.ROLE_ONE_FACTOR, Reason.ACCOUNT_NOT_ACTIVE})
 
 
@@ -285,7 +291,7 @@ class Permission:
         if facts is None:
             return
         if isinstance(facts, TeamFacts):
-            self._refuse(unknown, f"{self._name} may not {_said(asked)} {what}")
+            self._refuse(unknown, f"{self._name} may not {_doing(asked)} {what}")
         verdict = may_by_role(
             facts,
             asked,
@@ -309,7 +315,7 @@ class Permission:
     def _deny(
         self, asked: frozenset[Action], what: str, verdict: Verdict, hidden: str | None
     ) -> None:
-        why = f"{self._name} may not {_said(asked)} {what}: {verdict.text}"
+        why = f"{self._name} may not {_doing(asked)} {what}: {verdict.text}"
         self._refuse(why if hidden is None else hidden, why)
 
     def _refuse(self, told: str, why: str = "") -> NoReturn:
@@ -318,3 +324,10 @@ class Permission:
 
 def _said(actions: frozenset[Action]) -> str:
     return "see" if actions == LISTING else " or ".join(sorted(actions))
+
+
+def _doing(actions: frozenset[Action]) -> str:
+    """Actions as words before the name of a mailbox, an account, or a thing with a number."""
+    if actions == LISTING:
+        return "see"
+    return " or ".join(_DOING.get(one, one) for one in sorted(actions))

@@ -45,7 +45,9 @@ def account_import(given: Path | None, file: IO[bytes], tenant: str, *, dry_run:
         else:
             checked = _add(act, lines)
     wrong = sum(one.fault is not None for one in checked)
-    done = "would be added" if dry_run or wrong else "added"
+    done = "would be added" if dry_run else "added"
+    if wrong and not dry_run:
+        done = "not added, as other lines are wrong"
     for one in checked:
         say(f"line {one.line}: {one.login}: {one.fault or done}")
     if wrong:

@@ -5,7 +5,6 @@ what was erased, also after a kill in the middle. So has the erasure of a team's
 whose grace is over.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,7 +13,7 @@ import structlog
 from sqlalchemy import Connection
 
 from foundation.journal.writer import Journal
-from mailstore.audit.event import AuditActor, AuditEvent, Door
+from mailstore.audit.event import JOB_ACTOR, AuditEvent
 from mailstore.audit.trail import AuditTrail
 from mailstore.db.database import Database
 from mailstore.mailboxes.erasure import DueMailbox, due_mailboxes, erase_batch
@@ -29,7 +28,6 @@ _log = structlog.get_logger(__name__)
 
 JOB: Final = "mailbox-erasure"
 ROUND_SECONDS: Final = 3600.0
-_JOB: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
 
 
 @dataclass(slots=True)
@@ -46,12 +44,8 @@ class MailboxErasureJob:
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
-        self.rounds.begin(JOB)
         try:
-            while True:
-                with self.rounds.watch(JOB, "mailbox.unerased"):
-                    await asyncio.to_thread(self.erase)
-                await asyncio.sleep(self.rounds.pause(JOB, self.interval))
+            await self.rounds.repeat(JOB, "mailbox.unerased", self.erase, self.interval)
         finally:
             self._ending = True  # stops the thread of a round in progress
 
@@ -77,7 +71,7 @@ class MailboxErasureJob:
             AuditEvent(
                 at=now,
                 event="team.grace_ended",
-                actor=_JOB,
+                actor=JOB_ACTOR,
                 tenant=move.tenant_id,
                 mailbox=move.mailbox,
                 facts={"grace_until": move.grace_until},
@@ -101,7 +95,7 @@ class MailboxErasureJob:
                 event = AuditEvent(
                     at=utc_now(),
                     event="mailbox.erased" if batch.done else "mailbox.erasing",
-                    actor=_JOB,
+                    actor=JOB_ACTOR,
                     tenant=mailbox.tenant_id,
                     mailbox=mailbox.address,
                     facts={"entries": batch.entries, "messages": batch.messages},

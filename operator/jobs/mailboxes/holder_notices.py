@@ -4,7 +4,6 @@ The message, the mark that the holder was told, and the audit row are stored in 
 holder is told once, also after a kill.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +12,8 @@ from typing import Final
 import structlog
 
 from foundation.failpoints import failpoint
-from mailstore.audit.event import AuditActor, AuditEvent, Door
+from mailstore.accounts.tenants import mailbox_tenant
+from mailstore.audit.event import JOB_ACTOR, AuditEvent
 from mailstore.audit.trail import AuditTrail
 from mailstore.rights.break_glass import Access, set_told, untold
 from relay.submission.holder_notice import HolderNotice, build_notice
@@ -39,11 +39,7 @@ class HolderNotices:
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
-        self.rounds.begin(JOB)
-        while True:
-            with self.rounds.watch(JOB, "break_glass.untold"):
-                await asyncio.to_thread(self.tell_all)
-            await asyncio.sleep(self.interval)
+        await self.rounds.repeat(JOB, "break_glass.untold", self.tell_all, self.interval)
 
     def tell_all(self) -> int:
         """Tell all holders; returns their number.  Blocks.
@@ -83,8 +79,9 @@ class HolderNotices:
             event = AuditEvent(
                 at=now,
                 event="break_glass.holder_told",
-                actor=AuditActor(account=None, unix_user=None, door=Door.JOB),
+                actor=JOB_ACTOR,
                 mailbox=access.mailbox,
+                tenant=mailbox_tenant(connection, access.mailbox_id),
                 message=notice.message.id,
                 facts={"access": access.id},
             )

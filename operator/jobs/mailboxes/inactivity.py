@@ -5,7 +5,6 @@ once, also after a kill. Deletion is never this job's: `mssante report unused --
 what is due for it.
 """
 
-import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ import structlog
 from sqlalchemy import Connection
 
 from foundation.failpoints import failpoint
-from mailstore.audit.event import AuditActor, AuditEvent, Door, Fact
+from mailstore.audit.event import JOB_ACTOR, AuditEvent, Fact
 from mailstore.audit.trail import AuditTrail
 from mailstore.errors import InvalidState, NotFound
 from mailstore.mailboxes.identifiers import MailboxType
@@ -38,7 +37,6 @@ _log = structlog.get_logger(__name__)
 JOB: Final = "inactivity"
 ROUND_SECONDS: Final = 3600.0
 _PAGE: Final = 500
-_JOB: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
 
 
 @dataclass(slots=True)
@@ -57,12 +55,8 @@ class InactivityJob:
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
-        self.rounds.begin(JOB)
         try:
-            while True:
-                with self.rounds.watch(JOB, "inactivity.untold"):
-                    await asyncio.to_thread(self.round)
-                await asyncio.sleep(self.rounds.pause(JOB, self.interval))
+            await self.rounds.repeat(JOB, "inactivity.untold", self.round, self.interval)
         finally:
             self._ending = True  # stops the thread of a round in progress
 
@@ -75,10 +69,10 @@ class InactivityJob:
                 page = unused_mailboxes(
                     connection, since, types=self.types, after=after, limit=_PAGE
                 )
-            for number in due_mailboxes(page, self.policy, self.clock()):
+            for mailbox in due_mailboxes(page, self.policy, self.clock()):
                 if self._ending or self.in_doubt():
                     return steps
-                steps += self._step(next(one for one in page if one.id == number))
+                steps += self._step(mailbox)
             if len(page) < _PAGE:
                 return steps
             after = page[-1].address
@@ -141,7 +135,7 @@ class InactivityJob:
         row = AuditEvent(
             at=now,
             event=event,
-            actor=_JOB,
+            actor=JOB_ACTOR,
             tenant=mailbox.tenant_id,
             mailbox=mailbox.address,
             message=message,

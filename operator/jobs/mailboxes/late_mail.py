@@ -6,7 +6,6 @@ transaction that removes the message from the mailbox, with a row in the audit t
 other mail without a sender stay where they are.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ from typing import Final
 import structlog
 
 from foundation.journal.writer import Journal
-from mailstore.audit.event import AuditActor, AuditEvent, Door
+from mailstore.audit.event import JOB_ACTOR, AuditEvent
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
 from mailstore.mailboxes.mailboxes import get_mailbox
@@ -32,7 +31,6 @@ JOB: Final = "late-mail"
 ROUND_SECONDS: Final = 600.0
 LOOK_BACK: Final = timedelta(days=2)  # from a closing to its last look, a long outage included
 BATCH: Final = 50
-_JOB: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +48,7 @@ class LateMail:
 
     async def run(self) -> None:
         """Run a round every `interval` seconds until cancelled."""
-        self.rounds.begin(JOB)
-        while True:
-            with self.rounds.watch(JOB, "late_mail.untold"):
-                await asyncio.to_thread(self.round)
-            await asyncio.sleep(self.rounds.pause(JOB, self.interval))
+        await self.rounds.repeat(JOB, "late_mail.untold", self.round, self.interval)
 
     def round(self) -> int:
         """Give late mail back; returns the number of messages.  Blocks.  Raises StoreUnavailable.
@@ -83,7 +77,7 @@ class LateMail:
             event = AuditEvent(
                 at=now,
                 event="mailbox.late_mail",
-                actor=_JOB,
+                actor=JOB_ACTOR,
                 tenant=get_mailbox(connection, late.mailbox).tenant_id,
                 mailbox=late.mailbox,
                 message=message,

@@ -9,7 +9,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Table, delete, insert, select
 
 from mailstore.audit.anchors import make_anchor, newest_anchors
-from mailstore.audit.event import AuditActor, Door, Result
+from mailstore.audit.event import JOB_ACTOR, AuditActor, Door, Result
 from mailstore.audit.keys import AuditKeys, add_key
 from mailstore.audit.locking import LockedChain, begin_chain, lock_chain, lock_totals
 from mailstore.audit.retention import prune
@@ -24,7 +24,6 @@ from tests.support.audit.trails import audit_keys, event
 from tests.support.clock import NOW
 
 TABLES: Final = (audit_chains, audit_state, audit_rows, audit_anchors)
-JOB: Final = AuditActor(account=None, unix_user=None, door=Door.JOB)
 
 State = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -64,7 +63,7 @@ def make_world(database: Database, folder: Path) -> World:
             _anchor(database, keys, 1)
     _anchor(database, keys, 2)
     old = NOW + timedelta(seconds=25)
-    assert [one.rows for one in prune(database, keys, old, lambda: NOW, JOB)] == [2, 2, 2]
+    assert [one.rows for one in prune(database, keys, old, lambda: NOW, JOB_ACTOR)] == [2, 2, 2]
     before_rotation = state_of(database)
     add_key(keys.path, NOW)
     assert use_newest_key(database, keys, event("audit.key_changed"))

@@ -57,7 +57,7 @@ ROWS: Mapping[str, Row] = {
     "mailbox close": Row(f"{{box}} {_WHY} --yes"),
     "mailbox delete": Row(f"{{box}} {_WHY} --yes"),
     "mailbox import": Row("{csv}"),
-    "mailbox keep": Row(f"{{box}} --until 2030-01-01 {_WHY}"),
+    "mailbox keep": Row(f"{{box}} --until 2099-01-01 {_WHY}"),
     "mailbox list": Row(lists=True),
     "mailbox quota": Row("{box} 1G"),
     "mailbox restore": Row(f"{{box}} {_WHY}"),

@@ -144,14 +144,14 @@ def test_a_holder_and_a_member_read_without_a_break_glass_access(
     )
     # One factor is not enough for an ORG mailbox (DOMAIN §9.36), even with a grant.
     said = operator_a.run("message", "export", ORG, *as_("ide.petit"), code=1)
-    assert "may not ask-content" in said
+    assert "may not open an access to the content of" in said
     assert WORD not in said
 
 
 def test_an_account_without_a_right_reads_nothing(operator_a: Daemon, as_: As) -> None:
     reason = ("--reason", "curiosity")
     said = operator_a.run("message", "export", MARTIN, *reason, *as_("admin"), code=1)
-    assert "may not ask-content" in said
+    assert "may not open an access to the content of" in said
     assert audit(operator_a)[0]["event"] == "act.refused"
     operator_a.run("role", "give", "admin", "operator", "--domain", "a.mssante.fr")
     said = operator_a.run("message", "export", MARTIN, *as_("admin"), code=1)

@@ -297,7 +297,7 @@ def test_a_table_is_added_whole_or_not_at_all(operator_q: Daemon, tmp_path: Path
     head = "login;family_name;given_name;rpps\r\n"
     table.write_text(f"\ufeff{head}nadia;Benali;Nadia;{RPPS}\r\nnoé;Petit;Noé;\r\n", newline="")
     said = operator_q.run("account", "import", str(table), code=1)
-    assert "line 2: nadia: would be added\nline 3: noé: 'noé' is not a log-in name" in said
+    assert "line 2: nadia: not added, as other lines are wrong\nline 3: noé: 'noé' is not" in said
     assert said.endswith("Error: 1 of 2 lines are wrong: nothing is added\n")
     table.write_text(f"{head}nadia;Benali;Nadia;{RPPS}\nnoe;Petit;Noé;\n")
     said = operator_q.run("account", "import", str(table), "--dry-run")

@@ -155,7 +155,7 @@ def test_an_account_needs_its_password_and_a_right(
     assert "gives content to nobody" in said
     assert "no role" in operator_a.run("role", "give", "aide", "manager", *as_("chef"), code=1)
     refused = ("break-glass", "open", ORG, "--reason", "x", *as_("chef"))
-    assert "may not ask-content" in operator_a.run(*refused, code=1)
+    assert "may not open an access to the content of" in operator_a.run(*refused, code=1)
 
 
 def test_an_account_of_another_tenant_reaches_nothing(

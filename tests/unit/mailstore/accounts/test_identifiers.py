@@ -131,7 +131,7 @@ def undone(database: Database) -> Iterator[Connection]:
 
 
 class Model:
-    """Who holds what now."""
+    """Holders of the identifiers now."""
 
     def __init__(self) -> None:
         self.held: dict[PersonIdentifier, str] = {}

@@ -9,7 +9,7 @@ from sqlalchemy import insert, select, update
 
 from mailstore.audit import retention
 from mailstore.audit.anchors import make_anchor, newest_anchors
-from mailstore.audit.event import AuditActor, Door
+from mailstore.audit.event import JOB_ACTOR
 from mailstore.audit.retention import Pruned, prune
 from mailstore.audit.statement import parse_statement
 from mailstore.audit.trail import AuditTrail
@@ -21,7 +21,6 @@ from tests.support.audit.tampering import rewrite
 from tests.support.audit.trails import append, audit_keys, event, rows
 from tests.support.clock import NOW
 
-JOB = AuditActor(account=None, unix_user=None, door=Door.JOB)
 DAY = timedelta(days=1)
 
 
@@ -40,7 +39,7 @@ def anchor(database: Database, trail: AuditTrail) -> None:
 
 
 def pruned(database: Database, trail: AuditTrail, days: int) -> list[Pruned]:
-    return list(prune(database, trail.keys, NOW - days * DAY, lambda: NOW, JOB))
+    return list(prune(database, trail.keys, NOW - days * DAY, lambda: NOW, JOB_ACTOR))
 
 
 def findings(database: Database, trail: AuditTrail) -> list[str]:

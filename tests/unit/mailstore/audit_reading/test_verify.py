@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mailstore.audit.anchors import make_anchor
-from mailstore.audit.event import AuditActor, Door
+from mailstore.audit.event import JOB_ACTOR
 from mailstore.audit.keys import add_key
 from mailstore.audit.retention import prune
 from mailstore.audit.rotation import use_newest_key
@@ -18,8 +18,6 @@ from mailstore.audit_reading.verify import verify
 from mailstore.db.database import Database
 from tests.support.audit.trails import append, audit_keys, event
 from tests.support.clock import NOW
-
-JOB = AuditActor(account=None, unix_user=None, door=Door.JOB)
 
 
 @pytest.fixture
@@ -58,7 +56,7 @@ def test_beside_writers_nothing_is_found(database: Database, trail: AuditTrail) 
                 append(database, trail, event(), event())
                 with database.write() as connection:
                     make_anchor(connection, trail.keys, NOW)
-                list(prune(database, trail.keys, NOW + timedelta(1), lambda: NOW, JOB))
+                list(prune(database, trail.keys, NOW + timedelta(1), lambda: NOW, JOB_ACTOR))
         except BaseException as error:
             failed.append(error)
             raise

@@ -225,7 +225,7 @@ def test_a_change_that_was_lost_and_the_next_one_are_told_apart(hosted: Database
 
 
 def test_a_deleted_mailbox_is_not_changed(hosted: Database) -> None:
-    """What it gets would outlive the erasure of its content."""
+    """A description given then would outlive the erasure of the content."""
     with hosted.write() as conn:
         add(conn, "a@chu.mssante.fr")
         delete_mailbox(conn, "a@chu.mssante.fr", reason="x", grace=timedelta(0), now=NOW)

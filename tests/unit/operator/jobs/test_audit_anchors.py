@@ -75,7 +75,7 @@ class World:
         self.round()
 
     def round(self) -> None:
-        """What the job does once, in turn."""
+        """Steps of the job, in turn."""
         self.job.make()
         for place in self.places:
             self.job.send(place)

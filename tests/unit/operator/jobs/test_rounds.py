@@ -1,5 +1,7 @@
 """Outcome of the rounds of jobs: counted, logged, and an alarm until one succeeds."""
 
+import asyncio
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -48,3 +50,22 @@ def test_a_cancelled_round_is_no_failure() -> None:
     with pytest.raises(KeyboardInterrupt), rounds.watch("pruning", "trail.unpruned"):
         raise KeyboardInterrupt
     assert rounds.failing == {}
+
+
+async def test_a_job_goes_on_after_an_error() -> None:
+    rounds, seen, third = JobRounds(), list[str](), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def work() -> None:
+        seen.append(",".join(rounds.failing))
+        if len(seen) == 1:
+            fail(StoreUnavailable("the database is away"))
+        if len(seen) == 3:
+            loop.call_soon_threadsafe(third.set)
+
+    job = asyncio.create_task(rounds.repeat("pruning", "trail.unpruned", work, 0.0))
+    await asyncio.wait_for(third.wait(), 60)
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert seen[:3] == ["", "pruning", ""]

@@ -1,4 +1,4 @@
-"""What an act asks before it changes anything."""
+"""Questions of an act before it changes anything."""
 
 from datetime import timedelta
 

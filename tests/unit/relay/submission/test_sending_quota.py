@@ -108,7 +108,7 @@ def test_recipients_count(submitter: LocalSubmitter) -> None:
 def test_another_process_counts_too(
     submitter: LocalSubmitter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the look at the start did not see, the transaction of acceptance does."""
+    """The transaction of acceptance sees messages that the look at the start did not."""
     limited = limited_to(submitter, 1, 0)
     limited.submit(BytesIO(TEXT), SENDER, to(ACTIVE))
     monkeypatch.setattr(SendingQuota, "check", lambda _: None)
@@ -141,7 +141,7 @@ def test_a_message_to_more_than_an_hour_has_is_refused_for_good(submitter: Local
 def test_a_group_repeated_after_a_fault_counts_once(
     submitter: LocalSubmitter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the transaction counted is rolled back with it."""
+    """The count of a transaction is rolled back with it."""
     faults = [ValueError("a character that cannot be encoded")]
 
     def once(*given: Any, **named: Any) -> None:
