@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import structlog
 
-from foundation.privacy import mask, suspicious
+from foundation.privacy import INS_LENGTH, mask, suspicious
 from foundation.visible_text import safe, visible, visible_json
 
 # The encoder of all lines: json.dumps would make a new one for each.
@@ -29,7 +29,11 @@ def _protected(
 ) -> Mapping[str, Any]:
     for key, value in line.items():
         kind = type(value)
-        if kind is int or (kind is str and value.isprintable() and not suspicious(value)):
+        if kind is int or (
+            kind is str
+            and value.isprintable()
+            and (len(value) < INS_LENGTH or not suspicious(value))
+        ):
             continue  # fast path for nearly all values: every message logs several lines
         line[key] = _safe(value, lines=key == "exception")
     return line

@@ -304,10 +304,12 @@ def _compose(at: str, event: str, process: str, facts: Mapping[str, object]) -> 
 def _suspicious(facts: Mapping[str, object]) -> bool:
     """True if a fact may contain a patient's identifier; fast, because every event pays for it."""
     for key, value in facts.items():
-        if suspicious(key):
+        if key in _IDENTIFIERS and type(value) is str:
+            continue
+        if len(key) >= INS_LENGTH and suspicious(key):
             return True
         if type(value) is str:
-            if len(value) >= INS_LENGTH and key not in _IDENTIFIERS and suspicious(value):
+            if len(value) >= INS_LENGTH and suspicious(value):
                 return True
         elif type(value) is list:
             for text in value:
