@@ -21,7 +21,7 @@ from ...settings.model import load
 from ..acting import Acting, acting
 from ..output import show_rows
 
-_COLUMNS = ("id", "mailbox", "who", "state", "asked_at", "ends_at", "reason")
+_COLUMNS = ("id", "mailbox", "who", "second", "state", "asked_at", "ends_at", "reason")
 
 
 @click.group("break-glass")
