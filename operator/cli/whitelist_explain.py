@@ -6,7 +6,6 @@ It calls the same functions as sessions and deliveries, so verdict and evidence 
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -213,10 +212,10 @@ def _der(certificate: Path) -> bytes:
 def _with_author(settings: Settings, attempt: AdmissionFacts, header_from: str) -> AdmissionFacts:
     """The attempt with the domain of its header From, and whether we host that domain."""
     author = parse_address(header_from).domain
-    known = replace(attempt, header=HeaderFacts(frozenset({author})))
+    known = attempt._replace(header=HeaderFacts(frozenset({author})))
     with closing(open_store(settings)) as store, store.database.read() as connection:
         ours = local_domains(connection)
-    return replace(known, own_authors=tuple(one for one in seen_authors(known) if one in ours))
+    return known._replace(own_authors=tuple(one for one in seen_authors(known) if one in ours))
 
 
 def _recipients(
@@ -233,7 +232,7 @@ def _recipients(
             address = parse_address(text)
             found_here = directory.find(address)
             recipient = Recipient(address, found_here.state, found_here.reports_only)
-            (finding,) = examine(replace(attempt, recipient=recipient), Stage.RECIPIENT)
+            (finding,) = examine(attempt._replace(recipient=recipient), Stage.RECIPIENT)
             found.append(finding._replace(rule=f"recipient {address.masked}"))
     return found
 

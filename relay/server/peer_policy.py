@@ -7,7 +7,6 @@ does not pass is a stranger, with limited time and place.
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 from typing import Final
 
 from relay.connection.connection_counts import OpenSession
@@ -223,7 +222,7 @@ class PeerPolicy:
         seen = seen_authors(facts)
         if seen:
             ours = await self._context.recipient_lookup.own_domains()
-            facts = replace(facts, own_authors=tuple(one for one in seen if one in ours))
+            facts = facts._replace(own_authors=tuple(one for one in seen if one in ours))
         admit(facts, Stage.MESSAGE)
         return noted_authors(facts) if seen else ()
 

@@ -112,7 +112,7 @@ class LocalSubmitter:
                 one = LocalRecipient(found.mailbox_id, address, asked.get(address, _NOTHING))
                 local.setdefault(found.mailbox_id, one)
         remote = {domain: tuple(some) for domain, some in abroad.items()}
-        attempt = replace(attempt, to_patients=PATIENT_DOMAIN in remote)
+        attempt = attempt._replace(to_patients=PATIENT_DOMAIN in remote)
         quota = self._quota(own, len(local) + sum(map(len, remote.values())))
         draft, receipt = self.store.blobs.draft(), None
         try:
@@ -122,8 +122,7 @@ class LocalSubmitter:
             taken.read(body)
             header = taken.header
             facts = header.facts()
-            attempt = replace(
-                attempt,
+            attempt = attempt._replace(
                 size=draft.size,
                 content=taken.content.octets,
                 header=facts,
@@ -183,11 +182,11 @@ class LocalSubmitter:
 
     def _admit_recipient(self, attempt: AdmissionFacts, recipient: Recipient) -> None:
         """Admit a recipient.  Raises Refused; for good only by the newest list."""
-        attempt, white_list = replace(attempt, recipient=recipient), attempt.white_list
+        attempt, white_list = attempt._replace(recipient=recipient), attempt.white_list
         foreign = recipient.state is RecipientStatus.FOREIGN
         if foreign and white_list and not white_list.names_of(recipient.address.domain):
             final = ListCertainty(self.store.database, self.trust_state).of_question()
-            attempt = replace(attempt, list_final=final)
+            attempt = attempt._replace(list_final=final)
         admit(attempt, Stage.RECIPIENT)
 
     def _admit_reports_only(
@@ -196,7 +195,7 @@ class LocalSubmitter:
         """Admit recipients that take reports alone; only the header tells.  Raises Refused."""
         for address in recipients:
             recipient = Recipient(address, RecipientStatus.ACTIVE, reports_only=True)
-            admit(replace(attempt, recipient=recipient), Stage.RECIPIENT)
+            admit(attempt._replace(recipient=recipient), Stage.RECIPIENT)
 
     def _tell(
         self, message: AcceptedMessage, receipt: AcceptedMessage | None, header: HeaderFacts

@@ -87,7 +87,8 @@ def thread_cpu() -> Counter[str]:
 
 
 @asynccontextmanager
-async def _listening(given: argparse.Namespace) -> AsyncIterator[tuple[Inbound, Generator]]:
+async def listening(given: argparse.Namespace) -> AsyncIterator[tuple[Inbound, Generator]]:
+    """The inbound side in this process, and a generator of loads for it."""
     with tempfile.TemporaryDirectory(prefix="mssante-profile-") as name:
         folder = Path(name)
         async with inbound(folder, policy=AdmissionPolicy(40_000_000)) as server:
@@ -96,7 +97,8 @@ async def _listening(given: argparse.Namespace) -> AsyncIterator[tuple[Inbound, 
             yield server, find_generator(given.load, folder, files)
 
 
-async def _send(server: Inbound, generator: Generator, load: Load) -> None:
+async def send(server: Inbound, generator: Generator, load: Load) -> None:
+    """Take a load, every message of which must be accepted."""
     process = await asyncio.to_thread(generator.start, server.port, load, 1, ACTIVE)
     text, _ = await asyncio.to_thread(process.communicate)
     found = json.loads(text)
@@ -105,10 +107,10 @@ async def _send(server: Inbound, generator: Generator, load: Load) -> None:
 
 async def bare(given: argparse.Namespace, load: Load) -> dict[str, float]:
     """Milliseconds of CPU for one message, by pool of threads."""
-    async with _listening(given) as (server, generator):
-        await _send(server, generator, Load(load.connections, 2_000, load.connections, 1))
+    async with listening(given) as (server, generator):
+        await send(server, generator, Load(load.connections, 2_000, load.connections, 1))
         before = thread_cpu()
-        await _send(server, generator, load)
+        await send(server, generator, load)
         used = thread_cpu() - before
     return {pool: spent / 1e6 / load.total for pool, spent in used.most_common()}
 
@@ -118,9 +120,9 @@ async def profiled(given: argparse.Namespace, load: Load) -> dict[str, list[cPro
     profiles = Profiles(time.perf_counter if given.wall else time.thread_time)
     profiles.watch_threads()
     try:
-        async with _listening(given) as (server, generator):
+        async with listening(given) as (server, generator):
             profiles.watch_loop()
-            await _send(server, generator, load)
+            await send(server, generator, load)
     finally:
         profiles.stop()
     return profiles.by_pool()

@@ -5,7 +5,6 @@ trust store.  `attempt` and `local` make attempts of which every rule approves, 
 that a test gives.
 """
 
-from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 
@@ -90,7 +89,7 @@ def attempt(origin: Peer | LocalUser | None = None, **facts: object) -> Admissio
         recipient=Recipient(SmtpAddress("claire.martin", "a.mssante.fr"), RecipientStatus.ACTIVE),
         header=HeaderFacts(frozenset({"b.mssante.fr"}), MAX_RECEIVED),
     )
-    return replace(good, **facts)  # type: ignore[arg-type]  # checked where it matters: at run time
+    return good._replace(**facts)  # type: ignore[arg-type]  # checked where it matters: at run time
 
 
 LOCAL = LocalUser(RecipientStatus.ACTIVE)

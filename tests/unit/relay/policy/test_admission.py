@@ -131,22 +131,22 @@ REFUSALS: dict[str, tuple[AdmissionFacts, str, str]] = {
         "550 5.7.1 Sender domain a.mssante.fr is not listed with your certificate",
     ),
     "a suspended user of ours": (
-        replace(local(), origin=LocalUser(RecipientStatus.SUSPENDED)),
+        local()._replace(origin=LocalUser(RecipientStatus.SUSPENDED)),
         "sender",
         "550 5.7.1 Sender mailbox is suspended",
     ),
     "a closed user of ours": (
-        replace(local(), origin=LocalUser(RecipientStatus.CLOSED)),
+        local()._replace(origin=LocalUser(RecipientStatus.CLOSED)),
         "sender",
         "550 5.7.1 Sender mailbox is closed",
     ),
     "an unknown user of ours": (
-        replace(local(), origin=LocalUser(RecipientStatus.UNKNOWN)),
+        local()._replace(origin=LocalUser(RecipientStatus.UNKNOWN)),
         "sender",
         "550 5.7.1 Sender mailbox is unknown",
     ),
     "a stranger who says he is a user of ours": (
-        replace(local(), origin=LocalUser(RecipientStatus.FOREIGN)),
+        local()._replace(origin=LocalUser(RecipientStatus.FOREIGN)),
         "sender",
         "550 5.7.1 Sender mailbox is foreign",
     ),
@@ -295,11 +295,11 @@ BY_THE_LIST = (
 def test_by_a_list_that_may_be_old_nobody_is_refused_for_good(case: str) -> None:
     # Another machine's list may differ; a refusal that depends on no list stays as it is.
     facts, rule, reply = REFUSALS[case]
-    found, said = refusal(replace(facts, list_final=False))
+    found, said = refusal(facts._replace(list_final=False))
     assert found == rule
     if case in BY_THE_LIST:
         assert said == "451 4.7.1 National white list here may be out of date, try again later"
-        first = next(one for one in examine(replace(facts, list_final=False)) if not one.passed)
+        first = next(one for one in examine(facts._replace(list_final=False)) if not one.passed)
         assert reply in first.evidence
     else:
         assert said == reply

@@ -103,7 +103,7 @@ def test_other_operators_names_are_for_our_eyes_only() -> None:
 
 def test_whose_mailbox_is_full_may_still_send() -> None:
     def said(state: RecipientStatus) -> dict[str, Reply | None]:
-        attempt = replace(local(), origin=LocalUser(state))
+        attempt = local()._replace(origin=LocalUser(state))
         return {finding.rule: finding.reply for finding in examine(attempt)}
 
     full, suspended = said(RecipientStatus.FULL), said(RecipientStatus.SUSPENDED)

@@ -183,7 +183,7 @@ def test_nothing_is_accepted_at_mail_from_a_peer_without_a_trusted_listed_certif
     facts: AdmissionFacts,
 ) -> None:
     # DOMAIN §9.14-9.17, §9.13: the stages that the session asks at MAIL
-    if asked(replace(facts, sender_stated=True), Stage.PEER | Stage.SENDER):
+    if asked(facts._replace(sender_stated=True), Stage.PEER | Stage.SENDER):
         return
     assert facts.white_list is not None
     if isinstance(facts.origin, Peer):
