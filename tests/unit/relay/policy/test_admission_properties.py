@@ -88,6 +88,9 @@ ATTEMPTS = st.builds(
         ),
     ),
     to_patients=st.booleans(),
+    # Fields of a named tuple are drawn, even those with a default.
+    own_authors=st.just(()),
+    list_final=st.just(True),
 )
 STAGES = st.sampled_from([stage for stage in map(Stage, range(1, 16)) if stage])
 

@@ -65,10 +65,10 @@ def test_a_domain_that_the_list_gives_to_the_peer_is_its_own() -> None:
 def test_what_is_noted_of_an_accepted_message() -> None:
     facts = attempt(header=authors(OURS, "evil.fr", UNREADABLE), own_authors=OWN)
     both = replace(POLICY, header_from=TAG, own_header_from=TAG)
-    assert noted_authors(replace(facts, policy=both)) == (OURS, UNREADABLE, "evil.fr")
-    assert noted_authors(replace(facts, policy=replace(both, header_from=OFF))) == OWN
+    assert noted_authors(facts._replace(policy=both)) == (OURS, UNREADABLE, "evil.fr")
+    assert noted_authors(facts._replace(policy=replace(both, header_from=OFF))) == OWN
     alone = replace(both, own_header_from=OFF)
-    assert noted_authors(replace(facts, policy=alone)) == (UNREADABLE, "evil.fr")
+    assert noted_authors(facts._replace(policy=alone)) == (UNREADABLE, "evil.fr")
 
 
 # Whole sessions.
