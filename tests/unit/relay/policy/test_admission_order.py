@@ -1,6 +1,5 @@
 """Admission: the order of its rules, and the findings shown to people (DOMAIN §3.2)."""
 
-
 import pytest
 
 from relay.policy.admission import RULES, AdmissionFacts, Peer, Stage, admit, examine
