@@ -7,6 +7,7 @@ that a test gives.
 
 from datetime import timedelta
 from functools import cache
+from typing import Any
 
 from mssante_operator.setup.testbed.credential import Credential
 from relay.policy.admission import (
@@ -76,7 +77,7 @@ def peer(name: str = "b1", status: ChainStatus = ChainStatus.TRUSTED) -> Peer:
     return Peer("TLSv1.3", "TLS_AES_256_GCM_SHA384", certificate(name), verdict(status))
 
 
-def attempt(origin: Peer | LocalUser | None = None, **facts: object) -> AdmissionFacts:
+def attempt(origin: Peer | LocalUser | None = None, **facts: Any) -> AdmissionFacts:
     """An attempt of which every rule approves, but for these facts."""
     good = AdmissionFacts(
         origin or peer(),
@@ -89,7 +90,7 @@ def attempt(origin: Peer | LocalUser | None = None, **facts: object) -> Admissio
         recipient=Recipient(SmtpAddress("claire.martin", "a.mssante.fr"), RecipientStatus.ACTIVE),
         header=HeaderFacts(frozenset({"b.mssante.fr"}), MAX_RECEIVED),
     )
-    return good._replace(**facts)  # type: ignore[arg-type]  # checked where it matters: at run time
+    return good._replace(**facts)
 
 
 LOCAL = LocalUser(RecipientStatus.ACTIVE)

@@ -173,8 +173,10 @@ def test_two_persons_where_the_operator_wants_two(operator_a: Daemon) -> None:
 
 def test_a_reason_without_content_is_wrong_usage(operator_a: Daemon) -> None:
     number = message(operator_a, ORG)
-    operator_a.run("message", "show", number, "--reason", "x", code=2)
-    operator_a.run("message", "list", ORG, "--reason", "x", code=2)
+    said = operator_a.run("message", "show", number, "--reason", "x", code=2)
+    assert "--reason and --as go with --content" in said
+    said = operator_a.run("message", "list", ORG, "--reason", "x", code=2)
+    assert "--reason and --as go with --subjects" in said
 
 
 def test_a_message_to_an_alias_is_its_mailboxs(operator_a: Daemon) -> None:

@@ -1,5 +1,7 @@
 """Admission: the order of its rules, and the findings shown to people (DOMAIN §3.2)."""
 
+from typing import Any
+
 import pytest
 
 from relay.policy.admission import RULES, AdmissionFacts, Peer, Stage, admit, examine
@@ -44,7 +46,7 @@ def test_the_first_rule_that_fails_answers() -> None:
         header=HeaderFacts(frozenset({"evil.fr"}), 101, complete=False),
         own_authors=("a.mssante.fr",),
     )
-    repairs: list[tuple[str, dict[str, object]]] = [
+    repairs: list[tuple[str, dict[str, Any]]] = [
         ("tls", {"origin": Peer("TLSv1.3", "x")}),
         ("list", {"white_list": white_list()}),
         ("certificate", {"origin": peer("intruder", ChainStatus.EXPIRED)}),
@@ -61,7 +63,7 @@ def test_the_first_rule_that_fails_answers() -> None:
     now = everything_wrong
     for rule, repair in repairs:
         assert refusal(now)[0] == rule
-        now = now._replace(**repair)  # type: ignore[arg-type]  # facts by name
+        now = now._replace(**repair)
     admit(now, Stage.EVERY)
     assert len(repairs) == len(RULES) - 1  # the rule on patients is for our own users
 
