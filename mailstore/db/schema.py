@@ -84,6 +84,8 @@ domains = Table(
     Column("tenant_id", BigInteger, nullable=False, server_default=text("1"), index=True),
     # No longer hosted. The row stays: the addresses of its mailboxes are never given again.
     Column("removed_at", UtcTime, nullable=True),
+    # Most octets of all its mailboxes together; null: no limit.
+    Column("quota", BigInteger, nullable=True),
     CheckConstraint("name = lower(name)", name="name_lower_case"),
 )
 
@@ -217,7 +219,16 @@ entries = Table(
     # The recipient address as in the peer's RCPT.
     Column("recipient", Text, nullable=False),
     Column("delivered_at", UtcTime, nullable=False),
+    # In a folder, with a UID: `mailstore.db.folder_schema`.
+    Column("placed", Boolean, nullable=False, server_default=false()),
     Index(None, "mailbox_id", "id"),
+    Index(
+        "ix_entries_not_placed",
+        "mailbox_id",
+        "id",
+        sqlite_where=text("NOT placed"),
+        postgresql_where=text("NOT placed"),
+    ),
     # A number is never reused, even after the last entry was deleted.
     sqlite_autoincrement=True,
 )

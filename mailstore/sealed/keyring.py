@@ -84,6 +84,11 @@ class Keyring:
         """The names of all keys."""
         return set(self._keys)
 
+    @property
+    def all_keys(self) -> tuple[Key, ...]:
+        """All keys, the newest last."""
+        return tuple(self._keys.values())
+
     def _adopt(self, keys: tuple[Key, ...]) -> None:
         sync_name(self.path)
         self._keys = {key.id: key for key in keys}

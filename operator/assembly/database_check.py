@@ -7,7 +7,7 @@ module gives them the tables.
 from collections.abc import Iterator
 from typing import Final
 
-from mailstore.db import audit_schema, people_schema
+from mailstore.db import audit_schema, folder_schema, people_schema, summary_schema, team_schema
 from mailstore.db.database import Database
 from mailstore.db.schema import metadata
 from mailstore.db_checks.fitness import check_database, check_migrating
@@ -22,7 +22,10 @@ from .schema_revision import REVISION
 
 # The metadata has the relay's tables only after the import of their modules.
 assert audit_schema.audit_rows.metadata is metadata  # noqa: S101
+assert folder_schema.folders.metadata is metadata  # noqa: S101
 assert people_schema.accounts.metadata is metadata  # noqa: S101
+assert summary_schema.summaries.metadata is metadata  # noqa: S101
+assert team_schema.message_notes.metadata is metadata  # noqa: S101
 assert queue_schema.deliveries.metadata is metadata  # noqa: S101
 assert machine_schema.machines.metadata is metadata  # noqa: S101
 

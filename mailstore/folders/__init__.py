@@ -1,0 +1,1 @@
+"""Folders of a mailbox, and the state of the messages in them."""

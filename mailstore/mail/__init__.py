@@ -1,0 +1,1 @@
+"""An opened mailbox: the interface for the doors (IMAP, JMAP, command line)."""

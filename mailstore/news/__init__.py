@@ -1,0 +1,1 @@
+"""News of changes: whoever watches a mailbox learns of each change, from whichever process."""

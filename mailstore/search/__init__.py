@@ -1,0 +1,1 @@
+"""Search in a mailbox, without an index that tells words."""

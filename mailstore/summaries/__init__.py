@@ -1,0 +1,1 @@
+"""Summaries of messages: envelope, structure, clinical facts; strict limits. Pure."""

@@ -1,0 +1,1 @@
+"""Summaries on disk, sealed; threads; blocks for searches."""

@@ -1,0 +1,1 @@
+"""A team's work on messages: claims, notes, work states, answers."""
