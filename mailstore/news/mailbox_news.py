@@ -68,7 +68,7 @@ class MailboxNews:
             await self._watchers.present.wait()
             try:
                 await hear_changes()
-            except Exception as error:  # noqa: BLE001 - watchers must not go deaf
+            except Exception as error:
                 self._failures += 1
                 self._lost(f"{type(error).__name__}: {error}")
                 await asyncio.sleep(backoff(self._failures, _FIRST_WAIT, _LONGEST_WAIT))

@@ -1,8 +1,8 @@
 """Changed mailboxes of a SQLite database, found by a private connection that only reads.
 
 `PRAGMA data_version` changes with each commit of another connection, in any process, and takes some
-microseconds. Only then are rows read: new entries, and rows of `mailbox_news` with a new number.
-SQLite has one writer, so ids and numbers rise in the order of commits.
+microseconds. Only then are rows read: new entries, and rows of `mailbox_news` with a new number. A
+checkpoint changes it too; reading finds nothing then. SQLite has one writer, so ids and numbers rise in the order of commits.
 """
 
 import sqlite3
