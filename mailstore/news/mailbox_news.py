@@ -41,7 +41,7 @@ class MailboxNews:
         self._closed = False
 
     def watch(self, mailbox_id: int) -> Watcher:
-        """Watch a mailbox: every change that is committed from here on marks the watcher.
+        """Watch a mailbox: the watcher is told of every change committed from here on.
 
         So watch first, then look. Never blocks and never fails: an unknown mailbox never changes,
         and a database that is away tells all its watchers once it is back. After `close` the

@@ -1,6 +1,6 @@
-"""Watchers of mailboxes within a process, each with a single mark: changed or not.
+"""Watchers of mailboxes within a process, each with one fact: told of a change, or not.
 
-A watcher that is slow, or does not look at all, has one mark however much changes: nothing queues.
+A slow watcher is told once however much changes: nothing queues.
 Used in one event loop.
 """
 
@@ -12,41 +12,41 @@ from typing import Self
 class Watcher:
     """Watches one mailbox, for one task.
 
-    First watch, then look: a change after `watch` marks the watcher, a change before it is there to
-    see. The mark is removed before the task looks again, so no change is lost in between. A mark
-    without a change is possible: look, and find nothing new.
+    First watch, then look: the watcher is told of a change after `watch`, and a change before it is
+    there to see. Each return of `changed` forgets what was told, before the task looks again: so no
+    change is lost in between. It may be told without a change: look, and find nothing new.
     """
 
-    __slots__ = ("_left", "_marked", "closed", "mailbox_id")
+    __slots__ = ("_left", "_told", "closed", "mailbox_id")
 
     def __init__(self, mailbox_id: int, left: Callable[["Watcher"], None]) -> None:
         self.mailbox_id = mailbox_id
         self.closed = False
-        self._marked = asyncio.Event()
+        self._told = asyncio.Event()
         self._left = left
 
     @property
-    def marked(self) -> bool:
+    def told(self) -> bool:
         """True if the mailbox may have changed since the last look."""
-        return self._marked.is_set()
+        return self._told.is_set()
 
-    def mark(self) -> None:
+    def tell(self) -> None:
         """Note that the mailbox may have changed."""
-        self._marked.set()
+        self._told.set()
 
     async def changed(self) -> bool:
         """Wait for a change after the last one returned; False once the watcher is closed."""
-        await self._marked.wait()
+        await self._told.wait()
         if self.closed:
             return False
-        self._marked.clear()
+        self._told.clear()
         return True
 
     def close(self) -> None:
         """Watch no longer; `changed` returns False at once."""
         if not self.closed:
             self.closed = True
-            self._marked.set()
+            self._told.set()
             self._left(self)
 
     def __enter__(self) -> Self:
@@ -78,13 +78,13 @@ class Watchers:
         return watcher
 
     def tell(self, mailbox_ids: Iterable[int]) -> None:
-        """Mark the watchers of changed mailboxes."""
+        """Tell the watchers of changed mailboxes."""
         for number in mailbox_ids:
             for watcher in self._by_mailbox.get(number, ()):
-                watcher.mark()
+                watcher.tell()
 
     def tell_all(self) -> None:
-        """Mark all watchers: which mailboxes have changed is unknown."""
+        """Tell all watchers: which mailboxes have changed is unknown."""
         self.tell(self._by_mailbox)
 
     def close(self) -> None:

@@ -23,6 +23,6 @@ async def test_each_change_by_another_process_is_told(
             async with asyncio.timeout(PATIENCE):
                 assert await watchers[box].changed()
             await asyncio.to_thread(other.finish)
-            assert not any(one.marked for one in watchers.values())
+            assert not any(one.told for one in watchers.values())
         await news.close()
     assert lost == []

@@ -2,19 +2,26 @@
 
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from subprocess import PIPE, Popen
 
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.sql import SQL, Identifier
 from sqlalchemy import insert, select
 
 from mailstore.db.database import Database
+from mailstore.db.postgresql import connect_parameters
 from mailstore.db.schema import mailboxes
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
-from mailstore.news.changes import note_changed, note_delivered
+from mailstore.news.changes import CHANNEL, note_changed, note_delivered
 from mailstore.news.mailbox_news import MailboxNews
+from mailstore.news.payload import mailboxes_of
+from mailstore.news.sqlite_changes import SqliteChanges
 from tests.support.clock import NOW
 from tests.support.ids import make_id
 
@@ -95,3 +102,25 @@ def writer(url: str) -> Iterator[Writer]:
         made = Writer(process)
         made.finish()
         yield made
+
+
+@contextmanager
+def told_mailboxes(database: Database) -> Iterator[set[int]]:
+    """The mailboxes of whose changes watchers are told during the block; filled at its end."""
+    found: set[int] = set()
+    if not database.several:
+        with closing(SqliteChanges(Path(str(database.url.database)))) as changes:
+            changes.start()
+            yield found
+            found |= changes.read()
+        return
+    parameters = make_conninfo("", **connect_parameters(database.url))
+    with psycopg.connect(parameters, autocommit=True) as listener:
+        channel = Identifier(CHANNEL)
+        listener.execute(SQL("LISTEN {}").format(channel))
+        yield found
+        listener.execute(SQL("NOTIFY {}, 'end'").format(channel))
+        for one in listener.notifies():
+            if one.payload == "end":
+                return
+            found.update(mailboxes_of(one.payload) or ())

@@ -45,7 +45,7 @@ async def test_a_watcher_learns_of_changes_and_deliveries(
         await asyncio.to_thread(act, database, [first])
         async with asyncio.timeout(PATIENCE):
             assert await one.changed()
-    assert not other.marked
+    assert not other.told
 
 
 async def test_a_change_while_the_news_begin_is_told(database: Database, news: MailboxNews) -> None:
@@ -97,7 +97,7 @@ async def test_whatever_the_order_a_change_after_watching_is_told(
                 owed |= before
             case "look" if watchers:
                 one = chance.choice(watchers)
-                if one.marked:
+                if one.told:
                     assert await one.changed()
                     owed.discard(one)
             case "close" if watchers:
@@ -140,7 +140,7 @@ async def test_a_cut_connection_tells_all_once_and_hears_again(
     async with asyncio.timeout(PATIENCE):
         assert await watcher.changed()  # something may have been missed
     assert len(lost) == 1
-    assert not watcher.marked
+    assert not watcher.told
     change(database, [1])
     async with asyncio.timeout(PATIENCE):
         assert await watcher.changed()
@@ -237,7 +237,7 @@ async def test_a_database_that_comes_late_tells_all(
     news = MailboxNews(make_url(f"sqlite:///{path}"), lost.append)
     watcher = news.watch(1)
     await until(lambda: len(lost) > 1)
-    assert not watcher.marked
+    assert not watcher.told
     shutil.copyfile(str(database.url.database), path)
     async with asyncio.timeout(PATIENCE):
         assert await watcher.changed()

@@ -126,15 +126,15 @@ class Machine(RuleBasedStateMachine):
     def poll(self) -> None:
         if self.changes.moved():
             self.watchers.tell(self.changes.read())
-        assert all(one.marked for one in self.owed)
-        assert all(one.mailbox_id in self.touched for one in self.open if one.marked)
+        assert all(one.told for one in self.owed)
+        assert all(one.mailbox_id in self.touched for one in self.open if one.told)
 
     @precondition(lambda self: self.open)
     @rule(data=st.data())
     def look(self, data: st.DataObject) -> None:
         """Looking shows all that is committed."""
         one = data.draw(st.sampled_from(self.open))
-        if one.marked:
+        if one.told:
             with pytest.raises(StopIteration):
                 one.changed().send(None)
         self.owed.discard(one)
@@ -154,7 +154,5 @@ class Machine(RuleBasedStateMachine):
         assert not self.watchers.present.is_set()
 
 
-def test_every_change_after_watching_marks_the_watcher(
-    database: Database, boxes: list[int]
-) -> None:
+def test_every_change_after_watching_is_told(database: Database, boxes: list[int]) -> None:
     run_state_machine_as_test(lambda: Machine(database, boxes))  # type: ignore[no-untyped-call]

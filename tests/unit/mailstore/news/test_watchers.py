@@ -1,4 +1,4 @@
-"""Watchers in one process: one mark each, however much changes."""
+"""Watchers in one process: told once, however much changes."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ async def test_many_changes_are_one_event() -> None:
     for _ in range(1_000):
         watchers.tell([1])
     assert await watcher.changed()
-    assert not watcher.marked
+    assert not watcher.told
     waiting = asyncio.create_task(watcher.changed())
     await asyncio.sleep(0)
     assert not waiting.done()
@@ -37,13 +37,13 @@ async def test_a_change_during_a_look_is_the_next_event() -> None:
     assert looks == 2
 
 
-def test_only_watchers_of_the_mailbox_are_marked() -> None:
+def test_only_watchers_of_the_mailbox_are_told() -> None:
     watchers = Watchers()
     one, twin, other = watchers.add(1), watchers.add(1), watchers.add(2)
     watchers.tell([1, 3])
-    assert [one.marked, twin.marked, other.marked] == [True, True, False]
+    assert [one.told, twin.told, other.told] == [True, True, False]
     watchers.tell_all()
-    assert other.marked
+    assert other.told
 
 
 async def test_a_closed_watcher_ends_a_wait_and_is_forgotten() -> None:
