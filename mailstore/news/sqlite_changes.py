@@ -2,7 +2,8 @@
 
 `PRAGMA data_version` changes with each commit of another connection, in any process, and takes some
 microseconds. Only then are rows read: new entries, and rows of `mailbox_news` with a new number. A
-checkpoint changes it too; reading finds nothing then. SQLite has one writer, so ids and numbers rise in the order of commits.
+checkpoint changes it too; reading finds nothing then. SQLite has one writer, so ids and numbers
+rise in the order of commits.
 """
 
 import sqlite3

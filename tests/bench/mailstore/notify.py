@@ -9,7 +9,7 @@ import multiprocessing
 import statistics
 import time
 from functools import partial
-from multiprocessing.synchronize import Barrier
+from threading import Barrier
 from typing import Final
 
 from mailstore.db.database import Database

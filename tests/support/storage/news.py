@@ -8,8 +8,8 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
-from psycopg.sql import SQL, Identifier
 from sqlalchemy import insert, select
 
 from mailstore.db.database import Database
@@ -116,10 +116,10 @@ def told_mailboxes(database: Database) -> Iterator[set[int]]:
         return
     parameters = make_conninfo("", **connect_parameters(database.url))
     with psycopg.connect(parameters, autocommit=True) as listener:
-        channel = Identifier(CHANNEL)
-        listener.execute(SQL("LISTEN {}").format(channel))
+        channel = sql.Identifier(CHANNEL)
+        listener.execute(sql.SQL("LISTEN {}").format(channel))
         yield found
-        listener.execute(SQL("NOTIFY {}, 'end'").format(channel))
+        listener.execute(sql.SQL("NOTIFY {}, 'end'").format(channel))
         for one in listener.notifies():
             if one.payload == "end":
                 return

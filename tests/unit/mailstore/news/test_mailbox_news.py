@@ -196,7 +196,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Counted]:
 
     def counting(*args: Any, **kwargs: Any) -> sqlite3.Connection:
         if kwargs.get("timeout") != 0:
-            return connect(*args, **kwargs)
+            other: sqlite3.Connection = connect(*args, **kwargs)
+            return other
         connection = connect(*args, factory=Counted, **kwargs)
         assert isinstance(connection, Counted)
         made.append(connection)

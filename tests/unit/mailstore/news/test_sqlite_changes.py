@@ -77,9 +77,8 @@ def test_many_entries_are_read_in_batches(
     assert changes.read() == set(boxes[:3])
 
 
-def test_a_missing_file_is_an_error_and_is_not_made(tmp_path: Path, database: Database) -> None:
-    assert database
-    missing = tmp_path / "missing.db"
+def test_a_missing_file_is_an_error_and_is_not_made(tmp_path: Path, dialect: str) -> None:
+    missing = tmp_path / f"missing-{dialect}.db"
     with pytest.raises(sqlite3.OperationalError):
         SqliteChanges(missing)
     assert not missing.exists()
@@ -155,4 +154,8 @@ class Machine(RuleBasedStateMachine):
 
 
 def test_every_change_after_watching_is_told(database: Database, boxes: list[int]) -> None:
-    run_state_machine_as_test(lambda: Machine(database, boxes))  # type: ignore[no-untyped-call]
+    class Here(Machine):
+        def __init__(self) -> None:
+            super().__init__(database, boxes)
+
+    run_state_machine_as_test(Here)
