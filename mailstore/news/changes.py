@@ -15,9 +15,6 @@ _NUMBER: Final = text(
     " VALUES (:mailbox, (SELECT COALESCE(max(number), 0) + 1 FROM mailbox_news))"
     " ON CONFLICT (mailbox_id) DO UPDATE SET number = excluded.number"
 )
-_NOTIFY: Final = text(
-    "SELECT pg_notify(:channel, payload) FROM unnest(CAST(:payloads AS text[])) AS payload"
-)
 
 
 def note_changed(conn: Connection, mailbox_ids: Collection[int]) -> None:
@@ -27,7 +24,9 @@ def note_changed(conn: Connection, mailbox_ids: Collection[int]) -> None:
     if conn.dialect.name == "sqlite":
         conn.execute(_NUMBER, [{"mailbox": number} for number in sorted(set(mailbox_ids))])
     else:
-        conn.execute(_NOTIFY, {"channel": CHANNEL, "payloads": list(payloads_of(mailbox_ids))})
+        for payload in payloads_of(mailbox_ids):  # digits and commas
+            # NOTIFY takes no parameters; pg_notify, which does, takes more than twice its time.
+            conn.exec_driver_sql(f"NOTIFY {CHANNEL}, '{payload}'")
 
 
 def note_delivered(conn: Connection, mailbox_ids: Collection[int]) -> None:
