@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 from sqlalchemy import URL
 
 from foundation.backoff import backoff
-from mailstore.db.notifications import hear
 from mailstore.news.changes import CHANNEL
+from mailstore.news.notifications import hear
 from mailstore.news.payload import mailboxes_of
 from mailstore.news.sqlite_changes import SqliteChanges, suppress_busy
 from mailstore.news.watchers import Watcher, Watchers

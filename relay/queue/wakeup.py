@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from sqlalchemy import URL, Connection, text
 
-from mailstore.db.notifications import hear
+from mailstore.news.notifications import hear
 
 _log = structlog.get_logger(__name__)
 

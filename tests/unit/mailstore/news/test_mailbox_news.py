@@ -128,7 +128,7 @@ async def _count(watcher: Watcher) -> int:
 async def test_a_cut_connection_tells_all_once_and_hears_again(
     database: Database, news: MailboxNews, lost: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mailstore.db.notifications._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("mailstore.news.notifications._FIRST_WAIT", 0.01)
     await wait_until_heard(news)
     watcher = news.watch(1)
     cut = text(
