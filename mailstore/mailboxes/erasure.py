@@ -17,6 +17,7 @@ from mailstore.blobs.references import drop_unheld
 from mailstore.db.dialect import overwrite_deleted
 from mailstore.db.people_schema import inactivity
 from mailstore.db.schema import aliases, domains, entries, mailbox_holders, mailboxes, sent_counts
+from mailstore.news.changes import note_changed
 
 BATCH: Final = 500  # entries erased in one transaction
 
@@ -72,6 +73,7 @@ def erase_batch(conn: Connection, mailbox_id: int, now: datetime) -> ErasedBatch
     done = len(found) < BATCH
     first = (box.id == mailbox_id, box.erased_at.is_(None))
     conn.execute(update(mailboxes).where(*first).values(erased_at=now))
+    note_changed(conn, [mailbox_id])
     if done:
         _finish(conn, mailbox_id, now)
     return ErasedBatch(len(found), dropped, done)

@@ -15,6 +15,7 @@ from mailstore.db.dialect import overwrite_deleted
 from mailstore.db.schema import entries, mailboxes, messages
 from mailstore.mailboxes.states import MailboxState
 from mailstore.messages.messages import MailboxEntry, get_message
+from mailstore.news.changes import note_changed
 
 _CLOSED = (
     mailboxes.c.state == MailboxState.CLOSED.value,
@@ -60,4 +61,5 @@ def remove_late(conn: Connection, late: MailboxEntry) -> bool:
     overwrite_deleted(conn)
     conn.execute(delete(entries).where(entries.c.id == late.id))
     drop_unheld(conn, [late.message.id])
+    note_changed(conn, [late.mailbox_id])
     return True

@@ -17,6 +17,7 @@ from mailstore.db.people_schema import account_groups, accounts, grants
 from mailstore.db.schema import domains, mailboxes
 from mailstore.errors import Conflict, Forbidden, InvalidState, NotFound
 from mailstore.mailboxes.lifecycle import lock_for_rights
+from mailstore.news.changes import note_changed
 from mailstore.rights.facts import read_grant
 from mailstore.rights.model import Grant, Period, Right
 from mailstore.scope.conditions import domain_within
@@ -102,6 +103,7 @@ def give(
         )
         .returning(grants.c.id)
     ).scalar_one()
+    note_changed(conn, [mailbox_id])
     return number
 
 
@@ -118,6 +120,7 @@ def end(conn: Connection, grant_id: int, at: datetime) -> tuple[GrantRow, GrantE
     conn.execute(update(grants).where(grants.c.id == grant_id).values(ends_at=moment))
     note_ending(conn)
     given = found.grant
+    note_changed(conn, [given.mailbox_id])
     ended = GrantEnded(
         grant=grant_id,
         mailbox=given.mailbox_id,

@@ -26,6 +26,7 @@ from tests.support.clock import NOW
 from tests.support.people import house
 from tests.support.people.house import House
 from tests.support.people.proofs import shown
+from tests.support.storage.news import told_mailboxes
 
 DAY = timedelta(days=1)
 READ = frozenset({Right.READ})
@@ -163,3 +164,12 @@ def test_facts_of_unknown_mailboxes_and_accounts(database: Database, home: House
             load_mailbox(conn, "x@chu.mssante.fr")
         with pytest.raises(NotFound, match="no account with the number 99"):
             load_actor(conn, 99, STRONG)
+
+
+def test_watchers_are_told_when_a_grant_begins_or_ends(database: Database, home: House) -> None:
+    box = home.mailboxes[house.ORG]
+    with told_mailboxes(database) as begun, database.write() as conn:
+        number = give(conn, home, "sec.durand", house.ORG, Period(NOW))
+    with told_mailboxes(database) as ended, database.write() as conn:
+        grants.end(conn, number, NOW + DAY)
+    assert (begun, ended) == ({box}, {box})
