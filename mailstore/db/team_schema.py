@@ -1,4 +1,4 @@
-"""Tables of a team's work on messages: claims, notes, work states, answers.
+"""Tables of a team's work on messages: assignments, notes, work states, answers.
 
 IMAP, JMAP and web show the same rows.
 """
@@ -18,9 +18,9 @@ from sqlalchemy import (
 from mailstore.db.dialect import BigId
 from mailstore.db.schema import UtcTime, metadata
 
-# The person who handles a message: at most one, by the primary key.
-message_claims = Table(
-    "message_claims",
+# The person to whom a message is assigned: at most one, by the primary key.
+message_assignments = Table(
+    "message_assignments",
     metadata,
     Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), primary_key=True, autoincrement=False),
     Column("message_id", String(32), primary_key=True),
@@ -28,7 +28,7 @@ message_claims = Table(
     Column("since", UtcTime, nullable=False),
     Column("until", UtcTime, nullable=False),
     Column("modseq", BigInteger, nullable=False),
-    Index(None, "mailbox_id", "account_id"),
+    Index(None, "account_id", "mailbox_id"),
     Index(None, "until"),
 )
 
