@@ -47,6 +47,11 @@ def end_assignments(
     ]
 
 
+def count_assignments(endings: Sequence[Ending]) -> int:
+    """Number of messages that are free again, for the audit row of the act."""
+    return sum(isinstance(one, AssignmentEnded) for one in endings)
+
+
 def _of(ending: Ending) -> ColumnElement[bool] | None:
     match ending:
         case AccountEnded():

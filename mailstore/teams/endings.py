@@ -3,11 +3,13 @@
 Functions need a connection in a write transaction.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, bindparam, select
 
+from mailstore.db.schema import domains, mailboxes
 from mailstore.db.team_schema import message_assignments
 from mailstore.folders.lock import MailboxLock, lock_mailbox
 from mailstore.teams.assignments import end, read_assignment
@@ -17,10 +19,10 @@ BATCH: Final = 500  # assignments ended in one transaction
 
 _ROW = message_assignments.c
 _DUE_MAILBOXES: Final = (
-    select(_ROW.mailbox_id)
-    .where(_ROW.until <= bindparam("at"))
-    .distinct()
-    .order_by(_ROW.mailbox_id)
+    select(mailboxes.c.id, mailboxes.c.address, domains.c.tenant_id)
+    .join_from(mailboxes, domains)
+    .where(mailboxes.c.id.in_(select(_ROW.mailbox_id).where(_ROW.until <= bindparam("at"))))
+    .order_by(mailboxes.c.id)
 )
 _DUE: Final = (
     select(message_assignments)
@@ -30,9 +32,18 @@ _DUE: Final = (
 )
 
 
-def due_mailboxes(conn: Connection, now: datetime) -> list[int]:
-    """Mailboxes with assignments whose time is over."""
-    return list(conn.scalars(_DUE_MAILBOXES, {"at": now}))
+@dataclass(frozen=True, slots=True)
+class DueMailbox:
+    """A mailbox with assignments whose time is over; `address` as compared."""
+
+    id: int
+    address: str
+    tenant_id: int
+
+
+def due_mailboxes(conn: Connection, now: datetime) -> list[DueMailbox]:
+    """Mailboxes with assignments whose time is over, by number."""
+    return [DueMailbox(*row) for row in conn.execute(_DUE_MAILBOXES, {"at": now})]
 
 
 def expire(conn: Connection, mailbox_id: int, now: datetime) -> list[Assignment]:

@@ -94,7 +94,13 @@ def delete(database: Database, home: House) -> AccessEnded:
 def test_all_ends_at_once_and_the_doors_are_told(database: Database, home: House) -> None:
     """DOMAIN §9.36, §9.39."""
     ended, box = delete(database, home), home.mailboxes[house.ORG]
-    assert ended.counts == {"grants": 3, "credentials": 1, "team_moves": 1, "break_glass": 1}
+    assert ended.counts == {
+        "grants": 3,
+        "credentials": 1,
+        "team_moves": 1,
+        "assignments": 0,
+        "break_glass": 1,
+    }
     assert {type(one) for one in ended.endings} == {
         MailboxEnded,
         GrantEnded,

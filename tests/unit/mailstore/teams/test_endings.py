@@ -7,12 +7,12 @@ from mailstore.db.team_schema import message_assignments
 from mailstore.folders.lock import lock_mailbox
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.teams.assignments import assignment_of, take
-from mailstore.teams.endings import due_mailboxes, end_departed, expire
+from mailstore.teams.endings import DueMailbox, due_mailboxes, end_departed, expire
 from mailstore.teams.model import WorkState
 from mailstore.teams.work import set_state, states_of
 from tests.support.clock import NOW
 from tests.support.people.accounts import box
-from tests.support.people.teams import Team, deliver, message_id, modseqs
+from tests.support.people.teams import ADDRESS, Team, deliver, message_id, modseqs
 
 HOUR = timedelta(hours=1)
 ONE, TWO, THREE = map(message_id, (1, 2, 3))
@@ -31,7 +31,7 @@ def test_those_whose_time_is_over_end_and_watchers_learn(database: Database, tea
     take_all(database, team)
     with database.write() as conn:
         assert due_mailboxes(conn, NOW + HOUR - HOUR / 60) == []
-        assert due_mailboxes(conn, NOW + HOUR) == [team.mailbox]
+        assert due_mailboxes(conn, NOW + HOUR) == [DueMailbox(team.mailbox, ADDRESS, team.tenant)]
         set_state(lock_mailbox(conn, team.mailbox), TWO, WorkState.WAITING, team.paul, now=NOW)
     before = modseqs(database, ONE)[2]
     with database.write() as conn:
