@@ -1,8 +1,8 @@
 """Assignments: one person at most handles a message (CLIENTS §6.2).
 
 Each act compares and sets under the lock of the mailbox, so that of two persons who take a message
-at once, from any process or machine, one gets it. An end by time counts from its moment on,
-whenever its row is removed. Rights are asked for by the caller (`mailstore.rights.may`).
+at once, from any process or machine, only the first gets it. An end by time counts from its moment
+on, whenever its row is removed. Rights are asked for by the caller (`mailstore.rights.may`).
 """
 
 from collections.abc import Collection, Sequence

@@ -49,7 +49,7 @@ def due_mailboxes(conn: Connection, now: datetime) -> list[DueMailbox]:
 def expire(conn: Connection, mailbox_id: int, now: datetime) -> list[Assignment]:
     """End the assignments of a mailbox whose time is over, `BATCH` at most; returns them.
 
-    Until then they are worth nothing, but whoever watches the mailbox does not know.
+    Until then they are worth nothing, but watchers of the mailbox do not know.
     """
     lock = lock_mailbox(conn, mailbox_id)
     due = conn.execute(_DUE, {"mailbox": mailbox_id, "at": now})

@@ -1,7 +1,7 @@
 """Notes of a team on messages: sealed, shown inside the mailbox alone, never sent (CLIENTS §6.2).
 
-A text is bound to mailbox, message and author: whoever has the database alone can neither move it
-nor put it into another person's mouth.
+A text is bound to mailbox, message and author: with the database alone, nobody can move it or put
+it into another person's mouth.
 """
 
 import unicodedata

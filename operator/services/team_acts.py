@@ -46,7 +46,7 @@ class _TeamAct:
         return self.act.account_id
 
     def audit(self, event: str, message: str, subject: int | None = None, **facts: Fact) -> None:
-        """Add the audit row.  `subject`: account acted on, unless it is the one that acts."""
+        """Add the audit row.  `subject`: account acted on, told unless it is the actor's."""
         other = None if subject in {None, self.act.account_id} else subject
         login = None
         if other is not None:
@@ -129,7 +129,7 @@ def write_note(act: Act, address: str, message_id: str, text: str) -> Note:
 
 
 def remove_note(act: Act, address: str, note_id: int) -> None:
-    """Erase the text of a note: one's own, or as a manager any."""
+    """Erase the text of a note: the person's own, or as a manager any."""
     with _begun(act, address, Action.ACT, Action.MANAGE) as team:
         message_id, author = notes.note_author(team.lock, note_id)
         own = author == act.account_id

@@ -1,4 +1,4 @@
-"""Ends of assignments by time: whoever watches the mailbox learns that a message is free again.
+"""Ends of assignments by time: watchers of a mailbox learn that a message is free again.
 
 Nobody waits for this job: an assignment is worth nothing once its time is over
 (`mailstore.teams.assignments`).

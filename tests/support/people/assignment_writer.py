@@ -1,4 +1,4 @@
-"""Program that takes messages: `python -m tests.support.people.assignment_writer URL BOX ACCOUNT N`.
+"""Program that takes messages, as `python -m` with URL, MAILBOX, ACCOUNT and N.
 
 It takes each of the first N messages of these tests, and prints the number of each that it got,
 after the commit.

@@ -28,7 +28,7 @@ messages, persons, hours = st.sampled_from(MESSAGES), st.sampled_from(PERSONS), 
 
 @dataclass(frozen=True)
 class Model:
-    """What a plain table on a wall would say of one message."""
+    """A message on the board on the wall: its state, its person, and until when."""
 
     state: WorkState = WorkState.OPEN
     person: int | None = None
@@ -39,7 +39,7 @@ FREE = Model()
 
 
 class Board(RuleBasedStateMachine):
-    """Model: state, person and end of each message; `swept`: those whose end the job has seen."""
+    """Model: state, person and end of each message."""
 
     database: Database
     team: Team
@@ -182,7 +182,7 @@ def test_any_sequence_of_acts_agrees_with_the_board_on_the_wall(database: Databa
         team = make_team(conn)
         deliver(conn, team.mailbox, 1, 2, folder=team.inbox)
     board = type("Board", (Board,), {"database": database, "team": team})
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         board,
         settings=settings(
             max_examples=15,

@@ -182,7 +182,8 @@ def test_an_access_to_a_deleted_mailbox_ends_again(database: Database, home: Hou
     with database.write() as conn:
         break_glass.ask(conn, box, ROOT, "Réquisition", LATER, LATER + DAY, needs_second=False)
         ended = end_access(conn, box, LATER + timedelta(hours=1))
-    assert ended.counts == {"grants": 0, "credentials": 0, "team_moves": 0, "break_glass": 1}
+    assert {name for name, number in ended.counts.items() if number} == {"break_glass"}
+    assert ended.accesses == 1
 
 
 @pytest.mark.parametrize("closed", [True, False])

@@ -27,7 +27,7 @@ def take_all(database: Database, team: Team) -> None:
         take(lock, THREE, team.claire, now=NOW, until=NOW + 2 * HOUR)
 
 
-def test_those_whose_time_is_over_end_and_watchers_learn(database: Database, team: Team) -> None:
+def test_assignments_end_by_time_and_watchers_learn(database: Database, team: Team) -> None:
     take_all(database, team)
     with database.write() as conn:
         assert due_mailboxes(conn, NOW + HOUR - HOUR / 60) == []
@@ -46,7 +46,7 @@ def test_those_whose_time_is_over_end_and_watchers_learn(database: Database, tea
     assert modseqs(database, THREE)[0] < before
 
 
-def test_whoever_leaves_has_nothing_more(database: Database, team: Team) -> None:
+def test_a_person_that_leaves_has_nothing_more(database: Database, team: Team) -> None:
     with database.write() as conn:
         other = box(conn, "urgences@chu.mssante.fr", MailboxType.ORG).id
         deliver(conn, other, 4)

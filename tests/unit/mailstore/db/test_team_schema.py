@@ -7,6 +7,7 @@ from sqlalchemy import Connection, func, select
 
 from mailstore.db.database import Database
 from mailstore.db.team_schema import (
+    drop_team_rows,
     message_answers,
     message_assignments,
     message_notes,
@@ -14,7 +15,6 @@ from mailstore.db.team_schema import (
 )
 from mailstore.folders.lock import lock_mailbox
 from mailstore.mailboxes.identifiers import MailboxType
-from mailstore.mailboxes.team_rows import drop_team_rows
 from mailstore.sealed.row_seal import RowSeal
 from mailstore.teams.answers import link_answer
 from mailstore.teams.assignments import take
