@@ -61,7 +61,12 @@ NOTICE_STEPS: Final = (
     "notice.inserted",  # its rows are inserted
     "notice.committed",  # the transaction is committed
 )
-_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS))
+
+# A team's work on a message.
+TEAM_STEPS: Final = (
+    "assignment.written",  # the person has the message; its state still says that nobody has
+)
+_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *TEAM_STEPS))
 
 _FORM: Final = re.compile(
     r"(?P<form>daemon@|stop@|hang@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?"

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection
 
 from mailstore.accounts.changes import access_number
+from mailstore.accounts.endings import GrantEnded
 from mailstore.credentials.proof import Method
 from mailstore.db.database import Database
 from mailstore.errors import Conflict, InvalidState, NotFound
@@ -72,7 +73,8 @@ def test_a_grant_ends_and_another_may_begin(database: Database, home: House) -> 
         give(conn, home, "sec.durand", house.ORG, Period(NOW + DAY))
     with database.write() as conn:
         before = access_number(conn)
-        ended, ending = grants.end(conn, number, NOW + DAY)
+        ended, (ending,) = grants.end(conn, number, NOW + DAY)
+        assert isinstance(ending, GrantEnded)
         # Doors of this process get the ending, doors of others see another number.
         assert (ending.grant, ending.account) == (number, home.accounts["sec.durand"])
         assert access_number(conn) != before
