@@ -30,6 +30,7 @@ class OldestOpen:
 
 
 def _held(message_id: Any) -> Any:
+    # SQLAlchemy ties an inner query to the query around it alone: the column must be one of that.
     return exists().where(
         _HELD.mailbox_id == _MAILBOX, _HELD.message_id == message_id, _HELD.until > _NOW
     )
@@ -42,7 +43,7 @@ def _is_open(message_id: Any) -> Any:
         _WORK.message_id == message_id,
         or_(
             _WORK.state.in_([WorkState.WAITING.value, WorkState.CLOSED.value]),
-            and_(_WORK.state == WorkState.TAKEN.value, _held(message_id)),
+            and_(_WORK.state == WorkState.TAKEN.value, _held(_WORK.message_id)),
         ),
     )
 

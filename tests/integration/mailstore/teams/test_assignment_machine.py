@@ -23,7 +23,7 @@ from tests.support.people.teams import Team, deliver, make_team, message_id, mod
 MESSAGES = [message_id(1), message_id(2)]
 PERSONS = (100, 101)
 HOUR = timedelta(hours=1)
-messages, persons, hours = st.sampled_from(MESSAGES), st.sampled_from(PERSONS), st.integers(1, 3)
+messages, persons, hours = st.sampled_from(MESSAGES), st.sampled_from(PERSONS), st.integers(1, 2)
 
 
 @dataclass(frozen=True)
@@ -185,8 +185,8 @@ def test_any_sequence_of_acts_agrees_with_the_board_on_the_wall(database: Databa
     run_state_machine_as_test(
         board,
         settings=settings(
-            max_examples=15,
-            stateful_step_count=25,
+            max_examples=20,
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),
