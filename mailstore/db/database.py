@@ -22,6 +22,7 @@ from mailstore.db.dialect import (
 )
 from mailstore.db.driver_errors import unavailable_if_unwell
 from mailstore.db.schema import messages
+from mailstore.db.sealed_columns import NO_SEAL, TextSeal, attach_seal
 
 PROBE_SECONDS = 4.0  # twice this must be less than the disk guard's timeout for the store
 
@@ -31,12 +32,16 @@ class Database:
 
     `pool_size` limits the connections of this process, and so its concurrent transactions (SQLite:
     of readers; a single one writes). A missing SQLite file is created, readable by its owner alone.
-    Raises InvalidDatabaseUrl, and StoreUnavailable for a file that cannot be opened.
+    `seal` is for its sealed columns; without it they are written in clear, and sealed values are
+    unreadable. Raises InvalidDatabaseUrl, and StoreUnavailable for a file that cannot be opened.
     """
 
-    def __init__(self, url: str | Path, *, pool_size: int = 8) -> None:
+    def __init__(self, url: str | Path, *, pool_size: int = 8, seal: TextSeal = NO_SEAL) -> None:
         self.url = parse_url(url)
+        self.seal = seal
         self._writer, self._reader = create_engines(self.url, pool_size)
+        for engine in (self._writer, self._reader):
+            attach_seal(engine, seal)
         self._turn = write_lock_of(self.url)
         self._checkpoints = checkpoints_of(self.url, self._reader, self._turn)
 
