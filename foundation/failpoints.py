@@ -61,7 +61,13 @@ NOTICE_STEPS: Final = (
     "notice.inserted",  # its rows are inserted
     "notice.committed",  # the transaction is committed
 )
-_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS))
+
+# Sealing of rows anew, by a job of maintenance and by the rotation of keys.
+SEALING_STEPS: Final = (
+    "sealing.page",  # the rows of a page are replaced, not yet committed
+    "sealing.kept",  # the page is committed
+)
+_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *SEALING_STEPS))
 
 _FORM: Final = re.compile(
     r"(?P<form>daemon@|stop@|hang@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?"

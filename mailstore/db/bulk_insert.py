@@ -21,9 +21,9 @@ _SIZES: Final = (512, 256, 128, 64, 32, *range(16, 0, -1))
 class BulkInsert:
     """`INSERT INTO table (columns) VALUES …`, ended by `also`, for example an ON CONFLICT clause.
 
-    Addresses are sealed as their columns say. Other values are the driver's: whole microseconds for a time (`mailstore.db.schema.microseconds`). The
-    value of the column `used` is raised to the time of the store's own clock if there is one
-    (`mailstore.db.store_time`).
+    Addresses are sealed as their columns say. Other values are the driver's: whole microseconds for
+    a time (`mailstore.db.schema.microseconds`). The value of the column `used` is raised to the
+    time of the store's own clock if there is one (`mailstore.db.store_time`).
     """
 
     def __init__(

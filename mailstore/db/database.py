@@ -6,8 +6,9 @@ use a thread. Thread-safe; not shared between processes.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import Connection, inspect, text
 
@@ -23,6 +24,9 @@ from mailstore.db.dialect import (
 from mailstore.db.driver_errors import unavailable_if_unwell
 from mailstore.db.schema import messages
 from mailstore.db.sealed_columns import NO_SEAL, TextSeal, attach_seal
+
+if TYPE_CHECKING:
+    import sqlite3
 
 PROBE_SECONDS = 4.0  # twice this must be less than the disk guard's timeout for the store
 
@@ -94,6 +98,25 @@ class Database:
         """Lend a writing connection without a transaction, for schema migrations."""
         with unavailable_if_unwell(), self._writer.connect() as connection:
             yield connection
+
+    def file_octets(self) -> int:
+        """Octets of SQLite's file; 0 elsewhere."""
+        return 0 if self.several else Path(str(self.url.database)).stat().st_size
+
+    def rewrite_file(self) -> bool:
+        """Write SQLite's file anew and empty its log, so that nothing removed stays in them.
+
+        False if a reader held it up: call it again. Other writers wait, a second for some 100 MB.
+        On PostgreSQL nothing is done: its vacuum frees the room. Raises StoreUnavailable.
+        """
+        if self._checkpoints is None:
+            return True
+        with (
+            self._turn.held(),
+            unavailable_if_unwell(),
+            closing(self._writer.raw_connection()) as pooled,
+        ):
+            return self._checkpoints.rewrite(cast("sqlite3.Connection", pooled.driver_connection))
 
     def schema_revision(self) -> str | None:
         """Alembic revision of the schema, None without a schema."""

@@ -11,7 +11,7 @@ batch must not suffer.
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol
 
 from sqlalchemy import (
     ColumnElement,
@@ -30,23 +30,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from foundation.ins import PATIENT_DOMAIN
 from foundation.privacy import suspicious
-
-SEALED: Final = "~sealed:"  # no local part begins so: `:` stands in quotes alone (RFC 5321 §4.1.2)
-KEY_MISSING: Final = "(key missing)"
-
-
-class UnreadableText(str):
-    """Stands for a sealed value that no key at hand opens; written back, it stays as it was."""
-
-    __slots__ = ("token",)
-
-    token: str
-
-    def __new__(cls, token: str) -> Self:
-        """Keep the token; the text shown is `KEY_MISSING`."""
-        made = super().__new__(cls, KEY_MISSING)
-        made.token = token
-        return made
+from foundation.unreadable_text import SEALED, UnreadableText
 
 
 class TextSeal(Protocol):

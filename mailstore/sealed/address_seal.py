@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from mailstore.db.sealed_columns import SEALED, UnreadableText
+from foundation.unreadable_text import SEALED, UnreadableText
 from mailstore.errors import KeyMissing
 from mailstore.sealed.keyring import ID_OCTETS, Key, Keyring
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from mailstore.db.sealed_columns import UnreadableText
+from foundation.unreadable_text import UnreadableText
 from mailstore.mailboxes.identifiers import MailboxType
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.parameters import RcptParameters

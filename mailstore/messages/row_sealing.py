@@ -14,15 +14,14 @@ from sqlalchemy import Connection, Table, Text, bindparam, select, update
 
 from foundation.failpoints import failpoint
 from foundation.privacy import mask_of
+from foundation.unreadable_text import SEALED, UnreadableText
 from mailstore.db.database import Database
 from mailstore.db.dialect import insert_or_ignore, overwrite_deleted
 from mailstore.db.schema import MaskedText, row_sealing
 from mailstore.db.sealed_columns import (
-    SEALED,
     SealedAddress,
     SealedText,
     TextSeal,
-    UnreadableText,
     raw,
 )
 
@@ -79,7 +78,8 @@ class TableSealing:
         with self._database.write() as conn:
             replaced = self._replace(conn, rows)
             _keep(conn, self.table.name, last, None if more else now)
-            failpoint("rows.resealing")
+            failpoint("sealing.page")
+        failpoint("sealing.kept")
         return SealedPage(replaced, more)
 
     def whole(self, progress: Callable[[int], None] = lambda _: None) -> int:
@@ -93,7 +93,8 @@ class TableSealing:
             if self._changes(rows):
                 with self._database.write() as conn:
                     done += self._replace(conn, rows)
-                    failpoint("rows.resealing")
+                    failpoint("sealing.page")
+                failpoint("sealing.kept")
             after = str(rows[-1][0])
             progress(done)
 
@@ -164,3 +165,24 @@ def sealed_tables(tables: Sequence[Table], database: Database) -> list[TableSeal
         for table in tables
         if any(isinstance(column.type, SealedText) for column in table.c)
     ]
+
+
+class CleanFile:
+    """Whether the database's file was cleaned of what stood there before."""
+
+    _NAME: Final = "*"
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is to be done any more."""
+        with self._database.read() as conn:
+            query = select(_P.finished_at).where(_P.name == self._NAME)
+            return conn.scalar(query) is not None
+
+    def finish(self, now: datetime) -> None:
+        """Note that nothing is to be done any more."""
+        with self._database.write() as conn:
+            _keep(conn, self._NAME, "", now)
