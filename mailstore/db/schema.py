@@ -199,8 +199,8 @@ messages = Table(
     Column("sender", SealedAddress("messages.sender"), nullable=False),
     Column("blob", String(64), nullable=False),
     Column("size", BigInteger, nullable=False),
-    # Header fields added on arrival, with CRLF. Not in the blob, so that equal bodies are stored
-    # once.
+    # Header fields added on arrival, with CRLF. Not in the blob, which is written before they are
+    # known.
     Column("trace", Text, nullable=False),
     # The distinguished name of the peer's certificate, or 'local'.
     Column("peer", Text, nullable=False),
@@ -234,12 +234,12 @@ entries = Table(
     sqlite_autoincrement=True,
 )
 
-# Small bodies, in the form of `mailstore.sealed.blob_format`. Not a column of `messages`: equal
-# bodies are stored once, and listings of messages need not read them.
+# Small bodies, in the form of `mailstore.sealed.blob_format`. Not a column of `messages`: listings
+# of messages need not read them.
 bodies = Table(
     "bodies",
     metadata,
-    # SHA-256 of the content.
+    # The name: random, or the SHA-256 of the content (`mailstore.sealed.draft`).
     Column("blob", LargeBinary(32), primary_key=True),
     # Last use by a message, like the mtime of a file; for garbage collection.
     Column("used_at", UtcTime, nullable=False),
