@@ -69,6 +69,7 @@ class AddressSeal:
         """True if sealing the text anew would change nothing."""
         if not self.encrypt:
             return True
+        self.keys.refresh()
         try:
             octets = urlsafe_b64decode(token.removeprefix(SEALED).partition("@")[0])
         except (binascii.Error, ValueError):
