@@ -48,7 +48,7 @@ deliveries = Table(
     # Type of the sending mailbox; null if no mailbox of ours sent the mail.
     Column("mailbox_type", String(3), nullable=True),
     # Reason of the hold; null if not held.
-    Column("held", Text, nullable=True),
+    Column("held", MaskedText, nullable=True),
     # Held because the body cannot be read; released automatically once it can be read.
     Column("unreadable", Boolean, nullable=False, server_default=false()),
     # DSN parameters of MAIL (RFC 3461 §4.3, §4.4), verbatim.

@@ -104,7 +104,7 @@ def daemon_on(folder: Path, database: str) -> Iterator[Daemon]:
         )
         made.run("db", "upgrade")
         made.run("domain", "add", "a.mssante.fr")
-        made.run("mailbox", "add", MARTIN, "--type", "PER", "--rpps", "10101010104")
+        made.run("mailbox", "add", MARTIN, "--type", "PER", "--rpps", "10000001916")
     put(made, signed(1, a="a", b="b", c="c", patient="b"))
     made.run("whitelist", "refresh")
     with served(made):
