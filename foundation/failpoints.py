@@ -66,7 +66,12 @@ NOTICE_STEPS: Final = (
 TEAM_STEPS: Final = (
     "assignment.written",  # the person has the message; its state still says that nobody has
 )
-_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *TEAM_STEPS))
+# Sealing of rows anew, by a job of maintenance and by the rotation of keys.
+SEALING_STEPS: Final = (
+    "sealing.page",  # the rows of a page are replaced, not yet committed
+    "sealing.kept",  # the page is committed
+)
+_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *TEAM_STEPS, *SEALING_STEPS))
 
 _FORM: Final = re.compile(
     r"(?P<form>daemon@|stop@|hang@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?"

@@ -61,6 +61,7 @@ from ..jobs.mailboxes.late_mail import LateMail
 from ..jobs.mailboxes.notices import NoticeWriter
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.rounds import JobRounds
+from ..jobs.row_sealing import RowSealingJob
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
 from ..jobs.store_watch import StoreWatch
@@ -224,6 +225,7 @@ async def _maintain(
         keep_running(anchors.run),
         keep_running(audit_retention.run),
         keep_running(people.run),
+        keep_running(RowSealingJob(store.database, utc_now, rounds=rounds).run),
         keep_running(erasure.run),
         keep_running(assignments.run),
         keep_running(late_mail.run),
