@@ -73,6 +73,7 @@ class _Reader:
         self._stack: list[Node] = []
         # Position in the stack by boundary; of two equal ones the inner counts.
         self._open: dict[bytes, int] = {}
+        self._messages = 0  # of the stack
 
     def read(self) -> Node:
         root = self._begin(_TEXT)
@@ -100,6 +101,8 @@ class _Reader:
         self._sample(node)
         window.position = body
         node.lines = window.lines_to(body)
+        self._messages += node.is_message
+        window.counting = self._messages > 0 or is_text(node)
         if self._stack:
             self._stack[-1].children.append(node)
         self._stack.append(node)
@@ -110,7 +113,7 @@ class _Reader:
     def _sample(self, node: Node) -> None:
         """Give a sample to a text or report, unless it is within another message."""
         wanted = is_text(node) or node.type in REPORTS
-        if wanted and self._budget.samples and not any(one.is_message for one in self._stack):
+        if wanted and self._budget.samples and not self._messages:
             self._budget.samples -= 1
             node.sample = Sample(_SAMPLE)
 
@@ -162,6 +165,8 @@ class _Reader:
             self._forget(node)
             node.end = end
             node.lines = self._window.lines_to(end) - node.lines
+            self._messages -= node.is_message
+        self._window.counting = self._messages > 0
 
     def _forget(self, node: Node) -> None:
         """Look for a multipart's delimiters no more."""
