@@ -13,6 +13,7 @@ from mailstore.summaries.limits import MAX_DEPTH, MAX_HEADER, Budget, TooMuch
 from mailstore.summaries.window import Dashes, Sample, Window
 
 _SAMPLE: Final = 64 * 1024  # octets of a text or report; an HTML head alone may have 50 kB
+_MAX_BOUNDARY: Final = 990  # octets; RFC 2046 §5.1.1 allows 70, a line has room for no more
 _PLAIN: Final = frozenset({"", "7bit", "8bit", "binary"})
 _TEXT: Final = ("text/plain", (("charset", "us-ascii"),))
 MESSAGES: Final = frozenset({"message/rfc822", "message/global", "message/news"})
@@ -189,5 +190,5 @@ def _node(fields: Fields, default: tuple[str, Parameters], header: int, body: in
     node = Node(fields, kind, params, encoding, header, body)
     if major == "multipart":
         boundary = dict(params).get("boundary", "").rstrip().encode()
-        node.boundary = boundary or None
+        node.boundary = boundary if 0 < len(boundary) <= _MAX_BOUNDARY else None
     return node

@@ -8,9 +8,11 @@ import base64
 import io
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from mailstore.summaries.form import from_octets, to_octets
+from mailstore.summaries.model import Summary
 from mailstore.summaries.reader import read_summary
 
 _SECONDS: Final = 1.0
@@ -62,13 +64,17 @@ def microseconds(work: Callable[[], object]) -> float:
     return best * 1e6
 
 
+def _read(octets: bytes) -> Summary:
+    return read_summary(io.BytesIO(octets), b"")
+
+
 def main() -> None:
     """Print a line for each message."""
     for name, octets in MESSAGES.items():
-        taken = microseconds(lambda octets=octets: read_summary(io.BytesIO(octets), b""))
-        sealed = to_octets(read_summary(io.BytesIO(octets), b""))
-        listed = microseconds(lambda sealed=sealed: from_octets(sealed, structure=False))
-        whole = microseconds(lambda sealed=sealed: from_octets(sealed))
+        sealed = to_octets(_read(octets))
+        taken = microseconds(partial(_read, octets))
+        listed = microseconds(partial(from_octets, sealed, structure=False))
+        whole = microseconds(partial(from_octets, sealed))
         print(
             f"{name}: {taken:.0f} µs, {1e6 / taken:.0f}/s, {len(octets) / taken:.0f} MB/s; "
             f"summary {len(sealed)} octets, read back {listed:.1f} µs for lists, {whole:.1f} whole"
