@@ -4,6 +4,7 @@ Invariant: hostile input ends in a value or in the module's documented error, ne
 exception, a hang or an acceptance.
 """
 
+import io
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -11,6 +12,8 @@ from types import MappingProxyType
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
+from mailstore.summaries.form import from_octets, to_octets
+from mailstore.summaries.reader import read_summary
 from relay.dsn.builder import DELIVERED_STATUS, Action, ReportedRecipient, ReportFacts, build_report
 from relay.smtp.address import parse_address, parse_path
 from relay.smtp.errors import SyntaxRefused
@@ -156,6 +159,19 @@ def messages(data: bytes) -> None:
     read_header(first.payload)
 
 
+def summaries(data: bytes) -> None:
+    """A stored message: a summary that comes back, its parts in order within the octets."""
+    summary = read_summary(io.BytesIO(data), b"Received: x\r\n")
+    assert summary.octets == len(data) + 13
+    assert from_octets(to_octets(summary)) == summary
+    pending = [] if summary.structure is None else [summary.structure]
+    assert pending or summary.unreadable
+    while pending:
+        part = pending.pop()
+        assert part.header <= part.body <= part.end <= summary.octets
+        pending += part.children
+
+
 TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = MappingProxyType(
     {
         "names": (names, (DN.encode(), b'O="C.H. DE  CADILLAC",C=FR', b"CN=a\\,b+OU=#04,C=FR")),
@@ -184,6 +200,18 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = Mappi
                 "hé@b.fr\nENVID=x\nORCPT=utf-8;é@b.fr\nX: é\r\n--id.0\r\n".encode(),
                 # Found: a line of 77 octets in quoted-printable.
                 b"\n\n\nENVID \xa9fr\nENVID \xa9" + bytes(12) + b"\nfr\nENVID\nE\nEIENVID",
+            ),
+        ),
+        "summaries": (
+            summaries,
+            (
+                b"To: g: =?utf-8?q?=C3=A9?= <a@b.fr>, c@d;\r\nSubject: [KO][902] XDM/1.0/DDM+x\r\n"
+                b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
+                b"Content-Type: text/html; charset=utf-7\r\n\r\n<p>x</p>\r\n--b--\r\n",
+                b"Content-Type: message/rfc822\r\n\r\nContent-Disposition: attachment; "
+                b"filename*0*=utf-8''%C3; filename*1*=%A9\r\n\r\n",
+                b"Content-Type: message/disposition-notification\r\n\r\n"
+                b"Disposition: a/b; processed/Error: 902^x\r\n",
             ),
         ),
         "messages": (messages, (b"From: a@b.fr\r\n\r\n..x\r\n.\r\nMAIL", b"\r\n\n.\n")),

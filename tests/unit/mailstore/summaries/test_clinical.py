@@ -19,7 +19,9 @@ def derived(name: str) -> ClinicalFacts:
 
 @pytest.mark.parametrize("name", ["IHE_XDM.zip", "IHE_XDM.ZIP", "ihe_xdm.Zip"])
 def test_the_archive_is_known_by_its_name_in_any_case(name: str) -> None:
-    found = facts(f"Content-Type: application/zip\nContent-Disposition: attachment; filename={name}\n")
+    found = facts(
+        f"Content-Type: application/zip\nContent-Disposition: attachment; filename={name}\n"
+    )
     assert found.xdm
     assert found.classes == ("xdm",)
 

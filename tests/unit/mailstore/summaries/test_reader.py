@@ -66,7 +66,9 @@ def test_an_envelope_is_read() -> None:
     assert (envelope.sender, envelope.reply_to) == ((), ())
 
 
-@pytest.mark.parametrize("date", ["", "yesterday", "Mon, 99 Foo 2026", "1 Jan 99999 00:00 +9999", "\0"])
+@pytest.mark.parametrize(
+    "date", ["", "yesterday", "Mon, 99 Foo 2026", "1 Jan 99999 00:00 +9999", "\0"]
+)
 def test_a_date_that_is_none_has_no_time(date: str) -> None:
     assert summary_of(f"Date: {date}\n\n").envelope.sent_at is None
 
@@ -110,12 +112,35 @@ def test_any_octets_have_a_summary(octets: bytes, trace: bytes) -> None:
 
 
 _TOKENS = st.sampled_from(
-    [b"\r\n", b"\n", b"--", b"--b", b"--b--", b"\r\n\r\n", b" ", b";", b"=?utf-8?q?=C3?=", b"\xe9", b"x"]
-    + [b"Content-Type: multipart/mixed; boundary=b", b"Content-Type: multipart/digest;boundary=--"]
-    + [b"Content-Type: message/rfc822", b"Content-Type: text/html; charset=utf-7", b"<head>", b"<"]
-    + [b"Content-Disposition: attachment; filename*0*=utf-8''%C3", b";filename*1*=%A9", b"Subject:"]
-    + [b"To: g: a@b, \"c", b"Date: 1 Jan", b"Content-Transfer-Encoding: base64", b"Disposition: ;"]
-    + [b"Content-Type: message/delivery-status", b"Action: failed", b"References: <a@b>"]
+    [
+        b"\r\n",
+        b"\n",
+        b"--",
+        b"--b",
+        b"--b--",
+        b"\r\n\r\n",
+        b" ",
+        b";",
+        b"=?utf-8?q?=C3?=",
+        b"\xe9",
+        b"x",
+        b"Content-Type: multipart/mixed; boundary=b",
+        b"Content-Type: multipart/digest;boundary=--",
+        b"Content-Type: message/rfc822",
+        b"Content-Type: text/html; charset=utf-7",
+        b"<head>",
+        b"<",
+        b"Content-Disposition: attachment; filename*0*=utf-8''%C3",
+        b";filename*1*=%A9",
+        b"Subject:",
+        b'To: g: a@b, "c',
+        b"Date: 1 Jan",
+        b"Content-Transfer-Encoding: base64",
+        b"Disposition: ;",
+        b"Content-Type: message/delivery-status",
+        b"Action: failed",
+        b"References: <a@b>",
+    ]
 )
 
 

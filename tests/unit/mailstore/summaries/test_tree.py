@@ -129,7 +129,9 @@ def test_a_message_behind_an_encoding_is_not_read() -> None:
 
 
 def test_a_digest_has_messages() -> None:
-    root = structure_of("Content-Type: multipart/digest; boundary=b\n\n--b\n\nSubject: x\n\ny\n--b--\n")
+    root = structure_of(
+        "Content-Type: multipart/digest; boundary=b\n\n--b\n\nSubject: x\n\ny\n--b--\n"
+    )
     assert shape(root)[1] == (("message/rfc822", (("text/plain", ()),)),)
 
 

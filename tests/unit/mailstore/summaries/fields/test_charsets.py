@@ -23,7 +23,17 @@ def test_octets_are_read_in_their_charset(octets: bytes, charset: str, text: str
 
 @pytest.mark.parametrize(
     "charset",
-    ["punycode", "idna", "unicode_escape", "zlib_codec", "rot13", "undefined", "é", "x" * 1000, "\0"],
+    [
+        "punycode",
+        "idna",
+        "unicode_escape",
+        "zlib_codec",
+        "rot13",
+        "undefined",
+        "é",
+        "x" * 1000,
+        "\0",
+    ],
 )
 def test_codecs_that_are_no_charset_are_not_used(charset: str) -> None:
     assert decode(rb"a-\ud800z", charset) == r"a-\ud800z"
