@@ -42,6 +42,27 @@ DN = "CN=smtp.b.mssante.fr,OU=1750000001,O=CHU DE TEST,ST=Paris (75),C=FR"
 GOOD_LIST = signed_list([listed("b.mssante.fr", DN)])
 
 
+STORED = tuple(
+    "\r\n".join(lines).encode()
+    for lines in (
+        (
+            "To: g: =?utf-8?q?=C3=A9?= <a@b.fr>, c@d;",
+            "Subject: [KO][902] XDM/1.0/DDM+x",
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b",
+            "Content-Type: text/html; charset=utf-7\r\n\r\n<p>x</p>\r\n--b--\r\n",
+        ),
+        (
+            "Content-Type: message/rfc822\r\n",
+            "Content-Disposition: a; filename*0*=utf-8''%C3; filename*1*=%A9\r\n\r\n",
+        ),
+        (
+            "Content-Type: message/disposition-notification\r\n",
+            "Disposition: a/b; processed/Error: 902^x\r\n",
+        ),
+    )
+)
+
+
 def names(data: bytes) -> None:
     """A name from the list: parsed or refused; a parsed name can be formatted and parsed again."""
     with suppress(InvalidName):
@@ -202,18 +223,7 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = Mappi
                 b"\n\n\nENVID \xa9fr\nENVID \xa9" + bytes(12) + b"\nfr\nENVID\nE\nEIENVID",
             ),
         ),
-        "summaries": (
-            summaries,
-            (
-                b"To: g: =?utf-8?q?=C3=A9?= <a@b.fr>, c@d;\r\nSubject: [KO][902] XDM/1.0/DDM+x\r\n"
-                b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n"
-                b"Content-Type: text/html; charset=utf-7\r\n\r\n<p>x</p>\r\n--b--\r\n",
-                b"Content-Type: message/rfc822\r\n\r\nContent-Disposition: attachment; "
-                b"filename*0*=utf-8''%C3; filename*1*=%A9\r\n\r\n",
-                b"Content-Type: message/disposition-notification\r\n\r\n"
-                b"Disposition: a/b; processed/Error: 902^x\r\n",
-            ),
-        ),
+        "summaries": (summaries, STORED),
         "messages": (messages, (b"From: a@b.fr\r\n\r\n..x\r\n.\r\nMAIL", b"\r\n\n.\n")),
     }
 )

@@ -128,6 +128,8 @@ CLOSED_WITHIN_A_LINE = {"thirdparty/005.eml"}
 OUTER_DELIMITER_PASSED = {"thirdparty/015.eml"}
 # The file has an octet more than was expected of its form with LF.
 FILE_DIFFERS = {"legacy/049.eml"}
+# An example of an RFC that lacks a semicolon between parameters: here one value, there two.
+SEMICOLON_LACKS = {"rfc/001.eml"}
 PLACES_DIFFER = OPENED | CLOSED_WITHIN_A_LINE | OUTER_DELIMITER_PASSED | FILE_DIFFERS
 
 
@@ -145,7 +147,7 @@ def test_places_of_parts_are_those_of_mail_parser() -> None:
 def test_parameters_are_those_of_mail_parser() -> None:
     """But those with raw octets of Windows-1252, which are U+FFFD there."""
     for path, octets, expected in golden():
-        if path in PLACES_DIFFER:
+        if path in PLACES_DIFFER | SEMICOLON_LACKS:
             continue
         parts = list(parts_of(structure_of(summary_of(octets))))
         for part, theirs in zip(parts, tree(expected, 0), strict=True):
