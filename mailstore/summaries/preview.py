@@ -1,4 +1,4 @@
-"""The preview: up to 256 characters of a message's text (RFC 8970 §3.1).
+"""The preview: up to 256 characters of a message's text (RFC 8970).
 
 Pure and linear.
 """
