@@ -43,7 +43,12 @@ def writer(
 def said(child: "subprocess.Popen[str]") -> Said:
     """Acts that a writer has acknowledged, up to its end."""
     out, _ = child.communicate(timeout=120)
-    return [tuple(json.loads(line)) for line in out.splitlines(keepends=True) if line[-1] == "\n"]
+    return [_act(line) for line in out.splitlines(keepends=True) if line[-1] == "\n"]
+
+
+def _act(line: str) -> tuple[str, str, int, int]:
+    act, name, folder, uid = json.loads(line)
+    return act, name, folder, uid
 
 
 def check(house: MailHouse, some: list[Said]) -> None:
@@ -81,21 +86,21 @@ def check(house: MailHouse, some: list[Said]) -> None:
         assert used_octets(conn, house.a).octets == sum(one.size for one in present)
         highest = max(one.modseq for one in present)
         assert (conn.scalar(select(mailbox_state.c.modseq)) or 0) >= highest
-    for folder in view.folders():
-        own = [one for one in present if one.folder_id == folder.id]
-        assert folder.messages == len(own)
-        assert folder.octets == sum(one.size for one in own)
-        assert folder.unseen == len(own)
-        assert folder.uid_next > max((one.uid for one in own), default=0)
+    for one in view.folders():
+        own = [message for message in present if message.folder_id == one.id]
+        assert one.messages == one.unseen == len(own)
+        assert one.octets == sum(message.size for message in own)
+        assert one.uid_next > max((message.uid for message in own), default=0)
 
 
-@pytest.mark.parametrize("step", FOLDER_STEPS)
+# Writers make no copies, which would be doubles here.
+STEPS = [step for step in FOLDER_STEPS if step != "folders.copied"]
+
+
+@pytest.mark.parametrize("step", STEPS)
 def test_a_killed_session_loses_and_doubles_nothing(
     house: MailHouse, database_url: str, tmp_path: Path, step: str
 ) -> None:
-    # No copy is made by the writers: that step would never be reached.
-    if step == "folders.copied":
-        pytest.skip("copies are of the writer's own messages, and would be doubles here")
     killed = writer(house, database_url, tmp_path, 1, 10_000, f"{step}:4")
     other = writer(house, database_url, tmp_path, 2, 40)
     some = [said(killed), said(other)]
