@@ -71,7 +71,24 @@ SEALING_STEPS: Final = (
     "sealing.page",  # the rows of a page are replaced, not yet committed
     "sealing.kept",  # the page is committed
 )
-_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *TEAM_STEPS, *SEALING_STEPS))
+# Changes of a mailbox's folders, each in a transaction.
+FOLDER_STEPS: Final = (
+    "folders.placed",  # new mail has its UIDs
+    "folders.appended",  # rows of an appended message are inserted
+    "folders.copied",  # rows of copies are inserted
+    "folders.moved",  # rows of moved messages are in their new folder
+    "folders.expunged",  # rows of expunged messages are deleted
+    "folders.committed",  # the transaction is committed
+)
+EVERY_STEP: Final = (
+    *STEPS,
+    *DELIVERY_STEPS,
+    *NOTICE_STEPS,
+    *TEAM_STEPS,
+    *SEALING_STEPS,
+    *FOLDER_STEPS,
+)
+_KNOWN: Final = frozenset(EVERY_STEP)
 
 _FORM: Final = re.compile(
     r"(?P<form>daemon@|stop@|hang@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?"

@@ -97,3 +97,11 @@ class KeyMissing(StoreUnavailable):
 
 class InvalidKeys(MailstoreError):
     """The key file is missing, malformed, readable by others, or cannot be written."""
+
+
+class LimitReached(MailstoreError):
+    """A folder or a keyword more than a mailbox can have."""
+
+
+class OverQuota(MailstoreError):
+    """A message that a mailbox or its domain has no room for."""
