@@ -39,7 +39,7 @@ def sent_day(date: str, sent_at: int | None) -> int:
         if parts is not None:
             return datetime(*parts[:3], tzinfo=UTC).toordinal()
         return 0 if sent_at is None else datetime.fromtimestamp(sent_at, UTC).toordinal()
-    except (ValueError, OverflowError, OSError):
+    except (ValueError, OverflowError, OSError, IndexError, TypeError):
         return 0
 
 
