@@ -14,7 +14,7 @@ from mailstore.db.dialect import overwrite_deleted
 from mailstore.db.folder_schema import folder_messages, mailbox_state
 from mailstore.db.schema import entries, messages
 from mailstore.db.summary_schema import message_threads, search_blocks, thread_keys
-from mailstore.errors import SealBroken
+from mailstore.errors import KeyMissing, SealBroken
 from mailstore.sealed.row_seal import RowSeal
 from mailstore.summary_store.block_form import Block, Record, to_octets
 
@@ -167,9 +167,9 @@ def drop_mailbox(conn: Connection, mailbox_id: int) -> None:
         conn.execute(delete(table).where(table.c.mailbox_id == mailbox_id))
 
 
-def records_of(place: BlockRange, sealed: bytes, seal: RowSeal) -> list[Record]:
-    """Records of a block; none if it cannot be opened: it is made from summaries again."""
+def records_of(place: BlockRange, sealed: bytes, seal: RowSeal) -> list[Record] | None:
+    """Records of a block; None if it cannot be opened: it is made from summaries again."""
     try:
         return open_block(place, sealed, seal).records()
-    except SealBroken:
-        return []
+    except (KeyMissing, SealBroken):
+        return None

@@ -48,12 +48,11 @@ def make_next_block(store: Store, seal: RowSeal, mailbox_id: int) -> bool:
         if len(new) < FEW:
             return False
         last = ranges[-1] if ranges else None
-        grows = last is not None and 0 <= last.messages and last.messages + len(new) <= FULL
+        grows = last is not None and last.messages >= 0 and last.messages + len(new) <= FULL
         kept = sealed_blocks(conn, mailbox_id)[-1:] if grows else []
-    if last is not None and grows:
-        (before, sealed) = kept[0]
-        old = records_of(before, sealed, seal)
-        first, number, messages = before.first, before.number, before.messages
+    old = records_of(*kept[0], seal) if kept else None
+    if last is not None and old is not None:
+        first, number, messages = last.first, last.number, last.messages
     else:
         old, messages = [], 0
         first, number = covered + 1, (last.number + 1 if last else 1)
@@ -110,7 +109,7 @@ def _remake(store: Store, seal: RowSeal, place: BlockRange) -> bool:
     if place not in kept:
         return False
     live = {one.entry_id for one in held}
-    was = records_of(place, kept[place], seal)
+    was = records_of(place, kept[place], seal) or []
     records = [one for one in was if one.entry_id in live]
     known = {one.entry_id for one in records}
     records += read_records(store, seal, [one for one in held if one.entry_id not in known])

@@ -5,7 +5,7 @@ and never an error for the others. No transaction is held while bodies are read.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from sqlalchemy import Row, bindparam, select
 
@@ -31,7 +31,7 @@ UNREADABLE: Final = (NotFound, BlobDamaged, KeyMissing, SealBroken, OSError)
 _BATCH: Final = 100  # messages read before their summaries are kept
 _BATCH_OCTETS: Final = 8 * 1024 * 1024  # of small bodies at once in memory
 _PLACES: Final = select(
-    messages.c.id, messages.c.blob, messages.c.size, messages.c.trace, messages.c.received_at
+    messages.c.id, messages.c.blob, messages.c.size, messages.c.trace
 ).where(messages.c.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -81,7 +81,7 @@ def open_bodies(
     Small bodies are read by few queries. A body is closed before the next. Reading it may raise
     `UNREADABLE`. Raises StoreUnavailable.
     """
-    rows: list[Row[tuple[str, str, int, str, object]]] = []
+    rows: list[Row[Any]] = []
     with store.database.read() as conn:
         for ids in grouped(message_ids):
             rows += conn.execute(_PLACES, {"ids": ids}).all()
@@ -102,9 +102,9 @@ def open_bodies(
 
 
 def _batches(
-    rows: Sequence[Row[tuple[str, str, int, str, object]]],
-) -> Iterator[list[Row[tuple[str, str, int, str, object]]]]:
-    batch: list[Row[tuple[str, str, int, str, object]]] = []
+    rows: Sequence[Row[Any]],
+) -> Iterator[list[Row[Any]]]:
+    batch: list[Row[Any]] = []
     octets = 0
     for row in rows:
         batch.append(row)
