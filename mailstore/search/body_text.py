@@ -20,7 +20,7 @@ from mailstore.summary_store.folded import folded
 _RUN: Final = re.compile(r"[a-z0-9]+")
 # Forms in which a text is not among the octets as it is: they are decoded before a look.
 _OTHER_FORMS: Final = re.compile(
-    rb"base64|=\?|&#|utf-?7|iso-2022|hz-gb|utf-?16|utf-?32|ebcdic|cp037|cp500|cp1140|\x1b|\x00"
+    rb"base64|\?b\?|&#|utf-?7|iso-2022|hz-gb|utf-?16|utf-?32|ebcdic|cp037|cp500|cp1140|\x1b|\x00"
 )
 _ASCII: Final = bytes(range(128))
 # Letters of French and German, quotes and spaces of UTF-8: none of them folds into ASCII letters.
@@ -42,7 +42,7 @@ def may_hold(lowered: bytes, text: str) -> bool:
         return True
     if _OTHER_FORMS.search(lowered):
         return True
-    if b"quoted-printable" in lowered:
+    if b"quoted-printable" in lowered or b"?q?" in lowered:
         lowered = binascii.a2b_qp(lowered)
         if run in lowered.lower():
             return True

@@ -28,7 +28,6 @@ from mailstore.summary_store.block_rows import (
 )
 from mailstore.summary_store.making import load_summaries
 from mailstore.summary_store.record import record_of
-from mailstore.summary_store.threads import forget_threads
 
 FULL: Final = 256  # messages of a block, more if they were added together
 FEW: Final = 32  # new messages that wait for a block
@@ -113,7 +112,6 @@ def _remake(store: Store, seal: RowSeal, place: BlockRange) -> bool:
     records = [one for one in was if one.entry_id in live]
     known = {one.entry_id for one in records}
     records += read_records(store, seal, [one for one in held if one.entry_id not in known])
-    gone = sorted({one.message_id for one in was} - {one.message_id for one in held})
     new = place._replace(messages=len(live))
     sealed = seal_block(new, records, seal)
     with store.database.write() as conn:
@@ -125,5 +123,4 @@ def _remake(store: Store, seal: RowSeal, place: BlockRange) -> bool:
             put_block(conn, new, sealed)
         else:
             drop_block(conn, place)
-        forget_threads(conn, place.mailbox_id, gone)
     return True

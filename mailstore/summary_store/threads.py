@@ -9,10 +9,9 @@ transaction.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, delete, exists, select
+from sqlalchemy import Connection, bindparam, select
 
-from mailstore.db.dialect import insert_or_ignore, overwrite_deleted
-from mailstore.db.folder_schema import folder_messages
+from mailstore.db.dialect import insert_or_ignore
 from mailstore.db.summary_schema import message_threads, thread_keys
 from mailstore.sealed.row_seal import RowSeal
 from mailstore.summaries.model import ThreadKeys
@@ -96,22 +95,6 @@ def place_in_threads(
     if rows:
         conn.execute(insert_or_ignore(conn, message_threads), rows)
     return placed
-
-
-def forget_threads(conn: Connection, mailbox_id: int, message_ids: Sequence[str]) -> None:
-    """Delete the threads' rows of those messages that the mailbox holds no more."""
-    overwrite_deleted(conn)
-    held = folder_messages.c
-    for ids in grouped(message_ids):
-        conn.execute(
-            delete(message_threads).where(
-                _THREAD.mailbox_id == mailbox_id,
-                _THREAD.message_id.in_(ids),
-                ~exists().where(
-                    held.mailbox_id == mailbox_id, held.message_id == _THREAD.message_id
-                ),
-            )
-        )
 
 
 def _known(conn: Connection, mailbox_id: int, hashes: Sequence[bytes]) -> dict[bytes, str]:
