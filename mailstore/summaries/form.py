@@ -92,7 +92,7 @@ def _addresses(addresses: Addresses) -> list[Any]:
 
 
 def _envelope(one: Envelope) -> list[Any]:
-    lists = (one.sender_from, one.sender, one.reply_to, one.to, one.cc, one.bcc)
+    lists = (one.authors, one.sender, one.reply_to, one.to, one.cc, one.bcc)
     return [
         one.date,
         one.sent_at,
@@ -142,7 +142,8 @@ def _read_part(row: list[Any]) -> Part:
     facts[6], facts[12] = _pairs(facts[6]), _pairs(facts[12])
     facts[13] = tuple(facts[13])
     read = _read_envelope(envelope) if envelope else None
-    return Part(*facts, read, tuple(_read_part(child) for child in children))
+    facts += [read, tuple(_read_part(child) for child in children)]
+    return Part(*facts)
 
 
 def _pairs(rows: list[Any]) -> tuple[tuple[str, str], ...]:

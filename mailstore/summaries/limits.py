@@ -18,6 +18,7 @@ MAX_ADDRESSES: Final = 5000  # in one field
 MAX_WORDS: Final = 10_000  # encoded words (RFC 2047) in one field
 MAX_IDS: Final = 1000  # message ids in one field
 MAX_DASHES: Final = 300_000  # lines that begin with `--` and are no delimiter
+MAX_SAMPLES: Final = 16  # texts and reports whose first octets are kept; no error beyond
 
 
 class TooMuch(MailstoreError):
@@ -26,11 +27,12 @@ class TooMuch(MailstoreError):
 
 @dataclass(slots=True)
 class Budget:
-    """Header octets and parts left for one message."""
+    """Header octets, parts, lines and samples left for one message."""
 
     header_octets: int = MAX_HEADERS
     parts: int = MAX_PARTS
     dashes: int = MAX_DASHES
+    samples: int = MAX_SAMPLES
 
     def take_header(self, octets: int) -> None:
         """Note a header section of a part."""

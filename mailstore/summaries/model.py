@@ -1,6 +1,6 @@
 """The summary of a message: all that lists, searches, IMAP and JMAP need without its body.
 
-Pure.  Everything here is content, much of it health data: it is sealed wherever it is stored, and no
+Pure.  All of it is content, much of it health data: it is sealed wherever it is stored, and no
 `repr` shows a word of it.  Texts are decoded, without lone surrogates; positions and sizes are
 octets from the beginning of the message, the trace fields in front of it included.
 """
@@ -39,9 +39,9 @@ Addresses = tuple[Address, ...]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Envelope:
-    """The fields of ENVELOPE (RFC 9051 §7.5.2); `sender` and `reply_to` are empty when absent.
+    """The fields of ENVELOPE (RFC 9051 §7.5.2): `authors` is From; Sender, Reply-To as they are.
 
-    The door repeats From for these two, as IMAP demands and JMAP forbids.  `sent_at` is Date in
+    The door repeats From for these two if empty, as IMAP demands, not JMAP.  `sent_at` is Date in
     seconds since 1970, `date` as written.  `written_subject` is Subject as written, unfolded, when
     that differs from the decoded `subject`.
     """
@@ -50,7 +50,7 @@ class Envelope:
     sent_at: int | None = None
     subject: str = ""
     written_subject: str = ""
-    sender_from: Addresses = ()
+    authors: Addresses = ()
     sender: Addresses = ()
     reply_to: Addresses = ()
     to: Addresses = ()
@@ -163,7 +163,7 @@ class ClinicalFacts:
         """The message's classes, for search and figures; empty for ordinary mail."""
         found = {
             "xdm": self.xdm,
-            "xdm-subject": bool(self.xdm_subject),
+            "xdm-subject": bool(self.xdm_subject) and self.integration_error is None,
             "closing": self.closing,
             "receipt": self.receipt is not None,
             "integration-error": self.integration_error is not None,
