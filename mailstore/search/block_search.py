@@ -97,11 +97,6 @@ def _look(criterion: Criterion) -> Callable[[Block], list[int]] | None:
             return lambda block: [
                 place for place, day in enumerate(block.sent_days()) if first <= day < end
             ]
-        case c.MessageIds(ids):
-            asked = frozenset(ids)
-            return lambda block: [
-                place for place, one in enumerate(block.message_ids()) if one in asked
-            ]
         case _:
             return None
 

@@ -41,9 +41,7 @@ def decide(criterion: Criterion, known: Callable[[Criterion], bool | None]) -> b
             return None
 
 
-def _all(
-    parts: Sequence[Criterion], known: Callable[[Criterion], bool | None]
-) -> bool | None:
+def _all(parts: Sequence[Criterion], known: Callable[[Criterion], bool | None]) -> bool | None:
     found: bool | None = True
     for part in parts:
         one = decide(part, known)
@@ -75,6 +73,8 @@ def cheaper(criterion: Criterion) -> Criterion:
             return c.Or(tuple(map(cheaper, parts)))
         case c.Not(part):
             return c.Not(cheaper(part))
+        case c.AnyText(text) | c.Body(text) if not text.strip():
+            return c.All()
         case c.AnyText(text):
             return c.Or((*(Holds(field, text) for field in _OF_TEXT), criterion))
         case c.HeaderField(name, text) if name.lower() in _FIELDS:

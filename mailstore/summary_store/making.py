@@ -30,9 +30,9 @@ UNREADABLE: Final = (NotFound, BlobDamaged, KeyMissing, SealBroken, OSError)
 
 _BATCH: Final = 100  # messages read before their summaries are kept
 _BATCH_OCTETS: Final = 8 * 1024 * 1024  # of small bodies at once in memory
-_PLACES: Final = select(
-    messages.c.id, messages.c.blob, messages.c.size, messages.c.trace
-).where(messages.c.id.in_(bindparam("ids", expanding=True)))
+_PLACES: Final = select(messages.c.id, messages.c.blob, messages.c.size, messages.c.trace).where(
+    messages.c.id.in_(bindparam("ids", expanding=True))
+)
 
 
 def load_summaries(
