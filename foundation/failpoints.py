@@ -61,7 +61,17 @@ NOTICE_STEPS: Final = (
     "notice.inserted",  # its rows are inserted
     "notice.committed",  # the transaction is committed
 )
-_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS))
+
+# Changes of a mailbox's folders, each in a transaction.
+FOLDER_STEPS: Final = (
+    "folders.placed",  # new mail has its UIDs
+    "folders.appended",  # rows of an appended message are inserted
+    "folders.copied",  # rows of copies are inserted
+    "folders.moved",  # rows of moved messages are in their new folder
+    "folders.expunged",  # rows of expunged messages are deleted
+    "folders.committed",  # the transaction is committed
+)
+_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *FOLDER_STEPS))
 
 _FORM: Final = re.compile(
     r"(?P<form>daemon@|stop@|hang@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?"

@@ -93,3 +93,11 @@ class KeyMissing(StoreUnavailable):
 
 class InvalidKeys(MailstoreError):
     """The key file is missing, malformed, readable by others, or cannot be written."""
+
+
+class LimitReached(MailstoreError):
+    """One more than a mailbox can have, of folders or keywords."""
+
+
+class OverQuota(MailstoreError):
+    """A message that a mailbox or its domain has no room for."""

@@ -5,20 +5,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import (
+    Boolean,
+    Connection,
+    Select,
+    bindparam,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 
-from mailstore.db.schema import entries, messages
+from mailstore.db.folder_schema import mailbox_state
+from mailstore.db.listed import octets_of
+from mailstore.db.schema import entries, mailboxes, messages
 from mailstore.errors import InvalidAttribute
 
 _UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE: Final = re.compile(r"([0-9]{1,15})|([0-9]{1,6})([KMGT])", re.ASCII)
 
-_USED = func.sum(messages.c.size)
-# Built once: SQLAlchemy's preparation of a statement takes longer than its execution.
-_USED_SINCE = (
-    select(_USED, func.max(entries.c.id))
+# Octets of a message as its reader gets it: the fields added on arrival, and the body.
+OCTETS: Final = messages.c.size + octets_of(messages.c.trace)
+# Written as in the partial index, else SQLite would not use it.
+NOT_PLACED: Final = literal_column("NOT entries.placed", Boolean())
+
+_STATE = mailbox_state.c
+_OF_STATE = _STATE.mailbox_id == bindparam("mailbox")
+# Built once: SQLAlchemy's preparation of a statement takes longer than its execution. One
+# statement, since a message may be placed between two.
+_USED = (
+    select(
+        func.coalesce(select(_STATE.octets).where(_OF_STATE).scalar_subquery(), 0),
+        func.coalesce(select(_STATE.modseq).where(_OF_STATE).scalar_subquery(), 0),
+        func.coalesce(func.sum(OCTETS), 0),
+        func.max(entries.c.id),
+    )
     .join_from(entries, messages)
-    .where(entries.c.mailbox_id == bindparam("mailbox"), entries.c.id > bindparam("after"))
+    .where(entries.c.mailbox_id == bindparam("mailbox"), NOT_PLACED)
+    .where(entries.c.id > bindparam("after"))
 )
 
 
@@ -35,24 +59,65 @@ def parse_size(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Octets of a mailbox's messages, up to and including the entry `last`."""
+    """Octets of a mailbox's messages, as of the modification sequence `modseq`.
+
+    `new`: octets of mail that nobody has looked at, up to and including the entry `last`.
+    """
 
     octets: int = 0
+    new: int = 0
     last: int = 0
+    modseq: int = 0
 
 
 def used_octets(conn: Connection, mailbox_id: int, known: Usage = Usage()) -> Usage:
-    """Sum the sizes of a mailbox's messages; only those after `known` are read."""
-    octets, last = conn.execute(_USED_SINCE, {"mailbox": mailbox_id, "after": known.last}).one()
-    return Usage(known.octets + int(octets or 0), last or known.last)
+    """Octets of a mailbox's messages.
+
+    New mail after `known` alone is read, unless somebody has changed the mailbox since.
+    """
+    placed, modseq, new, last = _used(conn, mailbox_id, known.last)
+    if modseq == known.modseq:
+        new, last = known.new + new, last or known.last
+    elif known.last:
+        placed, modseq, new, last = _used(conn, mailbox_id, 0)
+    return Usage(placed + new, new, last or 0, modseq)
+
+
+def _used(conn: Connection, mailbox_id: int, after: int) -> tuple[int, int, int, int | None]:
+    asked = {"mailbox": mailbox_id, "after": after}
+    placed, modseq, new, last = conn.execute(_USED, asked).one()
+    return int(placed), int(modseq), int(new), last
 
 
 def used_by_mailbox(conn: Connection, mailbox_ids: Sequence[int]) -> dict[int, int]:
-    """Sum sizes by mailbox id, for those of the mailboxes that hold messages."""
-    query = (
-        select(entries.c.mailbox_id, _USED)
+    """Octets by mailbox id, for those of the mailboxes that hold messages."""
+    placed = select(_STATE.mailbox_id, _STATE.octets).where(_STATE.mailbox_id.in_(mailbox_ids))
+    new = _new_by_mailbox().where(entries.c.mailbox_id.in_(mailbox_ids))
+    found: dict[int, int] = {}
+    for row in conn.execute(union_all(placed, new)):
+        found[row[0]] = found.get(row[0], 0) + int(row[1])
+    return {mailbox_id: octets for mailbox_id, octets in found.items() if octets}
+
+
+def used_by_domain(conn: Connection, domain_id: int) -> int:
+    """Octets of all mailboxes of a domain; costs a row for each mailbox and each new message."""
+    return int(conn.scalar(_OF_DOMAIN, {"domain": domain_id}) or 0)
+
+
+def _new_by_mailbox() -> Select[tuple[int, int]]:
+    return (
+        select(entries.c.mailbox_id, func.sum(OCTETS))
         .join_from(entries, messages)
-        .where(entries.c.mailbox_id.in_(mailbox_ids))
+        .where(NOT_PLACED)
         .group_by(entries.c.mailbox_id)
     )
-    return {row[0]: int(row[1]) for row in conn.execute(query)}
+
+
+_BOXES = select(mailboxes.c.id).where(mailboxes.c.domain_id == bindparam("domain"))
+_PARTS = union_all(
+    select(func.sum(_STATE.octets).label("octets")).where(_STATE.mailbox_id.in_(_BOXES)),
+    select(func.sum(OCTETS))
+    .join_from(entries, messages)
+    .where(NOT_PLACED, entries.c.mailbox_id.in_(_BOXES)),
+).subquery()
+_OF_DOMAIN = select(func.sum(_PARTS.c.octets))

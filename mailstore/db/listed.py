@@ -1,0 +1,95 @@
+"""Conditions on a list of any length, passed as one parameter; and lengths of texts in octets.
+
+A statement with a parameter for each value has another text for each length, and a limit of them.
+SQLite takes the list as JSON, PostgreSQL as an array: one prepared statement for all lengths.
+"""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Dialect,
+    String,
+    Text,
+    TypeDecorator,
+    bindparam,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
+
+
+class _Numbers(TypeDecorator[Collection[int]]):
+    """A list of whole numbers."""
+
+    impl = Text
+    cache_ok = True
+    of: TypeEngine[Any] = BigInteger()
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """An array on PostgreSQL, JSON elsewhere."""
+        kind = ARRAY(self.of) if dialect.name == "postgresql" else Text()
+        return dialect.type_descriptor(kind)
+
+    def process_bind_param(self, value: Collection[Any] | None, dialect: Dialect) -> Any:
+        """The list, as the driver takes it."""
+        found = list(value or ())
+        return found if dialect.name == "postgresql" else json.dumps(found)
+
+
+class _Texts(_Numbers):
+    """A list of texts."""
+
+    cache_ok = True
+    of = String()
+
+
+class _listed(FunctionElement[bool]):  # noqa: N801 - as SQLAlchemy's own functions
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_listed)
+def _by_json(element: _listed, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = element.clauses
+    left, right = compiler.process(column, **options), compiler.process(values, **options)
+    return f"{left} IN (SELECT value FROM json_each({right}))"
+
+
+@compiles(_listed, "postgresql")
+def _by_array(element: _listed, compiler: SQLCompiler, **options: Any) -> str:
+    column, values = element.clauses
+    return f"{compiler.process(column, **options)} = ANY({compiler.process(values, **options)})"
+
+
+def listed_numbers(column: ColumnElement[int], name: str) -> ColumnElement[bool]:
+    """True if the column's number is in the list that the parameter `name` has."""
+    return _listed(column, bindparam(name, type_=_Numbers()))
+
+
+def listed_texts(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
+    """True if the column's text is in the list that the parameter `name` has."""
+    return _listed(column, bindparam(name, type_=_Texts()))
+
+
+class octets_of(FunctionElement[int]):  # noqa: N801 - as SQLAlchemy's own functions
+    """Length of a text in octets of UTF-8."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(octets_of)
+def _by_blob(element: octets_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"length(CAST({compiler.process(element.clauses, **options)} AS BLOB))"
+
+
+@compiles(octets_of, "postgresql")
+def _by_length(element: octets_of, compiler: SQLCompiler, **options: Any) -> str:
+    return f"octet_length({compiler.process(element.clauses, **options)})"
