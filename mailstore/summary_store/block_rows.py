@@ -8,12 +8,22 @@ lock; they leave it when they are expunged. Functions take a connection in a tra
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from mailstore.db.dialect import overwrite_deleted
 from mailstore.db.folder_schema import folder_messages, mailbox_state
-from mailstore.db.schema import entries, messages
-from mailstore.db.summary_schema import message_threads, search_blocks, thread_keys
+from mailstore.db.schema import entries, mailboxes, messages
+from mailstore.db.summary_schema import search_blocks
 from mailstore.errors import KeyMissing, SealBroken
 from mailstore.sealed.row_seal import RowSeal
 from mailstore.summary_store.block_form import Block, Record, to_octets
@@ -73,6 +83,28 @@ _COVERED: Final = select(func.coalesce(func.max(_BLOCK.last), 0)).where(
 _LATEST: Final = select(mailbox_state.c.modseq).where(
     mailbox_state.c.mailbox_id == bindparam("mailbox")
 )
+_HELD_IN: Final = (
+    select(_BLOCK.mailbox_id, _BLOCK.number)
+    .select_from(entries)
+    .join(
+        folder_messages,
+        and_(_HELD.mailbox_id == entries.c.mailbox_id, _HELD.message_id == entries.c.message_id),
+    )
+    .join(
+        search_blocks,
+        and_(
+            _BLOCK.mailbox_id == _HELD.mailbox_id,
+            _HELD.added_modseq.between(_BLOCK.first, _BLOCK.last),
+        ),
+    )
+    .where(entries.c.message_id.in_(bindparam("ids", expanding=True)))
+)
+_MARK_STALE: Final = (
+    update(search_blocks)
+    .where(tuple_(_BLOCK.mailbox_id, _BLOCK.number).in_(_HELD_IN))
+    .values(messages=STALE)
+)
+_ERASED: Final = select(mailboxes.c.erased_at).where(mailboxes.c.id == bindparam("mailbox"))
 
 
 def block_ranges(conn: Connection, mailbox_id: int) -> list[BlockRange]:
@@ -145,26 +177,14 @@ def drop_block(conn: Connection, place: BlockRange) -> None:
 
 
 def mark_stale(conn: Connection, message_ids: Sequence[str]) -> None:
-    """Let the blocks of messages be made anew: their bodies can be read again."""
-    holders = select(entries.c.mailbox_id).where(entries.c.message_id.in_(message_ids)).distinct()
-    for mailbox_id in sorted(conn.scalars(holders)):
-        within = exists().where(
-            _HELD.mailbox_id == mailbox_id,
-            _HELD.message_id.in_(message_ids),
-            _HELD.added_modseq.between(_BLOCK.first, _BLOCK.last),
-        )
-        conn.execute(
-            update(search_blocks)
-            .where(_BLOCK.mailbox_id == mailbox_id, within)
-            .values(messages=STALE)
-        )
+    """Let blocks that hold these messages be made anew: they had no summaries before."""
+    for start in range(0, len(message_ids), 500):
+        conn.execute(_MARK_STALE, {"ids": message_ids[start : start + 500]})
 
 
-def drop_mailbox(conn: Connection, mailbox_id: int) -> None:
-    """Delete all blocks and threads of a mailbox, at its erasure."""
-    overwrite_deleted(conn)
-    for table in (search_blocks, message_threads, thread_keys):
-        conn.execute(delete(table).where(table.c.mailbox_id == mailbox_id))
+def is_erased(conn: Connection, mailbox_id: int) -> bool:
+    """True if the erasure of a mailbox has begun: nothing about it is written any more."""
+    return conn.scalar(_ERASED, {"mailbox": mailbox_id}) is not None
 
 
 def records_of(place: BlockRange, sealed: bytes, seal: RowSeal) -> list[Record] | None:

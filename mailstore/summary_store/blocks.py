@@ -19,6 +19,7 @@ from mailstore.summary_store.block_rows import (
     block_ranges,
     drop_block,
     held_between,
+    is_erased,
     latest_modseq,
     live_entries,
     put_block,
@@ -95,6 +96,8 @@ def _write(
         lock_mailbox(conn, place.mailbox_id)
         if block_ranges(conn, place.mailbox_id) != list(before):
             return False  # another machine made it
+        if is_erased(conn, place.mailbox_id):
+            return False
         put_block(conn, place, sealed)
         failpoint("block.inserted")
     failpoint("block.committed")

@@ -7,16 +7,17 @@ and never an error for the others. No transaction is held while bodies are read.
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, BinaryIO, Final
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import Row, Select, bindparam, select
 
 from foundation.failpoints import failpoint
 from mailstore.blobs.store import Store
 from mailstore.db.schema import messages
-from mailstore.errors import BlobDamaged, KeyMissing, NotFound, SealBroken
+from mailstore.errors import BlobDamaged, KeyMissing, NotFound, SealBroken, StoreUnavailable
 from mailstore.sealed.row_seal import RowSeal
 from mailstore.summaries.form import UnknownForm, from_octets, to_octets
 from mailstore.summaries.model import Summary
 from mailstore.summaries.reader import read_summary
+from mailstore.summary_store.block_rows import mark_stale
 from mailstore.summary_store.summary_rows import (
     grouped,
     keep_summaries,
@@ -30,9 +31,9 @@ UNREADABLE: Final = (NotFound, BlobDamaged, KeyMissing, SealBroken, OSError)
 
 _BATCH: Final = 100  # messages read before their summaries are kept
 _BATCH_OCTETS: Final = 8 * 1024 * 1024  # of small bodies at once in memory
-_PLACES: Final = select(messages.c.id, messages.c.blob, messages.c.size, messages.c.trace).where(
-    messages.c.id.in_(bindparam("ids", expanding=True))
-)
+_PLACES: Final[Select[Any]] = select(
+    messages.c.id, messages.c.blob, messages.c.size, messages.c.trace
+).where(messages.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def load_summaries(
@@ -67,6 +68,7 @@ def make_summaries(
         if sealed:
             with store.database.write() as conn:
                 keep_summaries(conn, sealed)
+                mark_stale(conn, sorted(sealed))
                 failpoint("summaries.inserted")
             failpoint("summaries.committed")
         made.update(read)
@@ -121,7 +123,12 @@ def _read(body: BinaryIO | None, trace: bytes) -> Summary | None:
         return None
     try:
         return read_summary(body, trace)
-    except UNREADABLE:
+    except StoreUnavailable as error:
+        if isinstance(error, UNREADABLE):
+            return None
+        raise
+    except Exception:
+        # Any error: a message that the reader fails on must not hide all the others.
         return None
 
 

@@ -22,7 +22,7 @@ def record_of(summary: Summary, entry_id: int, message_id: str, sender: str) -> 
         sent=envelope.sent_at or 0,
         sent_day=sent_day(envelope.date, envelope.sent_at),
         sender=_text(sender),
-        from_=_people(envelope.sender_from),
+        from_=_people(envelope.authors),
         to=_people(envelope.to),
         cc=_people(envelope.cc),
         bcc=_people(envelope.bcc),
