@@ -113,7 +113,7 @@ class MailboxReader:
         held: set[str] = set()
         with self._store.database.read() as conn:
             for ids in grouped(list(message_ids)):
-                held.update(conn.scalars(_HELD, {"mailbox": self.mailbox_id, "ids": ids}))
+                held.update(conn.scalars(_HELD, {"mailbox": self.mailbox_id, "ids": ids}).all())
         return held
 
     def _place(self, message_ids: list[str]) -> Mapping[str, str]:

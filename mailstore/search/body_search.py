@@ -13,7 +13,6 @@ from mailstore.summary_store.folded import folded
 from mailstore.summary_store.making import UNREADABLE, load_summaries, open_bodies
 
 _IN_MEMORY: Final = 16 * 1024 * 1024  # octets of messages that wait to be decoded
-_LARGEST: Final = 64 * 1024 * 1024  # octets of a message that are searched
 
 BodyCriterion = c.Body | c.AnyText | c.HeaderField
 
@@ -36,7 +35,7 @@ def body_hits(
         if body is None:
             continue
         try:
-            message = trace + body.read(_LARGEST)
+            message = trace + body.read()
         except UNREADABLE:
             continue
         lowered = message.lower()

@@ -18,9 +18,11 @@ from mailstore.summaries.model import Part, Summary
 from mailstore.summary_store.folded import folded
 
 _RUN: Final = re.compile(r"[a-z0-9]+")
-# Forms in which a text is not among the octets as it is: they are decoded before a look.
-_OTHER_FORMS: Final = re.compile(
-    rb"base64|\?b\?|&#|utf-?7|iso-2022|hz-gb|utf-?16|utf-?32|ebcdic|cp037|cp500|cp1140|\x1b|\x00"
+# Forms in which a text is not among the octets as it is: they are decoded before a look. Searched
+# one by one, which costs a fraction of a pattern of all.
+_OTHER_FORMS: Final = (
+    *(b"base64", b"?b?", b"&#", b"\x1b", b"\x00", b"utf-7", b"utf7", b"hz-gb"),
+    *(b"ebcdic", b"cp037", b"cp500", b"cp1140", b"ibm"),
 )
 _ASCII: Final = bytes(range(128))
 # Letters of French and German, quotes and spaces of UTF-8: none of them folds into ASCII letters.
@@ -40,8 +42,9 @@ def may_hold(lowered: bytes, text: str) -> bool:
     run = longest_run(text)
     if not run or run in lowered:
         return True
-    if _OTHER_FORMS.search(lowered):
-        return True
+    for form in _OTHER_FORMS:
+        if form in lowered:
+            return True
     if b"quoted-printable" in lowered or b"?q?" in lowered:
         lowered = binascii.a2b_qp(lowered)
         if run in lowered.lower():

@@ -53,7 +53,7 @@ def search_uids(store: Store, seal: RowSeal, scope: Scope, criterion: Criterion)
         return [hit.uid for hit in search(store, seal, scope, criterion)]
     query = select(_HELD.uid).where(scope.within(), exact).order_by(_HELD.uid)
     with store.database.read() as conn:
-        return list(conn.scalars(query))
+        return list(conn.scalars(query).all())
 
 
 class _Mixed:
@@ -179,4 +179,4 @@ def _rows(
 ) -> list[Any]:
     query = select(*_HIT, *columns).where(scope.within(), *where)
     with store.database.read() as conn:
-        return list(conn.execute(query.order_by(_HELD.folder_id, _HELD.uid)))
+        return list(conn.execute(query.order_by(_HELD.folder_id, _HELD.uid)).all())

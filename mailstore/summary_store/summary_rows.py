@@ -46,7 +46,7 @@ def sealed_summaries(conn: Connection, message_ids: Collection[str]) -> dict[str
     """Sealed summaries of this version's reader, by message id; missing if there is none."""
     found: dict[str, bytes] = {}
     for ids in grouped(list(message_ids)):
-        found.update((row[0], bytes(row[1])) for row in conn.execute(_FIND, {"ids": ids}))
+        found.update((row[0], bytes(row[1])) for row in conn.execute(_FIND, {"ids": ids}).all())
     return found
 
 
