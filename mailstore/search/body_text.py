@@ -85,7 +85,7 @@ def decoded_header(octets: bytes, summary: Summary) -> str:
     """The header section with its encoded words decoded (RFC 2047), lines ended by LF."""
     end = summary.structure.body if summary.structure is not None else 0
     raw = octets[:end].decode("utf-8", "replace").replace("\r\n", "\n")
-    return raw if "=?" not in raw else "".join(map(_decoded, raw.splitlines(keepends=True)))
+    return raw if "=?" not in raw else "\n".join(map(_decoded, raw.split("\n")))
 
 
 def _decoded(line: str) -> str:

@@ -32,10 +32,10 @@ def test_only_the_newest_key_is_needed_then(letters: Letters) -> None:
     lines = keys.path.read_text().splitlines(keepends=True)
     keys.path.write_text("".join(line for line in lines if keys.newest.id.hex() in line))
     newest = RowSeal(Keyring(keys.path))
-    (one,) = letters.deliver(letter("Re: s3", Message_ID="<r@x>", References="<3@x>"))
+    (one,) = letters.deliver(letter("Re: s7", Message_ID="<r@x>", References="<7@x>"))
     reader = letters.reader()
     reader._seal = newest
-    (hit,) = reader.search(c.And((c.Holds(Field.SUBJECT, "s3"), c.Not(c.MessageIds((one,))))))
+    (hit,) = reader.search(c.And((c.Holds(Field.SUBJECT, "s7"), c.Not(c.MessageIds((one,))))))
     assert reader.threads([one])[one] == reader.threads([hit.message_id])[hit.message_id]
 
 
@@ -44,7 +44,7 @@ def test_an_answer_finds_its_thread_between_rotation_and_rewriting(letters: Lett
     keys = letters.seal.keys
     assert keys is not None
     rotate(keys.path, NOW)
-    (one,) = letters.deliver(letter("Re: s3", Message_ID="<r@x>", References="<3@x>"))
+    (one,) = letters.deliver(letter("Re: s7", Message_ID="<r@x>", References="<7@x>"))
     assert letters.reader().threads([one])[one] in threads.values()
 
 
