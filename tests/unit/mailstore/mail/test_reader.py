@@ -66,9 +66,7 @@ def test_a_message_without_its_body_is_unreadable_and_the_others_are_not(letters
     assert set(reader.threads([lost, kept])) == {lost, kept}
 
 
-def test_a_session_keeps_few_summaries(
-    letters: Letters, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_session_keeps_few_summaries(letters: Letters, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT", 2)
     ids = letters.deliver(*(letter(str(n)) for n in range(4)))
     reader = letters.reader()
@@ -86,7 +84,7 @@ def test_each_field_is_searched(letters: Letters, in_blocks: bool) -> None:
         letters.deliver(*(letter("rien") for _ in range(FEW)))
         letters.view()
         assert make_next_block(letters.store, letters.seal, letters.a)
-    expected = {
+    expected: dict[c.Criterion, list[str]] = {
         c.Holds(Field.SUBJECT, "échographie"): [one],
         c.Holds(Field.SUBJECT, "écho"): [one, two],
         c.Holds(Field.CC, "ZOE@c"): [one],

@@ -32,7 +32,9 @@ def test_a_text_is_found_in_its_own_column_and_message(records: list[Record], te
     block = Block(to_octets(records))
     for column in Text:
         found = block.holding(column, text.encode("utf-8", "surrogatepass"))
-        wanted = [at for at, one in enumerate(records) if str(one[column]) and text in one[column]]
+        wanted = [
+            at for at, one in enumerate(records) if (held := str(one[column])) and text in held
+        ]
         assert found == wanted
 
 

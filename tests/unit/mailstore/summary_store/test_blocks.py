@@ -26,9 +26,7 @@ def subjects(letters: Letters) -> list[list[str]]:
     """Subjects in each block."""
     with letters.database.read() as conn:
         found = sealed_blocks(conn, letters.a)
-    return [
-        open_block(place, sealed, letters.seal).lines(Text.SUBJECT) for place, sealed in found
-    ]
+    return [open_block(place, sealed, letters.seal).lines(Text.SUBJECT) for place, sealed in found]
 
 
 def counted(letters: Letters) -> list[BlockRange]:

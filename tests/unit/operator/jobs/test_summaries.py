@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import delete, func, select, update
 
+from mailstore.blobs.store import Store
 from mailstore.db.schema import bodies, messages
 from mailstore.db.summary_schema import search_blocks, summaries
 from mailstore.sealed.keyring import Keyring
 from mailstore.sealed.row_seal import RowSeal
-from mailstore.summary_store.blocks import FEW
+from mailstore.summary_store.blocks import FEW, make_next_block
 from mssante_operator.jobs import summaries as module
 from mssante_operator.jobs.summaries import AGAIN, SummaryJob
 from tests.support.clock import NOW
@@ -107,12 +108,11 @@ def test_a_mailbox_whose_block_fails_stops_no_other(
     letters.deliver(*(letter() for _ in range(FEW)), to=(letters.a, letters.b))
     for mailbox in (letters.a, letters.b):
         letters.view(mailbox)
-    make = module.make_next_block
 
-    def fails_for_a(store: object, seal: object, mailbox_id: int) -> bool:
+    def fails_for_a(store: Store, seal: RowSeal, mailbox_id: int) -> bool:
         if mailbox_id == letters.a:
             raise ValueError("secret")
-        return make(letters.store, letters.seal, mailbox_id)
+        return make_next_block(store, seal, mailbox_id)
 
     monkeypatch.setattr(module, "make_next_block", fails_for_a)
     job.round()
