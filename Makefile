@@ -72,7 +72,7 @@ bench: .venv/dev.stamp ## Measure the white list, and mail in and out beside Pos
 	$(BIN)/python -m tests.bench $(ARGS)
 
 fuzz: .venv/dev.stamp ## Fuzz parsers and the network: FUZZ_SECONDS (360) each, then the property tests at length
-	for target in lists documents names certificates commands messages chunks reports; do \
+	for target in lists documents names certificates commands messages chunks reports summaries; do \
 		$(BIN)/python -W ignore -m tests.fuzz $$target $(or $(FUZZ_SECONDS),360) || exit 1; done
 	$(BIN)/python -W ignore -m tests.fuzz.network $(or $(FUZZ_SECONDS),360)
 	HYPOTHESIS_PROFILE=fuzz FUZZ_EXAMPLES=$(or $(FUZZ_EXAMPLES),2000) \

@@ -12,7 +12,6 @@ from mailstore.errors import MailstoreError
 from mailstore.summaries.model import (
     VERSION,
     Address,
-    Addresses,
     Attachment,
     ClinicalFacts,
     DeliveryReport,
@@ -36,15 +35,15 @@ def to_octets(summary: Summary) -> bytes:
         [
             summary.octets,
             int(summary.unreadable),
-            _envelope(summary.envelope),
+            summary.envelope,
             summary.fields,
             summary.preview,
-            [(one.name, one.type, one.octets) for one in summary.attachments],
-            _values(summary.thread),
-            _clinical(summary.clinical),
+            summary.attachments,
+            summary.thread,
+            () if summary.clinical == _NO_FACTS else summary.clinical,
         ]
     )
-    structure = b"" if summary.structure is None else _octets(_part(summary.structure))
+    structure = b"" if summary.structure is None else _octets(summary.structure)
     return bytes([VERSION]) + len(listed).to_bytes(4, "big") + listed + structure
 
 
@@ -56,95 +55,74 @@ def from_octets(octets: bytes, *, structure: bool = True) -> Summary:
     if octets[:1] != bytes([VERSION]):
         raise UnknownForm("the summary is of another version: it is to be made anew")
     middle = _HEAD + int.from_bytes(octets[1:_HEAD], "big")
-    size, unreadable, envelope, fields, preview, attachments, thread, clinical = json.loads(
-        octets[_HEAD:middle]
+    size, unreadable, envelope, fields, preview, attachments, thread, clinical = _decode(
+        octets[_HEAD:middle].decode()
     )
     tree = octets[middle:] if structure else b""
     message_id, references, base_subject = thread
     return Summary(
         size,
         bool(unreadable),
-        _read_envelope(envelope),
+        _envelope(envelope),
         _pairs(fields),
         preview,
-        tuple(Attachment(*one) for one in attachments),
+        tuple([Attachment(*one) for one in attachments]),
         ThreadKeys(message_id, tuple(references), base_subject),
-        _read_clinical(clinical),
-        _read_part(json.loads(tree)) if tree else None,
+        _clinical(clinical) if clinical else _NO_FACTS,
+        _part(_decode(tree.decode())) if tree else None,
     )
+
+
+_NO_FACTS: Final = ClinicalFacts()
+_decode: Final[Callable[[str], Any]] = json.JSONDecoder().decode
+# Named tuples become arrays.
+_encode: Final[Callable[[object], str]] = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), check_circular=False
+).encode
 
 
 def _octets(value: object) -> bytes:
     return _encode(value).encode()
 
 
-_encode: Final[Callable[[object], str]] = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), check_circular=False
-).encode
+def _envelope(row: list[Any]) -> Envelope:
+    for place in _LISTS:
+        row[place] = tuple([Address(*one) for one in row[place]])
+    return Envelope(*row)
 
 
-def _values(row: object) -> list[Any]:
-    return [getattr(row, name) for name in row.__slots__]  # type: ignore[attr-defined]
+_LISTS: Final = tuple(
+    Envelope._fields.index(name) for name in ("authors", "sender", "reply_to", "to", "cc", "bcc")
+)
 
 
-def _addresses(addresses: Addresses) -> list[Any]:
-    return [(one.name, one.mailbox, one.host, one.written) for one in addresses]
+def _clinical(row: list[Any]) -> ClinicalFacts:
+    facts = ClinicalFacts(*row)
+    return facts._replace(
+        codes=_pairs(row[_CODES]),
+        receipt=facts.receipt and Receipt(*facts.receipt),
+        delivery_report=facts.delivery_report and DeliveryReport(*facts.delivery_report),
+    )
 
 
-def _envelope(one: Envelope) -> list[Any]:
-    lists = (one.authors, one.sender, one.reply_to, one.to, one.cc, one.bcc)
-    return [
-        one.date,
-        one.sent_at,
-        one.subject,
-        one.written_subject,
-        *map(_addresses, lists),
-        one.in_reply_to,
-        one.message_id,
-    ]
+_CODES: Final = ClinicalFacts._fields.index("codes")
 
 
-def _read_envelope(row: list[Any]) -> Envelope:
-    lists = [tuple(Address(*one) for one in each) if each else () for each in row[4:10]]
-    return Envelope(*row[:4], *lists, *row[10:])
+def _part(row: list[Any]) -> Part:
+    part = Part(*row)
+    return part._replace(
+        params=_pairs(row[_PARAMS]),
+        disposition_params=_pairs(row[_DISPOSITION_PARAMS]),
+        language=tuple(part.language),
+        envelope=None if part.envelope is None else _envelope(list(part.envelope)),
+        children=tuple(map(_part, row[_CHILDREN])),
+    )
 
 
-def _clinical(one: ClinicalFacts) -> list[Any]:
-    if one == _NO_FACTS:
-        return []
-    row = _values(one)
-    row[7] = one.receipt and _values(one.receipt)
-    row[8] = one.delivery_report and _values(one.delivery_report)
-    return row
-
-
-_NO_FACTS: Final = ClinicalFacts()
-
-
-def _read_clinical(row: list[Any]) -> ClinicalFacts:
-    if not row:
-        return _NO_FACTS
-    row[2] = _pairs(row[2])
-    row[7] = row[7] and Receipt(*row[7])
-    row[8] = row[8] and DeliveryReport(*row[8])
-    return ClinicalFacts(*row)
-
-
-def _part(one: Part) -> list[Any]:
-    row = _values(one)
-    row[-2] = one.envelope and _envelope(one.envelope)
-    row[-1] = [_part(child) for child in one.children]
-    return row
-
-
-def _read_part(row: list[Any]) -> Part:
-    *facts, envelope, children = row
-    facts[6], facts[12] = _pairs(facts[6]), _pairs(facts[12])
-    facts[13] = tuple(facts[13])
-    read = _read_envelope(envelope) if envelope else None
-    facts += [read, tuple(_read_part(child) for child in children)]
-    return Part(*facts)
+_PARAMS: Final = Part._fields.index("params")
+_DISPOSITION_PARAMS: Final = Part._fields.index("disposition_params")
+_CHILDREN: Final = Part._fields.index("children")
 
 
 def _pairs(rows: list[Any]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, value) for name, value in rows)
+    return tuple([(name, value) for name, value in rows])

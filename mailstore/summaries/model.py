@@ -2,18 +2,22 @@
 
 Pure.  All of it is content, much of it health data: it is sealed wherever it is stored, and no
 `repr` shows a word of it.  Texts are decoded, without lone surrogates; positions and sizes are
-octets from the beginning of the message, the trace fields in front of it included.
+octets from the beginning of the message, the trace fields in front of it included.  Named tuples,
+since a list makes thousands of them.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 VERSION: Final = 1
 """Version of the reader: a summary of an older one is made anew."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Address:
+def _hidden(self: object) -> str:
+    return f"<{type(self).__name__}>"
+
+
+class Address(NamedTuple):
     """A mailbox or the edge of a group, as in ENVELOPE (RFC 9051 §7.5.2).
 
     `name` is decoded; `written` is the phrase as written, when that differs (RFC 2047).  A group
@@ -33,12 +37,14 @@ class Address:
             return ""
         return f"{self.mailbox}@{self.host}" if self.host else self.mailbox or ""
 
+    def __repr__(self) -> str:
+        return _hidden(self)
+
 
 Addresses = tuple[Address, ...]
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Envelope:
+class Envelope(NamedTuple):
     """The fields of ENVELOPE (RFC 9051 §7.5.2): `authors` is From; Sender, Reply-To as they are.
 
     The door repeats From for these two if empty, as IMAP demands, not JMAP.  `sent_at` is Date in
@@ -59,9 +65,11 @@ class Envelope:
     in_reply_to: str = ""
     message_id: str = ""
 
+    def __repr__(self) -> str:
+        return _hidden(self)
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Part:
+
+class Part(NamedTuple):
     """A body part with the facts of BODYSTRUCTURE (RFC 9051 §7.5.2) and its place.
 
     Its header is `header` to `body`, its content `body` to `end`, the message's own part included.
@@ -93,18 +101,22 @@ class Part:
         """Size of the content as sent, without decoding."""
         return self.end - self.body
 
+    def __repr__(self) -> str:
+        return _hidden(self)
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Attachment:
+
+class Attachment(NamedTuple):
     """A part that lists show: its decoded name (maybe empty), its type, its octets as sent."""
 
     name: str
     type: str
     octets: int
 
+    def __repr__(self) -> str:
+        return _hidden(self)
 
-@dataclass(frozen=True, slots=True, repr=False)
-class ThreadKeys:
+
+class ThreadKeys(NamedTuple):
     """The message's own id and those before it, without angle brackets; RFC 5256 §2.1 subject.
 
     `references` has References in their order, then In-Reply-To's that are not among them.
@@ -114,9 +126,11 @@ class ThreadKeys:
     references: tuple[str, ...] = ()
     base_subject: str = ""
 
+    def __repr__(self) -> str:
+        return _hidden(self)
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Receipt:
+
+class Receipt(NamedTuple):
     """An MDN (RFC 8098): `disposition` such as `processed`; a failed integration has its code.
 
     `error` is None without an error; an error without a number has code 906, "other" (DOMAIN §7.3).
@@ -127,18 +141,22 @@ class Receipt:
     error: int | None = None
     error_text: str = ""
 
+    def __repr__(self) -> str:
+        return _hidden(self)
 
-@dataclass(frozen=True, slots=True, repr=False)
-class DeliveryReport:
+
+class DeliveryReport(NamedTuple):
     """A DSN (RFC 3464): the worst action of its recipients, with status; the original's id."""
 
     action: str
     status: str = ""
     original: str = ""
 
+    def __repr__(self) -> str:
+        return _hidden(self)
 
-@dataclass(frozen=True, slots=True, repr=False)
-class ClinicalFacts:
+
+class ClinicalFacts(NamedTuple):
     """Facts for search and figures, recognised without opening an archive (DOMAIN §7).
 
     `xdm`: an `IHE_XDM.zip` is attached.  `xdm_subject`: the subject's text behind `XDM/1.0/DDM+`.
@@ -170,6 +188,9 @@ class ClinicalFacts:
             "delivery-report": self.delivery_report is not None,
         }
         return tuple(name for name, holds in found.items() if holds)
+
+    def __repr__(self) -> str:
+        return _hidden(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The preview: up to 256 characters of a message's text (RFC 8970 §3.1).
+"""The preview: up to 256 characters of a message's text (RFC 8970).
 
 Pure and linear.
 """
@@ -20,8 +20,10 @@ def preview(octets: bytes, subtype: str, charset: str, encoding: str) -> str:
         text = html_text(decode(decoded(octets, encoding), charset), MAX_PREVIEW)
     else:
         text = decode(decoded(octets[:_ENOUGH], encoding), charset)
-    shown = "".join(one if one.isprintable() else " " for one in text[: 8 * MAX_PREVIEW])
-    return " ".join(shown.split())[:MAX_PREVIEW].rstrip()
+    shown = " ".join(text.lstrip()[: 8 * MAX_PREVIEW].split())[: 2 * MAX_PREVIEW]
+    if not shown.isprintable():
+        shown = " ".join("".join(one if one.isprintable() else " " for one in shown).split())
+    return shown[:MAX_PREVIEW].rstrip()
 
 
 def decoded(octets: bytes, encoding: str) -> bytes:

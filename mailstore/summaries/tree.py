@@ -13,6 +13,7 @@ from mailstore.summaries.limits import MAX_DEPTH, MAX_HEADER, Budget, TooMuch
 from mailstore.summaries.window import Dashes, Sample, Window
 
 _SAMPLE: Final = 64 * 1024  # octets of a text or report; an HTML head alone may have 50 kB
+_MAX_BOUNDARY: Final = 990  # octets; RFC 2046 §5.1.1 allows 70, a line has room for no more
 _PLAIN: Final = frozenset({"", "7bit", "8bit", "binary"})
 _TEXT: Final = ("text/plain", (("charset", "us-ascii"),))
 MESSAGES: Final = frozenset({"message/rfc822", "message/global", "message/news"})
@@ -73,6 +74,7 @@ class _Reader:
         self._stack: list[Node] = []
         # Position in the stack by boundary; of two equal ones the inner counts.
         self._open: dict[bytes, int] = {}
+        self._messages = 0  # of the stack
 
     def read(self) -> Node:
         root = self._begin(_TEXT)
@@ -100,6 +102,8 @@ class _Reader:
         self._sample(node)
         window.position = body
         node.lines = window.lines_to(body)
+        self._messages += node.is_message
+        window.counting = self._messages > 0 or is_text(node)
         if self._stack:
             self._stack[-1].children.append(node)
         self._stack.append(node)
@@ -110,7 +114,7 @@ class _Reader:
     def _sample(self, node: Node) -> None:
         """Give a sample to a text or report, unless it is within another message."""
         wanted = is_text(node) or node.type in REPORTS
-        if wanted and self._budget.samples and not any(one.is_message for one in self._stack):
+        if wanted and self._budget.samples and not self._messages:
             self._budget.samples -= 1
             node.sample = Sample(_SAMPLE)
 
@@ -162,6 +166,8 @@ class _Reader:
             self._forget(node)
             node.end = end
             node.lines = self._window.lines_to(end) - node.lines
+            self._messages -= node.is_message
+        self._window.counting = self._messages > 0
 
     def _forget(self, node: Node) -> None:
         """Look for a multipart's delimiters no more."""
@@ -184,5 +190,5 @@ def _node(fields: Fields, default: tuple[str, Parameters], header: int, body: in
     node = Node(fields, kind, params, encoding, header, body)
     if major == "multipart":
         boundary = dict(params).get("boundary", "").rstrip().encode()
-        node.boundary = boundary or None
+        node.boundary = boundary if 0 < len(boundary) <= _MAX_BOUNDARY else None
     return node

@@ -9,7 +9,7 @@ try:
 except ModuleNotFoundError:
     sys.exit("fuzzing needs atheris, which is locked for Python 3.11 to 3.13: make PYTHON=... fuzz")
 
-with atheris.instrument_imports(include=["whitelist", "relay"]):
+with atheris.instrument_imports(include=["whitelist", "relay", "mailstore.summaries"]):
     from tests.fuzz.targets import TARGETS
 
 

@@ -4,6 +4,7 @@ Invariant: hostile input ends in a value or in the module's documented error, ne
 exception, a hang or an acceptance.
 """
 
+import io
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
@@ -11,6 +12,8 @@ from types import MappingProxyType
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
+from mailstore.summaries.form import from_octets, to_octets
+from mailstore.summaries.reader import read_summary
 from relay.dsn.builder import DELIVERED_STATUS, Action, ReportedRecipient, ReportFacts, build_report
 from relay.smtp.address import parse_address, parse_path
 from relay.smtp.errors import SyntaxRefused
@@ -37,6 +40,27 @@ from whitelist.pki.trust_store import CertificateFacts
 
 DN = "CN=smtp.b.mssante.fr,OU=1750000001,O=CHU DE TEST,ST=Paris (75),C=FR"
 GOOD_LIST = signed_list([listed("b.mssante.fr", DN)])
+
+
+STORED = tuple(
+    "\r\n".join(lines).encode()
+    for lines in (
+        (
+            "To: g: =?utf-8?q?=C3=A9?= <a@b.fr>, c@d;",
+            "Subject: [KO][902] XDM/1.0/DDM+x",
+            "Content-Type: multipart/mixed; boundary=b\r\n\r\n--b",
+            "Content-Type: text/html; charset=utf-7\r\n\r\n<p>x</p>\r\n--b--\r\n",
+        ),
+        (
+            "Content-Type: message/rfc822\r\n",
+            "Content-Disposition: a; filename*0*=utf-8''%C3; filename*1*=%A9\r\n\r\n",
+        ),
+        (
+            "Content-Type: message/disposition-notification\r\n",
+            "Disposition: a/b; processed/Error: 902^x\r\n",
+        ),
+    )
+)
 
 
 def names(data: bytes) -> None:
@@ -156,6 +180,19 @@ def messages(data: bytes) -> None:
     read_header(first.payload)
 
 
+def summaries(data: bytes) -> None:
+    """A stored message: a summary that comes back, its parts in order within the octets."""
+    summary = read_summary(io.BytesIO(data), b"Received: x\r\n")
+    assert summary.octets == len(data) + 13
+    assert from_octets(to_octets(summary)) == summary
+    pending = [] if summary.structure is None else [summary.structure]
+    assert pending or summary.unreadable
+    while pending:
+        part = pending.pop()
+        assert part.header <= part.body <= part.end <= summary.octets
+        pending += part.children
+
+
 TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = MappingProxyType(
     {
         "names": (names, (DN.encode(), b'O="C.H. DE  CADILLAC",C=FR', b"CN=a\\,b+OU=#04,C=FR")),
@@ -186,6 +223,7 @@ TARGETS: Mapping[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]] = Mappi
                 b"\n\n\nENVID \xa9fr\nENVID \xa9" + bytes(12) + b"\nfr\nENVID\nE\nEIENVID",
             ),
         ),
+        "summaries": (summaries, STORED),
         "messages": (messages, (b"From: a@b.fr\r\n\r\n..x\r\n.\r\nMAIL", b"\r\n\n.\n")),
     }
 )

@@ -14,8 +14,8 @@ from mailstore.summaries.model import Address, Addresses
 # not closed reaches to the end.
 _TOKEN: Final = re.compile(
     r"""(?P<blank>[ \t\r\n]+)
-    |(?P<quoted>"(?:[^"\\]|\\.)*(?:"|\\?$))
-    |(?P<angle><(?:[^<>"\\]|\\.|"(?:[^"\\]|\\.)*(?:"|\\?$))*(?:>|\\?))
+    |(?P<quoted>"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?$))
+    |(?P<angle><(?:[^<>"\\]+|\\.|"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?$))*(?:>|\\?))
     |(?P<special>[(),:;@.])
     |(?P<atom>[^ \t\r\n"<(),:;@.]+)""",
     re.VERBOSE | re.DOTALL,
@@ -42,16 +42,13 @@ class _Reader:
     def _begin(self) -> None:
         self._words: list[str] = []  # as written, with blanks
         self._plain: list[str] = []  # without blanks
+        self._has_at = False
         self._angle: str | None = None
         self._comment = ""
 
     def read(self, value: str) -> Addresses:
-        position, end = 0, len(value)
-        while position < end:
-            token = _TOKEN.match(value, position)
-            if token is None:  # a control character that no class has
-                position += 1
-                continue
+        position = 0
+        while token := _TOKEN.match(value, position):  # any character is one's beginning
             position = token.end()
             if token.lastgroup == "special":
                 position = self._special(value, token[0], position)
@@ -74,7 +71,7 @@ class _Reader:
         if mark == "(":
             position, self._comment = _comment(value, position)
             self._words.append(" ")
-        elif mark == ":" and not self._in_group and self._angle is None and "@" not in self._plain:
+        elif mark == ":" and not self._in_group and self._angle is None and not self._has_at:
             name = _unquoted("".join(self._words))
             self._begin()
             self._found.append(Address("", name, None))
@@ -87,6 +84,7 @@ class _Reader:
         else:
             self._words.append(mark)
             self._plain.append(mark)
+            self._has_at = self._has_at or mark == "@"
         return position
 
     def _flush(self) -> None:
@@ -101,10 +99,8 @@ class _Reader:
         self._begin()
 
     def _spec(self) -> str:
-        """Return the address without brackets; words before it, as in `Dr Who a@b.fr`, are lost."""
-        if "@" not in self._plain:
-            return "".join(self._words).strip()
-        return "".join(self._plain)
+        """Return the address without brackets, its blanks gone (RFC 5322 §4.4)."""
+        return "".join(self._plain if self._has_at else self._words).strip()
 
     def _add(self, name: str, written: str, spec: str) -> None:
         if len(self._found) >= MAX_ADDRESSES:
@@ -144,7 +140,7 @@ def _unquoted_only(phrase: str) -> str:
     return " ".join(phrase.split())
 
 
-_QUOTED: Final = re.compile(r'"((?:[^"\\]|\\.)*)(?:"|\\?$)', re.DOTALL)
+_QUOTED: Final = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)(?:"|\\?$)', re.DOTALL)
 
 
 def _unquoted(phrase: str) -> str:

@@ -1,7 +1,7 @@
 """Octets of mail as text, whatever charset they claim.
 
 Pure.  Only codecs of real charsets are used: Python also has codecs that are slow on hostile input
-(`punycode`), transform octets, or make lone surrogates (`utf-7`, `unicode_escape`).
+(`punycode`), transform octets, or make lone surrogates (`unicode_escape`).
 """
 
 import codecs
@@ -10,7 +10,7 @@ from typing import Final
 
 # Python's canonical names.
 _SAFE: Final = frozenset(
-    {"ascii", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"}
+    {"ascii", "utf-7", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"}
     | {"utf-32", "utf-32-le", "utf-32-be", "koi8-r", "koi8-u", "mac-roman", "tis-620"}
     | {f"iso8859-{number}" for number in range(1, 17) if number != 12}
     | {f"cp{number}" for number in (437, 850, 852, 858, 866, 932, 949, *range(1250, 1259))}
@@ -28,7 +28,17 @@ def decode(octets: bytes, charset: str = "") -> str:
             return octets.decode()
         except UnicodeDecodeError:
             return octets.decode("cp1252", "replace")
-    return octets.decode(codec, "replace")
+    text = octets.decode(codec, "replace")
+    if codec == "utf-7":  # which alone has escapes for halves of characters
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def encode(text: str, charset: str) -> bytes:
+    """Return octets of a charset for text that has raw octets of it; in UTF-8, if unknown."""
+    if text.isascii():
+        return text.encode("ascii")
+    return text.encode(_codec(charset) or "utf-8", "replace")
 
 
 @lru_cache(256)

@@ -13,13 +13,12 @@ from mailstore.summaries.limits import MAX_PARAMETERS, TooMuch
 
 Parameters = tuple[tuple[str, str], ...]
 
-# Comments come rarely, within a value hardly ever.
+# No blank or name is looked at from two semicolons.  Comments come rarely, and at the end.
 _PARAMETER: Final = re.compile(
-    r""";[;\s]*([^=;\s"()]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)(?:"|\\?$)|([^;]*))""", re.DOTALL
+    r""";\s*([^=;\s"()]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)(?:"|\\?$)|([^;]*))""", re.DOTALL
 )
 _PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
 _SPLIT: Final = re.compile(r"([^*]+)(?:\*([0-9]{1,3}))?(\*)?")
-_COMMENT: Final = re.compile(r"\s*\([^()]*\)\s*$")
 
 
 def read_value(text: str) -> tuple[str, Parameters]:
@@ -28,7 +27,7 @@ def read_value(text: str) -> tuple[str, Parameters]:
     A name that comes twice keeps its first value.  Raises `TooMuch` beyond `MAX_PARAMETERS`.
     """
     value, semicolon, _ = text.partition(";")
-    head = _COMMENT.sub("", value).strip().lower()
+    head = _without_comment(value.strip()).lower()
     if not semicolon:
         return head, ()
     plain: dict[str, str] = {}
@@ -37,8 +36,8 @@ def read_value(text: str) -> tuple[str, Parameters]:
         if count >= MAX_PARAMETERS:
             raise TooMuch
         written = found[3].strip() if found[2] is None else _PAIR.sub(r"\1", found[2])
-        if found[2] is None and written.endswith(")"):
-            written = _COMMENT.sub("", written)
+        if found[2] is None:
+            written = _without_comment(written)
         name = found[1].lower()
         segment = _SPLIT.fullmatch(name) if "*" in name else None
         if segment is None:
@@ -52,6 +51,10 @@ def read_value(text: str) -> tuple[str, Parameters]:
     return head, tuple(
         (name, value if name in split else decode_text(value)) for name, value in plain.items()
     )
+
+
+def _without_comment(text: str) -> str:
+    return text[: text.rfind("(")].rstrip() if text.endswith(")") and "(" in text else text
 
 
 def _joined(segments: dict[int, tuple[str, bool]]) -> str:

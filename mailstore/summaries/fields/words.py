@@ -7,7 +7,7 @@ import binascii
 import re
 from typing import Final
 
-from mailstore.summaries.fields.charsets import decode
+from mailstore.summaries.fields.charsets import decode, encode
 from mailstore.summaries.limits import MAX_WORDS, TooMuch
 
 # A word may hold blanks, against the rule: writers of long names do that.  RFC 2231 §5: a language.
@@ -34,13 +34,13 @@ def decode_text(text: str) -> str:
             octets, charset = b"", name
             if done == 0 or between.strip():
                 out.append(between)
-        octets += _octets(found[2], found[3])
+        octets += _octets(found[2], found[3], name)
         done = found.end()
     return "".join((*out, decode(octets, charset), text[done:]))
 
 
-def _octets(kind: str, word: str) -> bytes:
-    written = word.encode()
+def _octets(kind: str, word: str, charset: str) -> bytes:
+    written = encode(word, charset)
     if kind in "qQ":
         return binascii.a2b_qp(written, header=True)
     return unbase64(written)

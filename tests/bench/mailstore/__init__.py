@@ -1,1 +1,1 @@
-"""Benchmarks of the mailstore."""
+"""Figures of the mailstore."""
