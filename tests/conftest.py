@@ -33,6 +33,7 @@ from tests.support.rules.memory_disk import use_memory_disk
 from tests.support.rules.tiers import TIERS, file_tier, tier_of
 from tests.support.storage.kept_bodies import stored
 from tests.support.storage.letters import letters
+from tests.support.storage.mail_house import house
 from tests.support.storage.object_server import object_server
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "delivery_store",
     "dialect",
     "empty_database_url",
+    "house",
     "kept_pair",
     "letters",
     "object_server",
