@@ -27,7 +27,8 @@ _OTHER_FORMS: Final = (
 _ASCII: Final = bytes(range(128))
 # Letters of French and German, quotes and spaces of UTF-8: none of them folds into ASCII letters.
 _PLAIN: Final = re.compile(
-    rb"(?:\xc3[\x80-\x9e\xa0-\xbf]|\xc5[\x92\x93\xb8]|\xc2[\xa0\xab\xb0\xbb]|\xe2\x80[\x90-\xaf])*"
+    rb"(?:(?:\xc3[\x80-\x9e\xa0-\xbf])+"
+    rb"|\xc5[\x92\x93\xb8]|\xc2[\xa0\xab\xb0\xbb]|\xe2\x80[\x90-\xa4])*"
 )
 _TAG: Final = re.compile(r"<[^>]*>")
 _SOFT: Final = re.compile(rb"=[ \t]*\r?\n")

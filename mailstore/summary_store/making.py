@@ -4,6 +4,7 @@ A message whose body is gone or damaged, or whose key is missing, has no summary
 and never an error for the others. No transaction is held while bodies are read.
 """
 
+import io
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, BinaryIO, Final
 
@@ -92,7 +93,7 @@ def open_bodies(
         for row in batch:
             try:
                 body = (
-                    store.blobs.unseal(row.blob, sealed[row.blob])
+                    io.BytesIO(store.blobs.content(row.blob, sealed[row.blob]))
                     if row.blob in sealed
                     else store.blobs.open(row.blob, row.size)
                 )
