@@ -146,7 +146,7 @@ class InFolders:
 
 @dataclass(frozen=True, slots=True)
 class MessageIds:
-    """One of these messages (RFC 8474 §4.4: EMAILID)."""
+    """One of these messages (RFC 8474 §6: EMAILID)."""
 
     ids: tuple[str, ...]
 
@@ -164,7 +164,7 @@ class InThread:
 
 @dataclass(frozen=True, slots=True)
 class ThreadIds:
-    """In one of these threads (RFC 8474 §4.4: THREADID)."""
+    """In one of these threads (RFC 8474 §6: THREADID)."""
 
     ids: tuple[str, ...]
 
