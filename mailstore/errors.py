@@ -96,7 +96,7 @@ class InvalidKeys(MailstoreError):
 
 
 class LimitReached(MailstoreError):
-    """One more than a mailbox can have, of folders or keywords."""
+    """A folder or a keyword more than a mailbox can have."""
 
 
 class OverQuota(MailstoreError):
