@@ -62,6 +62,15 @@ NOTICE_STEPS: Final = (
     "notice.committed",  # the transaction is committed
 )
 
+# A team's work on a message.
+TEAM_STEPS: Final = (
+    "assignment.written",  # the person has the message; its state still says that nobody has
+)
+# Sealing of rows anew, by a job of maintenance and by the rotation of keys.
+SEALING_STEPS: Final = (
+    "sealing.page",  # the rows of a page are replaced, not yet committed
+    "sealing.kept",  # the page is committed
+)
 # Changes of a mailbox's folders, each in a transaction.
 FOLDER_STEPS: Final = (
     "folders.placed",  # new mail has its UIDs
@@ -82,7 +91,16 @@ SUMMARY_STEPS: Final = (
     "block.committed",  # the transaction is committed
     "summaries.resealed",  # a page of summaries is sealed anew, not committed
 )
-_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *FOLDER_STEPS, *SUMMARY_STEPS))
+EVERY_STEP: Final = (
+    *STEPS,
+    *DELIVERY_STEPS,
+    *NOTICE_STEPS,
+    *TEAM_STEPS,
+    *SEALING_STEPS,
+    *FOLDER_STEPS,
+    *SUMMARY_STEPS,
+)
+_KNOWN: Final = frozenset(EVERY_STEP)
 
 _FORM: Final = re.compile(
     r"(?P<form>daemon@|stop@|hang@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?"

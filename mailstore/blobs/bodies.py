@@ -74,9 +74,9 @@ class Bodies:
         """Close the blob store; the caller closes the database."""
         self.blobs.close()
 
-    def draft(self) -> Draft:
-        """Begin a new body, in memory while it is small."""
-        return self.blobs.draft()
+    def draft(self, name: str = "") -> Draft:
+        """Begin a new body, in memory while it is small; `name`: of a body to write anew."""
+        return self.blobs.draft(name)
 
     def probe(self) -> None:
         """Check that the blob store can be written to now. Raises StoreUnavailable."""

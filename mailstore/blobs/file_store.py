@@ -1,9 +1,9 @@
-"""Message bodies on disk, each stored once under the SHA-256 of its content.
+"""Message bodies on disk, each a file under the blob's name.
 
 Layout: `ROOT/ab/<64 hexadecimal digits>`, drafts in `ROOT/tmp/`. Files have the form of
 `mailstore.sealed.blob_format`; directories have mode 0700. Promises:
 
-- A visible blob is whole and its content hashes to its name, even after a kill.
+- A visible blob is whole and the one of its name, even after a kill.
 - Once `seal` has returned a name, its blob survives a power cut: the draft is synced (fdatasync)
   before its rename, its fan-out directory after; the root once fan-out directories are made.
 - The blob is not freed within the grace period after that.
@@ -78,9 +78,9 @@ class FileBlobStore:
         self._syncer.close()
         self._guard.close()
 
-    def draft(self) -> Draft:
-        """Begin a new blob, in memory while it is small."""
-        return Draft(self._drafts, self.blob_format, self._room)
+    def draft(self, name: str = "") -> Draft:
+        """Begin a new blob, in memory while it is small; `name`: of a blob to write anew."""
+        return Draft(self._drafts, self.blob_format, self._room, name)
 
     def probe(self) -> None:
         """Check that a draft can be written and synced now. Raises StoreUnavailable."""
@@ -296,7 +296,8 @@ class FileBlobStore:
         """Write a draft to its file, or discard it if its blob is stored already."""
         blob = draft.blob
         try:
-            if not anew and not draft.ended and self._reuse(blob, draft.size):
+            known = draft.named_by_content and not anew and not draft.ended
+            if known and self._reuse(blob, draft.size):
                 draft.discard()
             else:
                 draft.spill()

@@ -106,7 +106,7 @@ def _differs(blobs: BlobStore) -> Callable[[str], bool]:
 
 def _read(blobs: BlobStore, names: list[str], problems: list[str]) -> Iterator[Draft]:
     for name in names:
-        draft = blobs.draft()
+        draft = blobs.draft(name)
         try:
             with blobs.open(name) as content:
                 while chunk := content.read(_CHUNK):

@@ -1,6 +1,6 @@
 """Interface of a blob store, in files or in an S3 bucket.
 
-A blob is whole or absent under the SHA-256 of its content. Once `seal` has returned its name, it is
+A blob is whole or absent under its name (`mailstore.sealed.draft.Draft.blob`). Once `seal` has returned its name, it is
 durable, and not freed within the grace period: a message committed within that time may reference
 it (`mailstore.blobs.gc`).
 """
@@ -21,8 +21,8 @@ class BlobStore(Protocol):
     def blob_format(self) -> BlobFormat:
         """Form of new blobs; blobs of other forms are read too."""
 
-    def draft(self) -> Draft:
-        """Begin a new blob, in memory while it is small."""
+    def draft(self, name: str = "") -> Draft:
+        """Begin a new blob, in memory while it is small; `name`: of a blob to write anew."""
 
     def probe(self) -> None:
         """Check that a blob can be stored now."""

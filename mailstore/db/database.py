@@ -6,8 +6,9 @@ use a thread. Thread-safe; not shared between processes.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import Connection, inspect, text
 
@@ -22,6 +23,10 @@ from mailstore.db.dialect import (
 )
 from mailstore.db.driver_errors import unavailable_if_unwell
 from mailstore.db.schema import messages
+from mailstore.db.sealed_columns import NO_SEAL, TextSeal, attach_seal
+
+if TYPE_CHECKING:
+    import sqlite3
 
 PROBE_SECONDS = 4.0  # twice this must be less than the disk guard's timeout for the store
 
@@ -31,12 +36,16 @@ class Database:
 
     `pool_size` limits the connections of this process, and so its concurrent transactions (SQLite:
     of readers; a single one writes). A missing SQLite file is created, readable by its owner alone.
-    Raises InvalidDatabaseUrl, and StoreUnavailable for a file that cannot be opened.
+    `seal` is for its sealed columns; without it they are written in clear, and sealed values are
+    unreadable. Raises InvalidDatabaseUrl, and StoreUnavailable for a file that cannot be opened.
     """
 
-    def __init__(self, url: str | Path, *, pool_size: int = 8) -> None:
+    def __init__(self, url: str | Path, *, pool_size: int = 8, seal: TextSeal = NO_SEAL) -> None:
         self.url = parse_url(url)
+        self.seal = seal
         self._writer, self._reader = create_engines(self.url, pool_size)
+        for engine in (self._writer, self._reader):
+            attach_seal(engine, seal)
         self._turn = write_lock_of(self.url)
         self._checkpoints = checkpoints_of(self.url, self._reader, self._turn)
 
@@ -89,6 +98,25 @@ class Database:
         """Lend a writing connection without a transaction, for schema migrations."""
         with unavailable_if_unwell(), self._writer.connect() as connection:
             yield connection
+
+    def file_octets(self) -> int:
+        """Octets of SQLite's file; 0 elsewhere."""
+        return 0 if self.several else Path(str(self.url.database)).stat().st_size
+
+    def rewrite_file(self) -> bool:
+        """Write SQLite's file anew and empty its log, so that nothing removed stays in them.
+
+        False if a reader held it up: call it again. Other writers wait, a second for some 100 MB.
+        On PostgreSQL nothing is done: its vacuum frees the room. Raises StoreUnavailable.
+        """
+        if self._checkpoints is None:
+            return True
+        with (
+            self._turn.held(),
+            unavailable_if_unwell(),
+            closing(self._writer.raw_connection()) as pooled,
+        ):
+            return self._checkpoints.rewrite(cast("sqlite3.Connection", pooled.driver_connection))
 
     def schema_revision(self) -> str | None:
         """Alembic revision of the schema, None without a schema."""

@@ -31,6 +31,7 @@ from foundation.privacy import mask
 from mailstore.db.dialect import BigId
 from mailstore.db.instants import instant
 from mailstore.db.instants import microseconds as microseconds  # noqa: PLC0414 - for callers
+from mailstore.db.sealed_columns import SealedAddress
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -195,11 +196,11 @@ messages = Table(
     # 32 hexadecimal digits that sort by time (like UUIDv7), made by the caller.
     Column("id", String(32), primary_key=True),
     # The envelope sender; empty for the null sender of reports (RFC 5321 §4.5.5).
-    Column("sender", Text, nullable=False),
+    Column("sender", SealedAddress("messages.sender"), nullable=False),
     Column("blob", String(64), nullable=False),
     Column("size", BigInteger, nullable=False),
-    # Header fields added on arrival, with CRLF. Not in the blob, so that equal bodies are stored
-    # once.
+    # Header fields added on arrival, with CRLF. Not in the blob, which is written before they are
+    # known.
     Column("trace", Text, nullable=False),
     # The distinguished name of the peer's certificate, or 'local'.
     Column("peer", Text, nullable=False),
@@ -217,7 +218,7 @@ entries = Table(
     Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), nullable=False),
     Column("message_id", String(32), ForeignKey("messages.id"), nullable=False, index=True),
     # The recipient address as in the peer's RCPT.
-    Column("recipient", Text, nullable=False),
+    Column("recipient", SealedAddress("entries.recipient"), nullable=False),
     Column("delivered_at", UtcTime, nullable=False),
     # In a folder, with a UID: `mailstore.db.folder_schema`.
     Column("placed", Boolean, nullable=False, server_default=false()),
@@ -233,12 +234,12 @@ entries = Table(
     sqlite_autoincrement=True,
 )
 
-# Small bodies, in the form of `mailstore.sealed.blob_format`. Not a column of `messages`: equal
-# bodies are stored once, and listings of messages need not read them.
+# Small bodies, in the form of `mailstore.sealed.blob_format`. Not a column of `messages`: listings
+# of messages need not read them.
 bodies = Table(
     "bodies",
     metadata,
-    # SHA-256 of the content.
+    # The name: random, or the SHA-256 of the content (`mailstore.sealed.draft`).
     Column("blob", LargeBinary(32), primary_key=True),
     # Last use by a message, like the mtime of a file; for garbage collection.
     Column("used_at", UtcTime, nullable=False),
@@ -264,4 +265,16 @@ mailbox_changes = Table(
     Column("id", BigId, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False),
     CheckConstraint("id = 1", name="one_row"),
+)
+
+# Progress of the job that seals patients' addresses in rows from before they were sealed.
+row_sealing = Table(
+    "row_sealing",
+    metadata,
+    # The table walked; `*` for the database's file, which is cleaned at the end.
+    Column("name", String(64), primary_key=True),
+    # The last key of a row that is done, as text; empty at the beginning.
+    Column("after", Text, nullable=False),
+    # Null until all rows are done.
+    Column("finished_at", UtcTime, nullable=True),
 )

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from mailstore.db.write_lock import NoLock, WriteLock
+from mailstore.errors import StoreUnavailable
 
 EVERY: Final = 64  # most write transactions of a process between two checkpoints
 ROWS: Final = 8_000  # most changed rows in between: few transactions may fill the log too
@@ -110,6 +111,21 @@ class Checkpoints:
             code = getattr(error, "sqlite_errorcode", 0)
             if code in {_SQLITE_IOERR_FSYNC, _SQLITE_IOERR_DIR_FSYNC}:
                 self._panic(self._database, f"a checkpoint was not synced: {error}")
+
+    def rewrite(self, connection: sqlite3.Connection) -> bool:
+        """Write the file anew under the write lock and empty the log; False if readers prevent it.
+
+        Raises StoreUnavailable; never returns after a failed sync.
+        """
+        try:
+            connection.execute("VACUUM")
+            ((busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0)
+            if code in {_SQLITE_IOERR_FSYNC, _SQLITE_IOERR_DIR_FSYNC}:
+                self._panic(self._database, f"a checkpoint was not synced: {error}")
+            raise StoreUnavailable(f"cannot write {self._database} anew: {error}") from error
+        return not busy
 
     def _sync(self) -> None:
         """Sync the pages copied beside writers; SQLite itself syncs only without them."""

@@ -80,9 +80,9 @@ class S3BlobStore:
         self._closed = True
         self._pool.shutdown()
 
-    def draft(self) -> Draft:
-        """Begin a new blob, in memory while it is small."""
-        return Draft(self._drafts, self.blob_format, self._room)
+    def draft(self, name: str = "") -> Draft:
+        """Begin a new blob, in memory while it is small; `name`: of a blob to write anew."""
+        return Draft(self._drafts, self.blob_format, self._room, name)
 
     def probe(self) -> None:
         """Check that a draft can be spilled and uploaded now. Raises StoreUnavailable."""
@@ -260,7 +260,7 @@ class S3BlobStore:
 
     def _upload(self, draft: Draft, *, anew: bool) -> None:
         blob = draft.blob
-        before = self._objects(blob)
+        before = self._objects(blob) if anew or draft.named_by_content else []
         if not anew and not draft.ended and self._reuse(before, draft.size):
             draft.discard()
             return

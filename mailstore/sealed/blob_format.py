@@ -11,9 +11,14 @@ and both sizes, so that another blob's file, or a part of a file, is recognised 
              octets of the file (8), octets of the content (8), tag (16); integers big-endian
     segment  up to 64 kB, each with its tag (16); if compressed, its stored octets (4) come first
 
-Without encryption the segments are plain, and the content is verified by its hash, the blob's name.
+An encrypted blob has a random name: a name from its content would tell which blobs are equal, and
+that a known document is among them. Older blobs keep the hash of their content as their name.
+
+Without encryption the segments are plain, and the content is verified by its hash: the blob's name,
+or, if the blob was encrypted once, the tag.
 """
 
+import hashlib
 import os
 import struct
 from collections.abc import Iterator
@@ -164,11 +169,14 @@ class SegmentSealer(_Bound):
         self._stored += sum(map(len, sealed))
         return sealed
 
-    def header(self, name: str, size: int) -> bytes:
-        """The header, once the last segment is sealed and the blob's name is known."""
+    def header(self, name: str, size: int, digest: bytes = b"") -> bytes:
+        """The header, once the last segment is sealed and the blob's name is known.
+
+        `digest`: SHA-256 of the content, needed without encryption if it is not the name.
+        """
         fields = self._head + _SIZES.pack(self._stored, size)
         if self._aead is None:
-            return fields + bytes(TAG)
+            return fields + (bytes(TAG) if digest.hex() in ("", name) else plain_tag(name, digest))
         return fields + self._aead.encrypt(_HEADER_NONCE, b"", fields + bytes.fromhex(name))
 
     def so_far(self) -> tuple[BlobHeader, SegmentOpener]:
@@ -212,6 +220,11 @@ class BlobFormat:
     def sealer(self) -> SegmentSealer:
         """Begin a blob."""
         return SegmentSealer(self.key, self.codec)
+
+
+def plain_tag(name: str, digest: bytes) -> bytes:
+    """Tag of a plain blob whose name is not the SHA-256 of its content, `digest`."""
+    return hashlib.sha256(bytes.fromhex(name) + digest).digest()[:TAG]
 
 
 def lengths(size: int) -> Iterator[int]:

@@ -1,7 +1,7 @@
 """Reader of a blob: each segment is verified before any octet of it is returned.
 
 Encrypted content is verified while it is read: name and sizes first, then each segment. Plain
-content is hashed to its end first, since only its name proves it.
+content is hashed to its end first, since only its name or the tag in its header proves it.
 """
 
 import hashlib
@@ -10,7 +10,16 @@ import os
 from typing import Any, BinaryIO
 
 from mailstore.errors import BlobDamaged, KeyMissing
-from mailstore.sealed.blob_format import FRAME, HEADER, LONGEST, SEGMENT, TAG, BlobHeader, SegmentOpener
+from mailstore.sealed.blob_format import (
+    FRAME,
+    HEADER,
+    LONGEST,
+    SEGMENT,
+    TAG,
+    BlobHeader,
+    SegmentOpener,
+    plain_tag,
+)
 from mailstore.sealed.compression import Zstd
 from mailstore.sealed.keyring import Key, Keyring
 
@@ -34,7 +43,7 @@ def open_content(file: Stored, name: str, keys: Keyring | None) -> BinaryIO:
         opener.check(name, file.seek(0, os.SEEK_END))
         content = BlobContent(file, header, opener, name=f"cannot read the blob {name}: ")
         if key is None:
-            _hold_to(name, content)
+            _hold_to(name, content, header.tag)
             content.rewind()
         return io.BufferedReader(content, SEGMENT)
     except BaseException:
@@ -66,12 +75,12 @@ def read_header(file: Stored) -> BlobHeader | None:
     return BlobHeader.parse(file.read(HEADER) or b"")
 
 
-def _hold_to(name: str, content: Stored) -> None:
-    """Check content against its hash."""
+def _hold_to(name: str, content: Stored, tag: bytes = b"") -> None:
+    """Check content against its hash, which is its name or in the tag."""
     digest, buffer = hashlib.sha256(), bytearray(SEGMENT)
     while octets := content.readinto(buffer):
         digest.update(memoryview(buffer)[:octets])
-    if digest.hexdigest() != name:
+    if digest.hexdigest() != name and plain_tag(name, digest.digest()) != tag:
         raise BlobDamaged("its content was altered")
 
 

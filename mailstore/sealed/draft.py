@@ -1,6 +1,6 @@
 """Draft: the octets of an arriving message, before the blob store has made them durable.
 
-The draft is hashed and counted while it is written. It stays in memory up to `MEMORY_LIMIT`, and up
+The draft is counted while it is written, and hashed if it is not to be encrypted. It stays in memory up to `MEMORY_LIMIT`, and up
 to `EXTENDED_LIMIT` while the process has room for drafts. Beyond that it goes to a temporary file,
 so that memory does not depend on message sizes. The file has the blob's form from the start:
 content that is encrypted at rest is never on disk in clear.
@@ -26,6 +26,7 @@ from mailstore.sealed.key_file import open_private
 
 MEMORY_LIMIT = 256 * 1024  # octets of a draft that stays in memory
 EXTENDED_LIMIT = 2 * 1024 * 1024  # octets of a draft that got extra room
+_NAME_OCTETS = 32
 _CHUNK_SIZE = 128 * 1024  # octets read back at a time
 _AT_ONCE = 64  # segments per write; the system allows 1024
 
@@ -61,7 +62,8 @@ _NO_MEMORY = DraftMemory()
 class Draft:
     """A message body being received, with a single owner at a time; made by `BlobStore.draft()`.
 
-    It ends by `discard()`, or by `BlobStore.seal()` with any outcome.
+    It ends by `discard()`, or by `BlobStore.seal()` with any outcome. `name`: of an existing blob
+    that it will replace, with the same content; a new blob gets a new name.
     """
 
     def __init__(
@@ -69,9 +71,13 @@ class Draft:
         directory: Path,
         form: BlobFormat = BlobFormat(),  # noqa: B008 - frozen
         room: DraftMemory = _NO_MEMORY,
+        name: str = "",
     ) -> None:
         self.size = 0
-        self._hash = hashlib.sha256()
+        encrypted = form.key is not None
+        # Encryption verifies the content, and the name must not tell it.
+        self._hash = None if encrypted else hashlib.sha256()
+        self._name = name or (os.urandom(_NAME_OCTETS).hex() if encrypted else "")
         self._buffer = ByteBuffer()
         self._limit = MEMORY_LIMIT
         self._room = room
@@ -85,8 +91,16 @@ class Draft:
 
     @property
     def blob(self) -> str:
-        """The name of the future blob: SHA-256 in 64 lower-case hexadecimal digits."""
-        return self._hash.hexdigest()
+        """The name of the future blob, 64 lower-case hexadecimal digits.
+
+        Random if it is encrypted, else the SHA-256 of the content.
+        """
+        return self._name or self._digest().hex()
+
+    @property
+    def named_by_content(self) -> bool:
+        """True if an equal blob may exist under the name."""
+        return not self._name
 
     def would_block(self, octets: int) -> bool:
         """True if writing `octets` more may touch the disk; reserves room if possible."""
@@ -95,7 +109,8 @@ class Draft:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append octets. Raises StoreUnavailable; the draft is then discarded."""
         self._check_open()
-        self._hash.update(data)
+        if self._hash is not None:
+            self._hash.update(data)
         self._buffer.add(data)
         self.size += len(data)
         if not self._fits(len(self._buffer)):
@@ -147,7 +162,7 @@ class Draft:
         self._check_open()
         sealer = self._form.sealer()
         parts = sealer.segments(memoryview(self._buffer.whole()), last=True)
-        whole = b"".join([sealer.header(self.blob, self.size), *parts])
+        whole = b"".join([sealer.header(self.blob, self.size, self._digest()), *parts])
         self._end("the draft was sealed")
         return whole
 
@@ -190,6 +205,9 @@ class Draft:
         # folder.
         return self._directory / f"draft-{uuid4().hex}"
 
+    def _digest(self) -> bytes:
+        return b"" if self._hash is None else self._hash.digest()
+
     def _fits(self, octets: int) -> bool:
         while octets > self._limit:
             if self._file is not None or self._limit >= EXTENDED_LIMIT or not self._room.reserve():
@@ -221,7 +239,7 @@ class Draft:
         # Only the last segment may be short, and must be known as the last.
         octets = len(self._buffer) if last else (len(self._buffer) - 1) // SEGMENT * SEGMENT
         parts = sealer.segments(self._buffer.take(octets), last=last)
-        header = sealer.header(self.blob, self.size) if last else bytes(HEADER)
+        header = sealer.header(self.blob, self.size, self._digest()) if last else bytes(HEADER)
         _write(file, parts if begun else [header, *parts])
         if begun and last:
             file.seek(0)

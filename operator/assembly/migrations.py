@@ -19,19 +19,22 @@ from mailstore.db.dialect import exclusive_migration
 from mailstore.errors import MailstoreError
 
 from .database_check import check_upgrade
+from .other_machines import check_alone
 
 _MIGRATIONS = "mssante_operator.migrations"
 _DAMAGED = "damaged installation: migrations are missing; install mssante again"
 
 
-def upgrade(url: str | Path, revision: str = "head") -> None:
+def upgrade(url: str | Path, revision: str = "head", *, own: str | None = None) -> None:
     """Bring the schema up to a revision, by default the newest.  Rows are kept.
 
+    `own`: name of this machine, if it has one; no other may run an older version.
     Raises InvalidDatabaseUrl; StoreUnavailable, also if another run or a busy table holds it up;
-    UnfitDatabase; MailstoreError if the schema is newer than this software.
+    UnfitDatabase; OtherMachineRuns; MailstoreError if the schema is newer than this software.
     """
     with closing(Database(url, pool_size=1)) as database:
         check_upgrade(database)
+        check_alone(database, own)
     _run(url, lambda config: command.upgrade(config, revision))
 
 

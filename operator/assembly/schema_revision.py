@@ -6,4 +6,4 @@ migrations.
 
 from typing import Final
 
-REVISION: Final = "0011"
+REVISION: Final = "0012"

@@ -10,7 +10,9 @@ from mailstore.blobs.file_store import FileBlobStore
 from mailstore.blobs.interface import BlobStore
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
+from mailstore.db.sealed_columns import NO_SEAL, TextSeal
 from mailstore.errors import InvalidKeys, MailstoreError, StoreUnavailable, UnfitDatabase
+from mailstore.sealed.address_seal import AddressSeal
 from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.compression import Zstd
 from mailstore.sealed.keyring import Keyring, make_first
@@ -51,9 +53,18 @@ def open_database(settings: Settings) -> Database:
     if not settings.storage.database:
         storage_folder(settings)
     try:
-        return Database(settings.database_url)
+        return Database(settings.database_url, seal=_row_seal(settings))
     except MailstoreError as error:  # no outside service is involved yet
         raise SettingsError(f"{settings.origin}: storage.database: {error}") from error
+
+
+def _row_seal(settings: Settings) -> TextSeal:
+    """Seal of addresses in rows; without usable keys none, and `open_store` says why."""
+    try:
+        keys = Keyring(keys_file(settings))
+    except (InvalidKeys, SettingsError):
+        return NO_SEAL
+    return AddressSeal(keys, encrypt=settings.storage.encryption)
 
 
 def keys_file(settings: Settings) -> Path:

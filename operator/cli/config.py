@@ -15,8 +15,9 @@ from ..assembly.people.audit import make_audit_keys
 from ..assembly.schema_revision import REVISION
 from ..assembly.storage import make_keys, open_database, open_store
 from ..checks import configuration as config_check
+from ..machine.node_name import known_node_name
 from ..services.acts import open_recorder
-from ..settings.model import load
+from ..settings.model import Settings, load
 from ..settings.reference import reference
 from ..setup import install as bootstrap
 from .output import show_rows, tell
@@ -70,13 +71,18 @@ def db() -> None:
     """The database's schema."""
 
 
+def _machine(settings: Settings) -> str | None:
+    """Name of this machine; None before its first start."""
+    return known_node_name(settings)
+
+
 @db.command()
 @click.pass_obj
 def upgrade(given: Path | None) -> None:
     """Bring the schema up to this version, and make keys where there are none; mail stays."""
     settings = load(given)
     check_user(settings)
-    migrations.upgrade(settings.database_url)
+    migrations.upgrade(settings.database_url, own=_machine(settings))
     made = make_keys(settings)
     if made is not None:
         with open_recorder(settings) as record:

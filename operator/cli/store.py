@@ -13,11 +13,14 @@ from mailstore.blobs.gc import GRACE, collect_garbage, rewrite_blobs
 from mailstore.blobs.store import Store
 from mailstore.blobs.verify import verify_blobs as check_store
 from mailstore.credentials.resealing import reseal_credentials
+from mailstore.messages.row_sealing import sealed_tables
 from mailstore.sealed.row_seal import RowSeal
 from mailstore.summary_store.resealing import reseal_summaries
+from mailstore.teams.resealing import reseal_notes
 
 from ..assembly import store_mark
 from ..assembly.clock import utc_now
+from ..assembly.database_check import TABLES
 from ..assembly.storage import compare_clocks, open_store
 from ..errors import OperatorError
 from ..services.acts import Act, open_act
@@ -111,6 +114,9 @@ def rewrite_all(act: Act) -> None:
         if keys is not None:
             reseal_credentials(act.store.database, keys)
             reseal_summaries(act.store.database, RowSeal(keys))
+            reseal_notes(act.store.database, RowSeal(keys))
+            for table in sealed_tables(TABLES, act.store.database):
+                table.whole()
     for problem in done.problems:
         tell(f"mssante: {problem}", err=True)
     click.echo(f"rewrote {done.blobs} bodies")

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from foundation.clock_watch import SLACK
+from mailstore.db.sealed_columns import raw
 from mailstore.db.store_time import store_now
 from relay.queue.destinations import read_destinations
 from relay.queue.model import ALL, Due, Newest, QueueSnapshot, Traffic, Visit
@@ -38,6 +39,8 @@ VISITED: Final = 128  # deliveries per visit
 ENOUGH: Final = 250  # deliveries per read of the queue; then no further destination is visited
 
 _D: Final = deliveries.c
+# As stored: a sealed sender serves as well for fairness, also if its key is missing.
+_SENDER: Final = raw(_D.sender)
 # Literals, not bound parameters: otherwise databases do not see that the partial index applies.
 _WAITS: Final = and_(_D.state == literal_column("'waiting'"), _D.held.is_(None))
 
@@ -76,16 +79,16 @@ _OF_CLASS: Final = and_(_WAITS, _D.traffic == bindparam("traffic"))
 _OF_DESTINATION: Final = and_(_OF_CLASS, _D.domain == bindparam("domain"))
 _LIMIT: Final = bindparam("limit", type_=Integer())
 _DESTINATIONS: Final = _steps(_D.domain, _OF_CLASS)
-_SENDERS: Final = _steps(_D.sender, _OF_DESTINATION, limit=_LIMIT)
-_SENDERS_AFTER: Final = _steps(_D.sender, _OF_DESTINATION, bindparam("after", type_=Text()), _LIMIT)
+_SENDERS: Final = _steps(_SENDER, _OF_DESTINATION, limit=_LIMIT)
+_SENDERS_AFTER: Final = _steps(_SENDER, _OF_DESTINATION, bindparam("after", type_=Text()), _LIMIT)
 _HEAD: Final = (
-    select(_D.id, _D.traffic, _D.domain, _D.sender, _D.attempts)
-    .where(_OF_DESTINATION, _D.sender == bindparam("sender"), _D.due <= bindparam("now"))
+    select(_D.id, _D.traffic, _D.domain, _SENDER.label("sender"), _D.attempts)
+    .where(_OF_DESTINATION, bindparam("sender") == _SENDER, _D.due <= bindparam("now"))
     .order_by(_D.due, _D.id)
     .limit(bindparam("each"))
 )
 _NEWEST: Final = (
-    select(_D.id, _D.traffic, _D.domain, _D.sender, _D.attempts, _D.held)
+    select(_D.id, _D.traffic, _D.domain, _SENDER.label("sender"), _D.attempts, _D.held)
     .where(_D.state == State.WAITING, _D.due <= bindparam("now"))
     .order_by(_D.due.desc(), _D.id.desc())
     .limit(bindparam("limit"))

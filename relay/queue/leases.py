@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+import structlog
 from sqlalchemy import (
     BindParameter,
     ColumnElement,
@@ -30,6 +31,10 @@ from relay.queue.model import ALL, Claim, Lease, Traffic, new_token
 from relay.queue.schema import deliveries, delivery_recipients, destinations
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.outcome import State
+
+_log = structlog.get_logger(__name__)
+
+KEY_MISSING: Final = "a patient's address cannot be opened: its key is missing in the key file"
 
 # Frequent statements are built once: SQLAlchemy needs longer to build them than SQLite to run them.
 _D, _R, _AT, _M = deliveries.c, delivery_recipients.c, destinations.c, messages.c
@@ -122,7 +127,25 @@ def claim(
             for key, n, _ in rows
         ],
     )
-    return leased(connection, owner, tokens)
+    return _readable(connection, leased(connection, owner, tokens))
+
+
+def _readable(connection: Connection, claims: list[Claim]) -> list[Claim]:
+    """The claims whose addresses can be opened; the others are put off until their next attempt.
+
+    Their leases end, so that a key that comes back is enough.
+    """
+    lacking = [one for one in claims if not one.readable]
+    if not lacking:
+        return claims
+    connection.execute(
+        update(deliveries)
+        .where(_under([one.lease for one in lacking]))
+        .values(lease_owner=None, lease_until=None, lease_token=None, last_error=KEY_MISSING)
+    )
+    for one in lacking:
+        _log.error("delivery.key_missing", delivery=one.id, message=one.message_id)
+    return [one for one in claims if one.readable]
 
 
 def leased(connection: Connection, owner: str, tokens: Mapping[int, str]) -> list[Claim]:
@@ -210,7 +233,7 @@ def lease_without_attempt(
         ),
         [{"key": key, "token": token} for key, token in tokens.items()],
     )
-    return leased(connection, owner, tokens)
+    return _readable(connection, leased(connection, owner, tokens))
 
 
 def renew(

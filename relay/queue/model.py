@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from foundation.unreadable_text import UnreadableText
 from mailstore.mailboxes.identifiers import MailboxType
 from relay.smtp.envelope import EnvelopeRecipient
 from relay.smtp.parameters import RcptParameters
@@ -98,6 +99,14 @@ class Claim:
     def recipients(self) -> tuple[str, ...]:
         """Addresses of the waiting recipients."""
         return tuple(one.address for one in self.waiting)
+
+    @property
+    def readable(self) -> bool:
+        """Whether a key was at hand for each sealed value; else nothing can be done with it."""
+        sealed = [self.sender, self.envid]
+        for one in self.waiting:
+            sealed += (one.address, one.orcpt)
+        return not any(isinstance(value, UnreadableText) for value in sealed)
 
 
 @dataclass(frozen=True, slots=True)

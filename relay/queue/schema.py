@@ -21,6 +21,7 @@ from sqlalchemy import (
 
 from mailstore.db.dialect import BigId
 from mailstore.db.schema import MaskedText, UtcTime, metadata
+from mailstore.db.sealed_columns import SealedAddress, SealedText
 
 deliveries = Table(
     "deliveries",
@@ -41,17 +42,17 @@ deliveries = Table(
     Column("created_at", UtcTime, nullable=False),
     Column("last_error", Text, nullable=False),
     # Envelope sender, '' for the null sender; a copy, so that no query needs a join for it.
-    Column("sender", Text, nullable=False, server_default=""),
+    Column("sender", SealedAddress("deliveries.sender"), nullable=False, server_default=""),
     # Class: `person` (interactive) or `bulk` (mail of programs, sent after interactive mail).
     Column("traffic", String(6), nullable=False, server_default="person"),
     # Type of the sending mailbox; null if no mailbox of ours sent the mail.
     Column("mailbox_type", String(3), nullable=True),
     # Reason of the hold; null if not held.
-    Column("held", Text, nullable=True),
+    Column("held", MaskedText, nullable=True),
     # Held because the body cannot be read; released automatically once it can be read.
     Column("unreadable", Boolean, nullable=False, server_default=false()),
     # DSN parameters of MAIL (RFC 3461 §4.3, §4.4), verbatim.
-    Column("envid", Text, nullable=True),
+    Column("envid", SealedText("deliveries.envid"), nullable=True),
     Column("ret", String(4), nullable=True),
     # Whether the sender got a delay report.
     Column("delay_told", Boolean, nullable=False, server_default=false()),
@@ -80,14 +81,14 @@ delivery_recipients = Table(
     metadata,
     Column("id", BigId, Identity(), primary_key=True),
     Column("delivery_id", BigId, ForeignKey("deliveries.id"), nullable=False, index=True),
-    Column("address", Text, nullable=False),
+    Column("address", SealedAddress("delivery_recipients.address"), nullable=False),
     Column("state", String(9), nullable=False),
-    # Last reply of the peer to this recipient; empty before the first.
-    Column("reply", Text, nullable=False),
+    # Last reply of the peer to this recipient, for operators; empty before the first.
+    Column("reply", MaskedText, nullable=False),
     # DSN parameters of RCPT (RFC 3461 §4.1, §4.2): NOTIFY as keywords with commas, '' if absent;
     # and the original recipient, verbatim.
     Column("notify", String(32), nullable=False, server_default=""),
-    Column("orcpt", Text, nullable=True),
+    Column("orcpt", SealedText("delivery_recipients.orcpt"), nullable=True),
     CheckConstraint("state IN ('waiting', 'delivered', 'failed')", name="state_known"),
 )
 
@@ -110,8 +111,8 @@ hold_rules = Table(
     metadata,
     Column("id", BigId, Identity(), primary_key=True),
     Column("domain", Text, nullable=True),
-    Column("sender", Text, nullable=True),
-    Column("recipient", Text, nullable=True),
+    Column("sender", SealedText("hold_rules.sender"), nullable=True),
+    Column("recipient", SealedText("hold_rules.recipient"), nullable=True),
     Column("mailbox_type", String(3), nullable=True),
     Column("reason", MaskedText, nullable=False),
     Column("author", Text, nullable=False),

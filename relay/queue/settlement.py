@@ -4,15 +4,17 @@ A lease is identified by its token and its message.  After a fail-over to a stan
 database gives numbers again: an old attempt must not end a new delivery with the same number.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import BindParameter, Connection, bindparam, delete, select, update
 
+from foundation.ins import PATIENT_DOMAIN
+from foundation.privacy import mask_of
 from relay.queue.attempt_result import AttemptResult
 from relay.queue.model import Claim, Lease
 from relay.queue.schema import deliveries, delivery_recipients
-from relay.smtp.outcome import State
+from relay.smtp.outcome import Outcome, State
 
 # Built once, as in `relay.queue.leases`.
 _D, _R = deliveries.c, delivery_recipients.c
@@ -24,6 +26,17 @@ _LEASED: Final = (
 )
 _FAILED: Final = select(_R.delivery_id).where(_R.delivery_id.in_(_KEYS), _R.state == "failed")
 _REMOVE_RECIPIENTS: Final = delete(delivery_recipients).where(_R.delivery_id.in_(_KEYS))
+_ADDRESSES: Final = select(_R.id, _R.address).where(_R.delivery_id == bindparam("delivery"))
+_BY_ADDRESS: Final = (
+    update(delivery_recipients)
+    .where(_R.delivery_id == bindparam("delivery"), _R.address == bindparam("to"))
+    .values(state=bindparam("became"), reply=bindparam("said"))
+)
+_BY_ID: Final = (
+    update(delivery_recipients)
+    .where(_R.id == bindparam("key"))
+    .values(state=bindparam("became"), reply=bindparam("said"))
+)
 _REMOVE: Final = delete(deliveries).where(_D.id.in_(_KEYS))
 
 
@@ -41,12 +54,7 @@ def settle(connection: Connection, result: AttemptResult) -> State | None:
     if connection.execute(update(deliveries).where(*held).values(lease_token=None)).rowcount == 0:
         return None
     if result.outcomes:
-        connection.execute(
-            update(delivery_recipients)
-            .where(r.delivery_id == done.id, r.address == bindparam("to"))
-            .values(state=bindparam("became"), reply=bindparam("said")),
-            [{"to": a, "became": o.state, "said": o.reply} for a, o in result.outcomes.items()],
-        )
+        _record(connection, done.id, result.outcomes)
     state = result.state
     if state is State.DELIVERED:
         others = set(
@@ -75,6 +83,30 @@ def settle(connection: Connection, result: AttemptResult) -> State | None:
         values |= {"held": result.held[:500], "unreadable": True}
     connection.execute(update(deliveries).where(d.id == done.id).values(values))
     return state
+
+
+def _record(connection: Connection, delivery: int, outcomes: Mapping[str, Outcome]) -> None:
+    """Record the outcomes of a delivery's recipients."""
+    if not any(PATIENT_DOMAIN in address for address in outcomes):
+        connection.execute(
+            _BY_ADDRESS,
+            [
+                {"delivery": delivery, "to": a, "became": o.state, "said": o.reply}
+                for a, o in outcomes.items()
+            ],
+        )
+        return
+    # By number: a row may have been sealed with another key than the newest.
+    rows = connection.execute(_ADDRESSES, {"delivery": delivery}).all()
+    connection.execute(
+        _BY_ID,
+        [
+            {"key": key, "became": one.state, "said": mask_of(one.reply, [address])}
+            for key, address in rows
+            for one in [outcomes.get(address)]
+            if one is not None
+        ],
+    )
 
 
 def settle_delivered(connection: Connection, done: Sequence[Claim], owner: str) -> frozenset[Lease]:

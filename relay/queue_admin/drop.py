@@ -55,7 +55,8 @@ class DropAction(QueueAction[DropReports]):
             return DropReports()
         with database.read() as connection:
             seen = _untold(connection, ids)
-        return DropReports(seen, self.dsn_writer.compose_dropped(list(seen.values()), now))
+        known = [one for one in seen.values() if one.readable]
+        return DropReports(seen, self.dsn_writer.compose_dropped(known, now))
 
     def apply(self, work: ActionBatch[DropReports]) -> Sequence[ChangedDelivery]:
         """Store the DSNs and delete the deliveries."""

@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, and_, exists, func, or_
 
 from foundation.ins import PATIENT_DOMAIN
 from mailstore.db.address_domain import address_domain
+from mailstore.db.sealed_columns import is_address, raw
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.smtp.outcome import State
 
@@ -54,12 +55,15 @@ class DeliveryStatus(StrEnum):
 
 
 def like(column: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
-    """Whether a column, such as a domain or an address, matches a pattern; on both dialects."""
+    """Whether a column, such as a domain or an address, matches a pattern; on both dialects.
+
+    The local part of a patient's address is sealed: found as a whole, or by `*` alone.
+    """
     if pattern == NULL_SENDER:
         return column == ""
     if not _WILD.search(pattern):
-        return func.lower(column) == func.lower(pattern)
-    return column.ilike("".join(_LIKE.get(one, one) for one in pattern), escape="/")
+        return is_address(column, pattern)
+    return raw(column).ilike("".join(_LIKE.get(one, one) for one in pattern), escape="/")
 
 
 def masked(pattern: str) -> str:

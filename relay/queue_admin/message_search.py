@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, or_, select
 
 from foundation.ids import new_id
 from mailstore.db.address_domain import address_domain
 from mailstore.db.database import Database
 from mailstore.db.dialect import disable_statement_timeout
 from mailstore.db.schema import entries, mailboxes, messages
+from mailstore.db.sealed_columns import is_address
 from relay.queue.schema import deliveries, delivery_recipients
 from relay.queue_admin.filter import like
 
@@ -104,12 +105,10 @@ def _conditions(terms: MessageTerms) -> list[ColumnElement[bool]]:
         )
         found.append(
             or_(
-                func.lower(m.sender) == terms.address,
+                is_address(m.sender, terms.address),
                 by_alias,
-                exists().where(held, func.lower(e.recipient) == terms.address),
-                exists().where(
-                    queued, r.delivery_id == d.id, func.lower(r.address) == terms.address
-                ),
+                exists().where(held, is_address(e.recipient, terms.address)),
+                exists().where(queued, r.delivery_id == d.id, is_address(r.address, terms.address)),
             )
         )
     if terms.peer is not None:

@@ -60,8 +60,9 @@ class LateMail:
         now, database = self.clock(), self.store.database
         with database.read() as connection:
             found = late_entries(connection, now - LOOK_BACK, BATCH)
-        claims = {_claim(one).lease: one for one in found}
-        reports = self.dsn_writer.compose_late([_claim(one) for one in found], now)
+        late = [(_claim(one), one) for one in found]
+        claims = {claim.lease: one for claim, one in late if claim.readable}
+        reports = self.dsn_writer.compose_late([one for one, _ in late if one.readable], now)
         done = 0
         for lease, report in reports.items():
             if report is not None:

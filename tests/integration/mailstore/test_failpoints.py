@@ -9,15 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from foundation.failpoints import (
-    DELIVERY_STEPS,
-    FOLDER_STEPS,
-    NOTICE_STEPS,
-    STEPS,
-    SUMMARY_STEPS,
-    VARIABLE,
-    armed,
-)
+from foundation.failpoints import EVERY_STEP, VARIABLE, armed
 from tests.support.machines.processes import state_of
 from tests.support.waiting import until_now
 
@@ -52,13 +44,13 @@ def test_every_step_is_somewhere_and_no_other() -> None:
         for path in (ROOT / folder).rglob("*.py")
     ]
     named = {name for source in sources for name in re.findall(r'failpoint\("(.+?)"\)', source)}
-    assert named == {*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *FOLDER_STEPS, *SUMMARY_STEPS}
+    assert named == set(EVERY_STEP)
 
 
 def test_without_the_variable_nothing_happens() -> None:
     unarmed = armed({})
     assert unarmed is armed({VARIABLE: ""})
-    for step in (*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *FOLDER_STEPS, *SUMMARY_STEPS):
+    for step in EVERY_STEP:
         unarmed(step)
 
 

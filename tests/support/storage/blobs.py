@@ -1,5 +1,6 @@
 """Helpers for tests of blobs."""
 
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from mailstore.blobs.interface import BlobStore
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.compression import Zstd
+from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import Keyring, make_first
 
 MADE = datetime(2026, 1, 1, tzinfo=UTC)
@@ -36,6 +38,17 @@ def form(name: str, folder: Path) -> BlobFormat:
     """Form of a store by name, with the keys in that folder."""
     keys = keyring(folder) if name.startswith("encrypted") else None
     return BlobFormat(keys, Zstd() if name.endswith("zstd") else None)
+
+
+def drafted(store: BlobStore, data: bytes) -> Draft:
+    """Draft with these octets, named by its content: a test knows the name beforehand.
+
+    Older versions named all bodies so.
+    """
+    form = store.blob_format
+    made = store.draft("" if form.key is None else hashlib.sha256(data).hexdigest())
+    made.write(data)
+    return made
 
 
 def content(store: BlobStore, blob: object) -> bytes:

@@ -14,7 +14,7 @@ from mailstore.s3.bucket import Bucket, BucketTimeouts, ObjectInfo
 from mailstore.s3.store import S3BlobStore
 from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.draft import Draft
-from tests.support.storage.blobs import form, overwrite, visible
+from tests.support.storage.blobs import drafted, form, overwrite, visible
 from tests.support.storage.object_server import ObjectServer
 
 HASTE = BucketTimeouts(connect=2.0, request=2.0, retry=1.0, retries=1)
@@ -27,9 +27,7 @@ def now() -> datetime:
 
 def draft(store: BlobStore, data: bytes) -> Draft:
     """Draft with these octets."""
-    made = store.draft()
-    made.write(data)
-    return made
+    return drafted(store, data)
 
 
 class Kept(Protocol):

@@ -18,9 +18,16 @@ from sqlalchemy import select
 
 from mailstore.credentials.totp import STEP
 from mailstore.db.audit_schema import audit_rows
+from mailstore.db.team_schema import message_notes
+from mailstore.folders.lock import lock_mailbox
+from mailstore.mailboxes.mailboxes import get_mailbox
+from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.sealed.row_seal import RowSeal
+from mailstore.teams.notes import add_note, list_notes
 from mssante_operator.assembly.storage import open_store
 from mssante_operator.cli.people import credential
 from mssante_operator.settings.model import load
+from tests.support.clock import NOW
 from tests.support.delivery.queue_commands import journal_files
 from tests.support.machines.daemon import MSSANTE, Daemon, lay_out
 
@@ -28,6 +35,7 @@ RPPS, OTHER_RPPS = "10000001916", "10000005479"
 PASSWORD = "quatre mots assez longs"
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 CLAIRE = "claire.martin@a.mssante.fr"
+NOTED = Message("1" * 32, "x@b.mssante.fr", "0" * 64, 10, "", "local", "s", NOW)
 
 Type = Callable[..., None]
 
@@ -290,6 +298,21 @@ def test_keys_can_go_after_a_rewrite(tmp_path: Path, typed: Type) -> None:
     typed(PASSWORD, code)
     ask = ("credential", "add", "app-password", "claire", CLAIRE, "--name", "x")
     assert daemon.run(*ask, "--protocol", "imap").startswith("mssa-")
+
+
+def test_notes_are_sealed_anew_by_a_rewrite(tmp_path: Path) -> None:
+    daemon = lay_out(tmp_path / "a", "a")
+    with closing(open_store(load(daemon.config))) as store, store.database.write() as conn:
+        seal = RowSeal(store.blobs.blob_format.keys)
+        box = get_mailbox(conn, CLAIRE).id
+        store_messages(conn, [NewMessage(NOTED, (LocalDelivery(box, CLAIRE),))], now=NOW)
+        add_note(lock_mailbox(conn, box), seal, NOTED.id, 1, "Rappeler", now=NOW)
+    daemon.run("keys", "rotate", "--rewrite")
+    with closing(open_store(load(daemon.config))) as store, store.database.read() as conn:
+        seal = RowSeal(store.blobs.blob_format.keys)
+        (sealed,) = conn.scalars(select(message_notes.c.text))
+        assert seal.is_newest(sealed)
+        assert [one.text for one in list_notes(conn, seal, box, [NOTED.id])] == ["Rappeler"]
 
 
 def test_a_table_is_added_whole_or_not_at_all(operator_q: Daemon, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.keyring import rotate
 from tests.support.clock import NOW
-from tests.support.storage.blobs import FORMS, content, form
+from tests.support.storage.blobs import FORMS, content, drafted, form
 
 LIMIT = 100  # limit of small bodies here, in octets
 TINY, EDGE, OVER = b"tiny\r\n", b"e" * LIMIT, b"o" * (LIMIT + 1)
@@ -45,9 +45,7 @@ def store(blobs: FileBlobStore, database: Database) -> Bodies:
 
 
 def draft(store: Bodies, text: bytes) -> Draft:
-    new = store.draft()
-    new.write(text)
-    return new
+    return drafted(store, text)
 
 
 def name(text: bytes) -> str:

@@ -3,14 +3,16 @@
 import hashlib
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from mailstore.blobs.gc import rewrite_blobs
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, StoreUnavailable
 from mailstore.sealed.blob_format import SEGMENT, BlobFormat
-from mailstore.sealed.draft import MEMORY_LIMIT
+from mailstore.sealed.draft import MEMORY_LIMIT, Draft
 from mailstore.sealed.keyring import rotate
 from tests.support.storage.blobs import FORMS, MADE, content
 from tests.support.storage.stores import Kept, draft, kept_in, now
@@ -30,6 +32,11 @@ def kept(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kept]:
 @pytest.fixture(params=KINDS)
 def encrypted(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kept]:
     yield from kept_in(request.param, request, tmp_path, "encrypted")
+
+
+@pytest.fixture(params=KINDS)
+def plain(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Kept]:
+    yield from kept_in(request.param, request, tmp_path, "plain")
 
 
 def name(data: bytes) -> str:
@@ -58,25 +65,57 @@ def test_an_empty_group(kept: Kept) -> None:
     assert list(kept.store.names()) == []
 
 
-def test_equal_bodies_are_stored_once(kept: Kept) -> None:
+def test_equal_bodies_have_unlike_names_if_they_are_encrypted(encrypted: Kept) -> None:
+    def made() -> Draft:
+        new = encrypted.store.draft()
+        new.write(b"same")
+        return new
+
+    names = [str(one) for one in encrypted.store.seal([made(), made()])]
+    assert len({*names, name(b"same")}) == 3
+    assert [content(encrypted.store, one) for one in names] == [b"same"] * 2
+    assert encrypted.count() == 2
+
+
+def test_what_is_encrypted_no_more_keeps_its_name_and_is_still_verified(encrypted: Kept) -> None:
+    new = encrypted.store.draft()
+    new.write(b"whole")
+    blob = str(encrypted.store.seal([new])[0])
+    opened = encrypted.again(replace(encrypted.store.blob_format, encrypt=False))
+    assert rewrite_blobs(opened, lambda _: None).blobs == 1
+    header = opened.header(blob)
+    assert header is not None
+    assert header.key_id is None
+    assert content(opened, blob) == b"whole"
+    good = encrypted.raw(blob)
+    for place in (len(good) - 1, len(good) - len(b"whole") - 1):  # of the content, of the tag
+        bad = bytearray(good)
+        bad[place] ^= 1
+        encrypted.replace(blob, bytes(bad))
+        with pytest.raises(BlobDamaged):
+            content(opened, blob)
+    opened.close()
+
+
+def test_equal_bodies_are_stored_once(plain: Kept) -> None:
     large = b"y" * (MEMORY_LIMIT + 1)
-    first = put(kept, b"same")
-    names = kept.store.seal(
-        [draft(kept.store, body) for body in (b"same", b"same", large, large, large)]
+    first = put(plain, b"same")
+    names = plain.store.seal(
+        [draft(plain.store, body) for body in (b"same", b"same", large, large, large)]
     )
     assert names == [first, first, *[name(large)] * 3]
-    assert put(kept, large) == name(large)
-    assert kept.count() == 2
-    assert kept.leftovers() == []
+    assert put(plain, large) == name(large)
+    assert plain.count() == 2
+    assert plain.leftovers() == []
 
 
-def test_an_equal_body_that_comes_much_later_is_stored_once(kept: Kept) -> None:
-    blob = put(kept, b"same")
-    kept.age(blob, 2 * DAY)
-    put(kept, b"same")
-    assert kept.count() == 1
-    assert content(kept.store, blob) == b"same"
-    assert not kept.store.unused_since(blob, now() - DAY)
+def test_an_equal_body_that_comes_much_later_is_stored_once(plain: Kept) -> None:
+    blob = put(plain, b"same")
+    plain.age(blob, 2 * DAY)
+    put(plain, b"same")
+    assert plain.count() == 1
+    assert content(plain.store, blob) == b"same"
+    assert not plain.store.unused_since(blob, now() - DAY)
 
 
 def test_a_draft_that_was_discarded_fails_alone(kept: Kept) -> None:
@@ -92,12 +131,12 @@ def test_a_draft_that_was_discarded_fails_alone(kept: Kept) -> None:
     assert all(one.ended for one in drafts)
 
 
-def test_a_cut_blob_is_replaced_when_its_body_comes_again(kept: Kept) -> None:
-    blob = put(kept, b"whole")
-    kept.replace(blob, kept.raw(blob)[:3])
-    assert put(kept, b"whole") == blob
-    assert content(kept.store, blob) == b"whole"
-    assert kept.count() == 1
+def test_a_cut_blob_is_replaced_when_its_body_comes_again(plain: Kept) -> None:
+    blob = put(plain, b"whole")
+    plain.replace(blob, plain.raw(blob)[:3])
+    assert put(plain, b"whole") == blob
+    assert content(plain.store, blob) == b"whole"
+    assert plain.count() == 1
 
 
 def test_what_is_not_there(kept: Kept) -> None:

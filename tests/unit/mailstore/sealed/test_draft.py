@@ -31,7 +31,8 @@ def test_all_bytes_arrive_counted_and_hashed(
     for start in range(0, size, step):
         draft.write(memoryview(data)[start : start + step])
     assert draft.size == size
-    assert draft.blob == hashlib.sha256(data).hexdigest()
+    assert draft.named_by_content != kind.startswith("encrypted")
+    assert not draft.named_by_content or draft.blob == hashlib.sha256(data).hexdigest()
     draft.spill()
     draft.sync()
     draft.place(tmp_path / "blob")
@@ -133,7 +134,8 @@ def test_what_is_written_so_far_can_be_read_back(
     # Reading changes nothing: the draft continues, and is placed whole.
     draft.write(b"and more")
     assert b"".join(draft.chunks()) == data + b"and more"
-    assert draft.blob == hashlib.sha256(data + b"and more").hexdigest()
+    if draft.named_by_content:
+        assert draft.blob == hashlib.sha256(data + b"and more").hexdigest()
     draft.spill()
     assert b"".join(draft.chunks()) == data + b"and more"
     draft.sync()
