@@ -80,6 +80,17 @@ FOLDER_STEPS: Final = (
     "folders.expunged",  # rows of expunged messages are deleted
     "folders.committed",  # the transaction is committed
 )
+
+# Summaries and search blocks, by the job of maintenance or by a reader.
+SUMMARY_STEPS: Final = (
+    "summaries.sealed",  # summaries of a batch are read and sealed; no row yet
+    "summaries.inserted",  # their rows are inserted
+    "summaries.committed",  # the transaction is committed
+    "block.sealed",  # a search block is sealed; its row is not written
+    "block.inserted",  # its row is written
+    "block.committed",  # the transaction is committed
+    "summaries.resealed",  # a page of summaries is sealed anew, not committed
+)
 EVERY_STEP: Final = (
     *STEPS,
     *DELIVERY_STEPS,
@@ -87,6 +98,7 @@ EVERY_STEP: Final = (
     *TEAM_STEPS,
     *SEALING_STEPS,
     *FOLDER_STEPS,
+    *SUMMARY_STEPS,
 )
 _KNOWN: Final = frozenset(EVERY_STEP)
 

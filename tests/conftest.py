@@ -32,6 +32,7 @@ from tests.support.rules.guard import guarded, refused
 from tests.support.rules.memory_disk import use_memory_disk
 from tests.support.rules.tiers import TIERS, file_tier, tier_of
 from tests.support.storage.kept_bodies import stored
+from tests.support.storage.letters import letters
 from tests.support.storage.mail_house import house
 from tests.support.storage.object_server import object_server
 
@@ -43,6 +44,7 @@ __all__ = [
     "empty_database_url",
     "house",
     "kept_pair",
+    "letters",
     "object_server",
     "operator_q",
     "ours",

@@ -152,6 +152,10 @@ class Bodies:
         """Open the content of a small body from `sealed`; as `open`, but without I/O."""
         return self._small.unseal(blob, sealed)
 
+    def content(self, blob: str, sealed: bytes) -> bytes:
+        """The whole content of a small body from `sealed`; errors as `unseal` and its reading."""
+        return self._small.content(blob, sealed)
+
     def header(self, blob: str) -> BlobHeader | None:
         """Header of a body's stored form, unverified; None without a header. Errors as `open`."""
         with suppress(NotFound):

@@ -22,7 +22,7 @@ from mailstore.db.dialect import overwrite_deleted
 from mailstore.db.schema import bodies, microseconds
 from mailstore.errors import NotFound
 from mailstore.sealed.blob_format import HEADER, BlobHeader
-from mailstore.sealed.blob_reader import open_content, read_header
+from mailstore.sealed.blob_reader import content_of, open_content, read_header
 from mailstore.sealed.keyring import Keyring
 
 _PAGE: Final = 1000  # names per query
@@ -75,6 +75,10 @@ class DbBlobStore:
     def unseal(self, blob: str, sealed: bytes) -> BinaryIO:
         """Open the content of a sealed body; see `BlobStore.open`."""
         return open_content(io.BytesIO(sealed), blob, self._keys)
+
+    def content(self, blob: str, sealed: bytes) -> bytes:
+        """The whole content of a sealed body; errors as `unseal` and its reading."""
+        return content_of(sealed, blob, self._keys)
 
     def header(self, blob: str) -> BlobHeader | None:
         """Header of a body, unverified. Raises NotFound and BlobDamaged."""

@@ -15,6 +15,7 @@ from mailstore.blobs.verify import verify_blobs as check_store
 from mailstore.credentials.resealing import reseal_credentials
 from mailstore.messages.row_sealing import sealed_tables
 from mailstore.sealed.row_seal import RowSeal
+from mailstore.summary_store.resealing import reseal_summaries
 from mailstore.teams.resealing import reseal_notes
 
 from ..assembly import store_mark
@@ -112,6 +113,7 @@ def rewrite_all(act: Act) -> None:
         store_mark.reseal(act.store.database, act.store.blobs)
         if keys is not None:
             reseal_credentials(act.store.database, keys)
+            reseal_summaries(act.store.database, RowSeal(keys))
             reseal_notes(act.store.database, RowSeal(keys))
             for table in sealed_tables(TABLES, act.store.database):
                 table.whole()

@@ -315,3 +315,18 @@ def test_what_a_machine_days_behind_has_stored_is_not_freed_by_another(
             store.keep(conn, [prepared], now=clock)
     assert store.free(prepared.blob, now - GRACE) is None
     assert content(store, prepared.blob) == TINY
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_the_content_of_a_small_body_is_had_at_once(
+    kind: str, database: Database, tmp_path: Path
+) -> None:
+    files = FileBlobStore(tmp_path / "blobs", form(kind, tmp_path))
+    store = Bodies(files, database, lambda: NOW)
+    (blob,) = put(store, TINY)
+    sealed = store.sealed([blob])[blob]
+    assert store.content(blob, sealed) == TINY
+    for octets in (sealed[:-1], sealed[:-1] + bytes([sealed[-1] ^ 1])):
+        with pytest.raises(BlobDamaged):
+            store.content(blob, octets)
+    files.close()
