@@ -7,15 +7,12 @@ go through a daemon; then every file is searched for them, in several encodings.
 import base64
 import quopri
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from email.message import EmailMessage
 from pathlib import Path
 
-import psycopg
 import pytest
 
-from mailstore.db.database import Database
-from mssante_operator.settings.model import load
 from tests.support.db.databases import PostgresServer
 from tests.support.lists.list_files import put, signed
 from tests.support.machines.daemon import Daemon, client, lay_out, served
