@@ -1,8 +1,8 @@
 """Interface of a blob store, in files or in an S3 bucket.
 
-A blob is whole or absent under its name (`mailstore.sealed.draft.Draft.blob`). Once `seal` has returned its name, it is
-durable, and not freed within the grace period: a message committed within that time may reference
-it (`mailstore.blobs.gc`).
+A blob is whole or absent under its name (`mailstore.sealed.draft.Draft.blob`). Once `seal` has
+returned its name, it is durable, and not freed within the grace period: a message committed within
+that time may reference it (`mailstore.blobs.gc`).
 """
 
 from collections.abc import Iterator, Sequence

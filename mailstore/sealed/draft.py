@@ -1,9 +1,9 @@
 """Draft: the octets of an arriving message, before the blob store has made them durable.
 
-The draft is counted while it is written, and hashed if it is not to be encrypted. It stays in memory up to `MEMORY_LIMIT`, and up
-to `EXTENDED_LIMIT` while the process has room for drafts. Beyond that it goes to a temporary file,
-so that memory does not depend on message sizes. The file has the blob's form from the start:
-content that is encrypted at rest is never on disk in clear.
+The draft is counted while it is written, and hashed if it is not to be encrypted. It stays in
+memory up to `MEMORY_LIMIT`, and up to `EXTENDED_LIMIT` while the process has room for drafts.
+Beyond that it goes to a temporary file, so that memory does not depend on message sizes. The file
+has the blob's form from the start: content that is encrypted at rest is never on disk in clear.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """Sealing of patients' addresses that an older version left in clear, once after an upgrade.
 
 Table by table, a page at a time, with rests, beside mail and beside other machines; a stop or a
-crash costs a page (`mailstore.messages.row_sealing`). At the end a small SQLite file is written anew,
-since pages of rows removed long ago may still have such addresses; a large one takes minutes, in
-which no mail could be stored, so its administrator chooses the time (docs/data-protection.md).
+crash costs a page (`mailstore.messages.row_sealing`). At the end a small SQLite file is written
+anew, since pages of rows removed long ago may still have such addresses; a large one takes minutes,
+in which no mail could be stored, so its administrator chooses the time (docs/data-protection.md).
 """
 
 import asyncio

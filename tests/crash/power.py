@@ -180,7 +180,7 @@ def _judge(restarted: Daemon, known: Sequence[Sending]) -> Verdict:
     with restarted.store() as store:
         with store.database.read() as connection:
             whole = connection.scalar(text("PRAGMA integrity_check"))
-        verdict = judge(store, known, set())
+        verdict = judge(store, known, {})
     if whole != "ok":
         verdict.problems.append(f"the database: {whole}")
     told = restarted.run("store", "check") if not verdict.problems else ""

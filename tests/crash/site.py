@@ -89,7 +89,7 @@ class Site:
     daemon: Daemon
     seed: str
     ledger: Ledger = field(default_factory=Ledger)
-    whole: set[str] = field(default_factory=set)
+    digests: dict[str, str] = field(default_factory=dict)
     found: Verdict = field(default_factory=Verdict)
     loads: int = 0
 
@@ -118,7 +118,7 @@ class Site:
         The daemon is dead, or no client sends.
         """
         with self.daemon.store() as store:
-            now = judge(store, list(self.ledger.sendings), set() if again else self.whole)
+            now = judge(store, list(self.ledger.sendings), {} if again else self.digests)
         before, self.found = self.found, now
         return now.beyond(before)
 

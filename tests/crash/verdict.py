@@ -16,7 +16,7 @@ from mailstore.db.schema import entries, messages
 from mailstore.errors import MailstoreError
 from tests.crash.load import SENDER, Sending
 
-_Key = tuple[str, tuple[str, ...]]  # blob and recipients
+_Key = tuple[str, tuple[str, ...]]  # digest of the body, and recipients
 
 
 @dataclass(slots=True)
@@ -54,8 +54,8 @@ class Verdict:
         )
 
 
-def _rows(store: Store) -> dict[str, _Key]:
-    """Blob and recipients of each message of the load, by id."""
+def _rows(store: Store, digests: dict[str, str]) -> dict[str, _Key]:
+    """Digest of the body and recipients of each message of the load, by id."""
     recipients: dict[str, list[str]] = {}
     blobs: dict[str, str] = {}
     with store.database.read() as connection:
@@ -67,17 +67,19 @@ def _rows(store: Store) -> dict[str, _Key]:
         for key, blob, recipient in connection.execute(query):
             blobs[key] = blob
             recipients.setdefault(key, []).append(recipient or "nobody")
-    return {key: (blob, tuple(sorted(recipients[key]))) for key, blob in blobs.items()}
+    for blob in set(blobs.values()) - set(digests):
+        digests[blob] = _digest(store, blob)
+    return {key: (digests[blob], tuple(sorted(recipients[key]))) for key, blob in blobs.items()}
 
 
 def judge(
-    store: Store, sendings: Sequence[Sending], whole: set[str], lagged: Container[str] = ()
+    store: Store, sendings: Sequence[Sending], digests: dict[str, str], lagged: Container[str] = ()
 ) -> Verdict:
-    """Compare; blobs in `whole` were read before, and newly read blobs are added.
+    """Compare; `digests` has those of the bodies read before, by name; new ones are added.
 
     Messages with an id in `lagged` may be missing, lost with their primary.
     """
-    verdict, rows = Verdict(), _rows(store)
+    verdict, rows = Verdict(), _rows(store, digests)
     open_ends: Counter[_Key] = Counter()
     for sending in sendings:
         key: _Key = (sending.blob, tuple(sorted(sending.recipients)))
@@ -100,21 +102,13 @@ def judge(
         else:
             verdict.doubled += 1
             verdict.problems.append(f"{message}: there once more than it was sent, or in part")
-    needed = {key[0] for key in rows.values()}
-    needed |= {one.blob for one in sendings if one.accepted and one.accepted not in lagged}
-    for blob in needed - whole:
-        problem = _read(store, blob)
-        if problem:
-            verdict.lost += 1
-            verdict.problems.append(problem)
-    whole |= needed
     return verdict
 
 
-def _read(store: Store, blob: str) -> str:
+def _digest(store: Store, blob: str) -> str:
+    """SHA-256 of a body; the error if it cannot be read whole."""
     try:
         with store.blobs.open(blob) as content:
-            right = hashlib.sha256(content.read()).hexdigest() == blob
+            return hashlib.sha256(content.read()).hexdigest()
     except MailstoreError as error:
         return f"{blob}: {error}"
-    return "" if right else f"{blob}: other octets"

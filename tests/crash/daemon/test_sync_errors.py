@@ -77,18 +77,6 @@ def test_what_could_not_be_synced_was_not_stored(faulty: Faulty, rule: str, size
     assert faulty.peer.blobs().count(name(body)) == 1
 
 
-def test_a_name_that_was_not_synced_is_given_anew(faulty: Faulty) -> None:
-    # A second fsync of that folder would return success, even after a failed first fsync.
-    body = letter("anew", LARGE)
-    path = faulty.blobs / name(body)[:2] / name(body)
-    faulty.fail("fsync */blobs/?? once keep")
-    assert faulty.peer.send(body) == UNWELL
-    before = path.stat().st_ino if path.exists() else 0
-    faulty.peer.well_again()
-    assert faulty.peer.send(body) == ACCEPTED
-    assert path.stat().st_ino != before
-
-
 @pytest.mark.parametrize("rule", ["any */blobs* always lose", "any *.db-wal always keep"])
 def test_as_long_as_syncs_fail_no_mail_is_taken(faulty: Faulty, rule: str) -> None:
     before, after, *during = (letter(f"{rule} {number}", LARGE) for number in range(5))

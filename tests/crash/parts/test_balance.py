@@ -86,15 +86,15 @@ def test_mail_that_came_in_is_accounted_for_alike(kept_box: Outbox) -> None:
         until_now(lambda: ledger.acknowledged >= 4)
     sendings = [one for one in ledger.sendings if one.accepted]
     with kept_box.daemon.store() as store:
-        verdict = judge(store, ledger.sendings, set())
+        verdict = judge(store, ledger.sendings, {})
         assert verdict.problems == []
         assert verdict.found == verdict.acknowledged == len(sendings)
         # As if one message had been sent once less: one stored message is too many.
-        verdict = judge(store, [one for one in ledger.sendings if one is not sendings[0]], set())
+        verdict = judge(store, [one for one in ledger.sendings if one is not sendings[0]], {})
         assert verdict.doubled == len(verdict.problems) == 1
         # As if another message had been acknowledged, which is missing.
         sendings[0].reply = f"250 2.0.0 Accepted {'0' * 32}"
-        verdict = judge(store, ledger.sendings, set())
+        verdict = judge(store, ledger.sendings, {})
         assert (verdict.lost, verdict.doubled) == (1, 1)
-        verdict = judge(store, ledger.sendings, set(), {"0" * 32})
+        verdict = judge(store, ledger.sendings, {}, {"0" * 32})
         assert (verdict.lost, verdict.lagged) == (0, 1)

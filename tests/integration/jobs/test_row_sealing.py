@@ -14,6 +14,7 @@ from foundation.failpoints import SEALING_STEPS, VARIABLE
 from mailstore.db.database import Database
 from mailstore.db.schema import messages
 from mailstore.sealed.address_seal import AddressSeal
+from mailstore.sealed.keyring import rotate
 from mssante_operator.assembly.clock import utc_now
 from mssante_operator.assembly.database_check import TABLES
 from mssante_operator.jobs.row_sealing import RowSealingJob
@@ -89,8 +90,6 @@ def test_a_killed_job_loses_no_row_and_goes_on(
 
 @pytest.mark.parametrize("at", EVERY)
 def test_a_killed_rotation_can_be_made_again(sealed: Database, tmp_path: Path, at: str) -> None:
-    from mailstore.sealed.keyring import rotate
-
     put(sealed, *OLD * 4)
     before = senders(sealed)
     rotate(tmp_path / "keys", MADE)
