@@ -1,6 +1,5 @@
-"""Parts of the relay as the configuration describes them: journal, scanners, router, labels."""
+"""Parts of the relay as the configuration describes them: scanners, router, labels."""
 
-import os
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -8,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import dns.asyncresolver
 import dns.resolver
 
-from foundation.journal import files as journal_folder
 from foundation.journal.writer import Journal
 from mailstore.blobs.store import Store
 from relay.client.routing import Router, Target
@@ -25,19 +23,9 @@ from whitelist.pki.distinguished_name import DistinguishedName
 from ..settings.endpoints import split_endpoint
 from ..settings.model import Settings
 from . import policies
-from .clock import make_id, utc_now
+from .clock import make_id
 from .faults import settings_fault
 from .storage import storage_folder
-
-
-def open_journal(settings: Settings, role: str) -> Journal:
-    """Journal of this process.  Raises SettingsError."""
-    return Journal(
-        storage_folder(settings) / journal_folder.NAME,
-        utc_now,
-        process=f"{role}:{os.getpid()}",
-        floor=settings.storage.min_free_bytes,
-    )
 
 
 def open_scanners(settings: Settings) -> Scanners:

@@ -94,6 +94,7 @@ class _Commands(click.Group):
             return super().get_command(ctx, cmd_name)
         with _uncollected():
             module = import_module(f".{_MODULES[cmd_name]}", __package__)
+            gc.freeze()  # the passes at the end of the process would look at all of it again
         return cast("click.Command", getattr(module, cmd_name.replace("-", "_")))
 
 

@@ -27,7 +27,8 @@ from relay.queue.model import LEASE, PROBE
 
 from ..assembly import policies
 from ..assembly.clock import utc_now
-from ..assembly.relay import make_router, open_journal, open_operator_labels, postmaster_address
+from ..assembly.journal import open_journal
+from ..assembly.relay import make_router, open_operator_labels, postmaster_address
 from ..assembly.storage import compare_clocks, open_store, storage_folder
 from ..assembly.trust import open_tls, open_trust, open_trust_state
 from ..daemon.control_channel import Orders

@@ -30,11 +30,11 @@ from whitelist.refresh.refresh_loop import RefreshIntervals, keep_current
 
 from ..assembly.clock import make_id, utc_now
 from ..assembly.disk_trials import open_disk_guard
+from ..assembly.journal import open_journal
 from ..assembly.people.anchor_places import open_places
 from ..assembly.people.audit import open_trail
 from ..assembly.relay import (
     make_dsn_writer,
-    open_journal,
     open_operator_labels,
     open_scanners,
     postmaster_address,

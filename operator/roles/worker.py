@@ -24,7 +24,8 @@ from relay.server.peer_service import peer_session
 from ..assembly import policies
 from ..assembly.clock import make_id, utc_now
 from ..assembly.disk_trials import open_disk_guard
-from ..assembly.relay import open_journal, open_scanners, postmaster_address
+from ..assembly.journal import open_journal
+from ..assembly.relay import open_scanners, postmaster_address
 from ..assembly.storage import open_store
 from ..assembly.trust import open_tls, open_trust, open_trust_state
 from ..daemon import malloc_trim

@@ -30,9 +30,9 @@ from mailstore.rights.model import Action, ActorFacts, RightsPolicy, TeamFacts
 
 from ..assembly.clock import utc_now
 from ..assembly.file_owner import check_user
+from ..assembly.journal import open_journal
 from ..assembly.people.audit import open_trail
 from ..assembly.people.log_in import open_log_in
-from ..assembly.relay import open_journal
 from ..assembly.storage import open_store
 from ..settings.model import Settings, SettingsError
 from ..settings.rights import rights_policy

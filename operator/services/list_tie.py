@@ -1,11 +1,7 @@
 """Tie of a hosted domain to our certificate by the national white list (DOMAIN §9.34)."""
 
 from whitelist.errors import TrustFileError
-from whitelist.national.adoption import own_domains
-from whitelist.pki.certificates import read_pem
-from whitelist.pki.distinguished_name import DistinguishedName
 
-from ..assembly.trust import open_trust, open_trust_state, own_identity
 from ..errors import OperatorError
 from ..settings.model import Settings
 
@@ -15,6 +11,17 @@ def untied(settings: Settings, domain: str) -> str:
 
     A list or certificate that cannot be read is a reason too, and no error.
     """
+    # Most commands never ask: these imports would take a quarter of their time.
+    from whitelist.national.adoption import own_domains  # noqa: PLC0415 - start-up time
+    from whitelist.pki.certificates import read_pem  # noqa: PLC0415 - start-up time
+    from whitelist.pki.distinguished_name import DistinguishedName  # noqa: PLC0415 - start-up time
+
+    from ..assembly.trust import (  # noqa: PLC0415 - start-up time
+        open_trust,
+        open_trust_state,
+        own_identity,
+    )
+
     try:
         own = read_pem(own_identity(settings).certificate.read_bytes())[0]
         name = DistinguishedName.from_certificate(own)

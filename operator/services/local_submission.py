@@ -15,8 +15,9 @@ from relay.submission.sending_quota import RefusalTrail
 from ..assembly import policies
 from ..assembly.clock import make_id, utc_now
 from ..assembly.file_owner import check_user
+from ..assembly.journal import open_journal
 from ..assembly.people.audit import open_trail
-from ..assembly.relay import open_journal, postmaster_address
+from ..assembly.relay import postmaster_address
 from ..assembly.storage import open_store
 from ..assembly.trust import open_trust, open_trust_state
 from ..settings.model import Settings

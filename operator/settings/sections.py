@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.functional_validators import AfterValidator
 
-from relay.policy.admission import HeaderFromPolicy
+from relay.policy.header_from import HeaderFromPolicy
 from relay.policy.tls import DEFAULT_GROUPS, DEFAULT_SUITES, check_group, check_suites
-from relay.scan.scanner import OnFailure
+from relay.scan.on_failure import OnFailure
 from whitelist.national.signer import ExpectedSigner
 from whitelist.pki.distinguished_name import DistinguishedName
 

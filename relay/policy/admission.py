@@ -18,7 +18,6 @@ from relay.policy.facts import (
     AdmissionFacts,
     AdmissionFinding,
     AdmissionPolicy,
-    HeaderFromPolicy,
     LocalUser,
     Peer,
     Stage,
@@ -27,6 +26,7 @@ from relay.policy.facts import (
     not_listed,
     ok,
 )
+from relay.policy.header_from import HeaderFromPolicy
 from relay.policy.recipient import Recipient, RecipientStatus
 from relay.smtp.errors import Refused
 from relay.smtp.reply import Reply

@@ -7,13 +7,13 @@ use as an author's (docs/decisions/0036).  Pure.
 from relay.policy.facts import (
     AdmissionFacts,
     AdmissionFinding,
-    HeaderFromPolicy,
     LocalUser,
     Peer,
     name_of,
     not_listed,
     ok,
 )
+from relay.policy.header_from import HeaderFromPolicy
 from relay.smtp.author_domains import UNREADABLE
 from relay.smtp.reply import Reply
 from whitelist.pki.name_folding import fold

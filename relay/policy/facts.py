@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Flag, StrEnum, auto
+from enum import Flag, auto
 from typing import Final, NamedTuple
 
 from relay.policy import patients
+from relay.policy.header_from import HeaderFromPolicy
 from relay.policy.recipient import Recipient, RecipientStatus
 from relay.smtp.address import SmtpAddress
 from relay.smtp.headers import MAX_HEADER, HeaderFacts
@@ -25,14 +26,6 @@ class Stage(Flag):
     RECIPIENT = auto()
     MESSAGE = auto()
     EVERY = PEER | SENDER | RECIPIENT | MESSAGE
-
-
-class HeaderFromPolicy(StrEnum):
-    """How a From domain that is not listed with the peer's DN is treated."""
-
-    REFUSE = "refuse"
-    TAG = "tag"
-    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)

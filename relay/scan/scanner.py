@@ -18,6 +18,7 @@ from prometheus_client import Counter
 
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import Draft
+from relay.scan.on_failure import OnFailure
 from relay.smtp.errors import Refused, StoreDeferred
 from relay.smtp.reply import Reply
 
@@ -31,13 +32,6 @@ SCANS: Final = Counter(
     ["scanner", "result"],
 )
 _MAX_NAME: Final = 60  # characters of a scanner's text that go to a peer or a log
-
-
-class OnFailure(StrEnum):
-    """The treatment of a message while a scanner cannot answer."""
-
-    DEFER = "defer"
-    ACCEPT = "accept"
 
 
 class ScanResult(StrEnum):

@@ -17,7 +17,7 @@ from mailstore.db.database import Database
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from mssante_operator.assembly.clock import make_id, utc_now
-from mssante_operator.assembly.relay import open_journal
+from mssante_operator.assembly.journal import open_journal
 from mssante_operator.settings.model import load
 from relay.queue.enqueue import enqueue
 from relay.queue.model import QueueItem

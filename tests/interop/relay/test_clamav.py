@@ -10,7 +10,8 @@ import uvloop
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import MEMORY_LIMIT
 from relay.scan.clamav import Clamav, read_answer
-from relay.scan.scanner import CLEAN, OnFailure, ScannerFailed, Scanners, infected
+from relay.scan.on_failure import OnFailure
+from relay.scan.scanner import CLEAN, ScannerFailed, Scanners, infected
 from relay.smtp.errors import SmtpError
 from tests.support.peers.scanners import (
     CLAMD,

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import MEMORY_LIMIT
+from relay.scan.on_failure import OnFailure
 from relay.scan.rspamd import Rspamd, read_answer, request_head
 from relay.scan.scanner import (
     CLEAN,
     DEFER,
-    OnFailure,
     ScannerFailed,
     Scanners,
     ScanVerdict,

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from mailstore.blobs.store import Store
 from relay.acceptance.recipient_lookup import RecipientLookup
-from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
+from relay.policy.admission import AdmissionPolicy
+from relay.policy.header_from import HeaderFromPolicy
 from relay.submission.local import LocalSubmitter
 from tests.support.clock import system_clock
 from tests.support.ids import make_id

@@ -43,7 +43,8 @@ from relay.connection.limits import SessionLimits
 from relay.policy import tls
 from relay.policy.admission import AdmissionPolicy
 from relay.policy.trust_state import TrustState
-from relay.scan.scanner import OnFailure, Scanners
+from relay.scan.on_failure import OnFailure
+from relay.scan.scanner import Scanners
 from relay.server.context import SessionContext
 from relay.server.listen_socket import bind
 from relay.server.listener import Listener

@@ -13,11 +13,11 @@ from mssante_operator.setup.testbed.credential import Credential
 from relay.policy.admission import (
     AdmissionFacts,
     AdmissionPolicy,
-    HeaderFromPolicy,
     LocalUser,
     Peer,
 )
 from relay.policy.facts import MAX_RECEIVED
+from relay.policy.header_from import HeaderFromPolicy
 from relay.policy.recipient import Recipient, RecipientStatus
 from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.headers import HeaderFacts

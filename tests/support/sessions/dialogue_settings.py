@@ -5,7 +5,8 @@ from dataclasses import fields
 from typing import Any
 
 from relay.connection.limits import SessionLimits
-from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
+from relay.policy.admission import AdmissionPolicy
+from relay.policy.header_from import HeaderFromPolicy
 from relay.smtp.address import parse_address
 
 _POLICIES = ("header_from", "own_header_from")

@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from mailstore.audit.event import AuditEvent
 from mssante_operator.assembly.clock import utc_now
+from mssante_operator.assembly.journal import open_journal
 from mssante_operator.assembly.people.anchor_places import open_places
 from mssante_operator.assembly.people.audit import open_trail
-from mssante_operator.assembly.relay import open_journal
 from mssante_operator.assembly.storage import open_store
 from mssante_operator.assembly.trust import open_trust, open_trust_state
 from mssante_operator.jobs.audit_anchors import AnchorJob

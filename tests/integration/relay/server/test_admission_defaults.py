@@ -2,7 +2,8 @@
 
 import pytest
 
-from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy, Stage, admit, examine
+from relay.policy.admission import AdmissionPolicy, Stage, admit, examine
+from relay.policy.header_from import HeaderFromPolicy
 from relay.policy.recipient import RecipientStatus
 from relay.smtp.errors import Refused
 from tests.support.sessions.attempts import local, to

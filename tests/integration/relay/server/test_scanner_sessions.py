@@ -10,8 +10,9 @@ import pytest
 from mailstore.sealed.draft import MEMORY_LIMIT
 from relay.policy.admission import AdmissionPolicy
 from relay.scan.clamav import Clamav
+from relay.scan.on_failure import OnFailure
 from relay.scan.rspamd import Rspamd
-from relay.scan.scanner import OnFailure, Scanner, Scanners
+from relay.scan.scanner import Scanner, Scanners
 from relay.smtp.reply import Reply
 from tests.support.machines.operators import ACTIVE, HOST, Inbound, inbound
 from tests.support.peers.scanners import (

@@ -16,8 +16,10 @@ from mailstore.messages.messages import get_message, list_entries
 from mailstore.sealed.draft import Draft
 from relay.acceptance.disk_guard import FreeSpaceFloor
 from relay.connection.limits import SessionLimits
-from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy
-from relay.scan.scanner import CLEAN, DEFER, OnFailure, ScanFacts, Scanners, ScanVerdict, infected
+from relay.policy.admission import AdmissionPolicy
+from relay.policy.header_from import HeaderFromPolicy
+from relay.scan.on_failure import OnFailure
+from relay.scan.scanner import CLEAN, DEFER, ScanFacts, Scanners, ScanVerdict, infected
 from relay.server import end_of_data
 from relay.smtp.address import parse_address
 from tests.support.clock import system_clock

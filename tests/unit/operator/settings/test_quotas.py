@@ -7,7 +7,7 @@ import pytest
 from mssante_operator.assembly import policies
 from mssante_operator.settings.model import SettingsError, load
 from mssante_operator.settings.quotas import quotas
-from relay.policy.admission import HeaderFromPolicy
+from relay.policy.header_from import HeaderFromPolicy
 from relay.policy.patients import Counted
 from relay.policy.quotas import NO_LIMIT, Quota
 from tests.support.machines.configuration import GOOD, write

@@ -8,13 +8,13 @@ import pytest
 from relay.policy.admission import (
     AdmissionFacts,
     AdmissionPolicy,
-    HeaderFromPolicy,
     LocalUser,
     Peer,
     Stage,
     admit,
     examine,
 )
+from relay.policy.header_from import HeaderFromPolicy
 from relay.policy.patients import Counted
 from relay.policy.recipient import RecipientStatus
 from relay.smtp.address import SmtpAddress

@@ -15,7 +15,6 @@ from foundation.ins import PATIENT_DOMAIN
 from relay.policy.admission import (
     AdmissionFacts,
     AdmissionPolicy,
-    HeaderFromPolicy,
     LocalUser,
     Peer,
     Stage,
@@ -23,6 +22,7 @@ from relay.policy.admission import (
     admit_recipient,
     examine,
 )
+from relay.policy.header_from import HeaderFromPolicy
 from relay.policy.patients import Counted
 from relay.policy.recipient import Recipient, RecipientStatus
 from relay.smtp.address import SmtpAddress

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from relay.policy.admission import AdmissionPolicy, HeaderFromPolicy, Stage, admit, examine
+from relay.policy.admission import AdmissionPolicy, Stage, admit, examine
 from relay.policy.author_rules import noted_authors, seen_authors
+from relay.policy.header_from import HeaderFromPolicy
 from relay.smtp.errors import Refused
 from relay.smtp.headers import UNREADABLE, HeaderFacts
 from tests.support.machines.operators import ACTIVE, OURS, inbound

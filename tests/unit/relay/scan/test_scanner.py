@@ -10,11 +10,11 @@ from structlog.testing import capture_logs
 
 from mailstore.errors import StoreUnavailable
 from mailstore.sealed.draft import MEMORY_LIMIT, Draft
+from relay.scan.on_failure import OnFailure
 from relay.scan.scanner import (
     CLEAN,
     DEFER,
     SCANS,
-    OnFailure,
     ScanFacts,
     Scanner,
     ScannerFailed,

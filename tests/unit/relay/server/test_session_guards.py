@@ -10,7 +10,8 @@ import pytest
 from mailstore.blobs.bodies import SMALL
 from mailstore.sealed.draft import Draft
 from relay.connection.limits import SessionLimits
-from relay.scan.scanner import CLEAN, OnFailure, ScanFacts, Scanners, ScanVerdict
+from relay.scan.on_failure import OnFailure
+from relay.scan.scanner import CLEAN, ScanFacts, Scanners, ScanVerdict
 from relay.server.session import Session
 from tests.support.machines.operators import ACTIVE, Inbound, inbound
 from tests.support.sessions.talking import Caller, call, dial
