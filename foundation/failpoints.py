@@ -71,7 +71,18 @@ FOLDER_STEPS: Final = (
     "folders.expunged",  # rows of expunged messages are deleted
     "folders.committed",  # the transaction is committed
 )
-_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *FOLDER_STEPS))
+
+# Summaries and search blocks, by the job of maintenance or by a reader.
+SUMMARY_STEPS: Final = (
+    "summaries.sealed",  # summaries of a batch are read and sealed; no row yet
+    "summaries.inserted",  # their rows are inserted
+    "summaries.committed",  # the transaction is committed
+    "block.sealed",  # a search block is sealed; its row is not written
+    "block.inserted",  # its row is written
+    "block.committed",  # the transaction is committed
+    "summaries.resealed",  # a page of summaries is sealed anew, not committed
+)
+_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *FOLDER_STEPS, *SUMMARY_STEPS))
 
 _FORM: Final = re.compile(
     r"(?P<form>daemon@|stop@|hang@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?"

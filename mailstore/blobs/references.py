@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, select
 from mailstore.db.database import Database
 from mailstore.db.dialect import disable_statement_timeout, overwrite_deleted
 from mailstore.db.schema import messages, metadata
+from mailstore.db.summary_schema import summaries
 
 _RECORD = struct.Struct(">32sQ")
 _PAGE = 10_000  # rows per fetch
@@ -104,7 +105,11 @@ def drop_unheld(conn: Connection, ids: list[str]) -> int:
 
 def _delete(conn: Connection, ids: list[str], needless: list[ColumnElement[bool]]) -> int:
     overwrite_deleted(conn)
-    return conn.execute(delete(messages).where(messages.c.id.in_(ids), *needless)).rowcount
+    # A summary holds no message: it goes first, since it refers to its message.
+    chosen = select(messages.c.id).where(messages.c.id.in_(ids), *needless).with_for_update()
+    gone = list(conn.scalars(chosen))
+    conn.execute(delete(summaries).where(summaries.c.message_id.in_(gone)))
+    return conn.execute(delete(messages).where(messages.c.id.in_(gone), *needless)).rowcount
 
 
 def _holders() -> list[ColumnElement[str]]:
@@ -112,7 +117,7 @@ def _holders() -> list[ColumnElement[str]]:
         key.parent
         for table in metadata.tables.values()
         for key in table.foreign_keys
-        if key.column is messages.c.id
+        if key.column is messages.c.id and table is not summaries
     ]
 
 

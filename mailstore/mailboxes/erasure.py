@@ -17,6 +17,7 @@ from mailstore.blobs.references import drop_unheld
 from mailstore.db.dialect import overwrite_deleted
 from mailstore.db.people_schema import inactivity
 from mailstore.db.schema import aliases, domains, entries, mailbox_holders, mailboxes, sent_counts
+from mailstore.db.summary_schema import message_threads, search_blocks, thread_keys
 
 BATCH: Final = 500  # entries erased in one transaction
 
@@ -60,6 +61,8 @@ def erase_batch(conn: Connection, mailbox_id: int, now: datetime) -> ErasedBatch
     if conn.scalar(select(box.id).where(*due).with_for_update()) is None:
         return None  # restored, or erased by another machine
     overwrite_deleted(conn)
+    for table in (search_blocks, message_threads, thread_keys):
+        conn.execute(delete(table).where(table.c.mailbox_id == mailbox_id))
     found = conn.execute(
         select(entries.c.id, entries.c.message_id)
         .where(entries.c.mailbox_id == mailbox_id)

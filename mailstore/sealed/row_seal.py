@@ -33,20 +33,25 @@ class RowSeal:
 
     def seal(self, text: str, bound: bytes) -> bytes:
         """Seal a text with the newest key, bound to facts of its row."""
-        octets = text.encode("utf-8", "surrogatepass")
+        return self.seal_octets(text.encode("utf-8", "surrogatepass"), bound)
+
+    def seal_octets(self, octets: bytes, bound: bytes) -> bytes:
+        """Seal octets; see `seal`."""
         if self.keys is None:
             return _CLEAR + octets
         return seal_value(octets, bound, self.keys)
 
     def open(self, sealed: bytes, bound: bytes) -> str:
         """Open a sealed text. Raises KeyMissing; SealBroken if it or its row was altered."""
+        return self.open_octets(sealed, bound).decode("utf-8", "surrogatepass")
+
+    def open_octets(self, sealed: bytes, bound: bytes) -> bytes:
+        """Open sealed octets; errors as `open`."""
         if sealed[:1] == _CLEAR:
-            octets = sealed[1:]
-        elif self.keys is None:
+            return sealed[1:]
+        if self.keys is None:
             raise SealBroken("a row is sealed, but the store has no keys; restore its key file")
-        else:
-            octets = open_value(sealed, bound, self.keys)
-        return octets.decode("utf-8", "surrogatepass")
+        return open_value(sealed, bound, self.keys)
 
     def hash(self, text: str, bound: bytes) -> bytes:
         """Hash of a text under the newest key, of `HASH_OCTETS` octets, for a new row."""

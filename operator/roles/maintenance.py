@@ -2,7 +2,7 @@
 
 It also prunes old traces (DOMAIN §9.60), removes old failed deliveries from the queue, erases the
 content of deleted mailboxes, tells holders of administrators' accesses, acts on mailboxes long
-unused, and frees unreferenced bodies.
+unused, makes summaries of messages, and frees unreferenced bodies.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from foundation.journal.writer import Journal
 from mailstore.audit.event import Door
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
+from mailstore.sealed.row_seal import RowSeal
 from relay.connection.own_port import OwnPort
 from relay.machines.list_sharing import ListSharing
 from relay.policy.trust_state import TrustState
@@ -63,6 +64,7 @@ from ..jobs.rounds import JobRounds
 from ..jobs.scanner_watch import ScannerWatch
 from ..jobs.self_check import SelfCheck
 from ..jobs.store_watch import StoreWatch
+from ..jobs.summaries import SummaryJob
 from ..machine.clock_file import open_clock
 from ..machine.clock_watching import compare_once, keep_comparing, watch_clock
 from ..machine.run_directory import RunFolder
@@ -178,6 +180,7 @@ async def _maintain(
         in_doubt,
         rounds=rounds,
     )
+    summaries = SummaryJob(store, RowSeal(store.blobs.blob_format.keys), utc_now, rounds=rounds)
     labels = open_operator_labels(settings, trust_state)
     queue_measurement = QueueMeasurement(store.database, labels, utc_now)
     own_port = OwnPort.share(health.run_folder.own_port)
@@ -228,6 +231,7 @@ async def _maintain(
         *([keep_running(inactivity.run)] if settings.inactivity.act else []),
         keep_running(queue_measurement.run),
         keep_running(BodyRestoreJob(store, journal, queue_measurement, rounds=rounds).run),
+        keep_running(summaries.run),
         keep_running(LossPublisher(journal).run),
         keep_running(
             lambda: _prune_traces(

@@ -1,0 +1,75 @@
+"""Criteria on bodies: read in batches, and decoded only if their octets may hold the text."""
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from mailstore.blobs.store import Store
+from mailstore.sealed.row_seal import RowSeal
+from mailstore.search import criteria as c
+from mailstore.search.body_text import body_holds, field_holds, header_holds, may_hold
+from mailstore.search.criteria import Criterion
+from mailstore.summaries.model import Summary
+from mailstore.summary_store.folded import folded
+from mailstore.summary_store.making import UNREADABLE, load_summaries, open_bodies
+
+_IN_MEMORY: Final = 16 * 1024 * 1024  # octets of messages that wait to be decoded
+_LARGEST: Final = 64 * 1024 * 1024  # octets of a message that are searched
+
+BodyCriterion = c.Body | c.AnyText | c.HeaderField
+
+
+def body_hits(
+    store: Store, seal: RowSeal, message_ids: Sequence[str], wanted: Collection[Criterion]
+) -> dict[Criterion, set[str]]:
+    """Messages among these that meet each criterion on bodies; other criteria are left out.
+
+    An unreadable message meets none. Raises StoreUnavailable.
+    """
+    asked = [one for one in wanted if isinstance(one, BodyCriterion)]
+    hits: dict[Criterion, set[str]] = {one: set() for one in asked}
+    if not asked:
+        return hits
+    texts = {one: folded(one.text) for one in asked}
+    likely: dict[str, bytes] = {}
+    octets = 0
+    for message_id, body, trace in open_bodies(store, message_ids):
+        if body is None:
+            continue
+        try:
+            message = trace + body.read(_LARGEST)
+        except UNREADABLE:
+            continue
+        lowered = message.lower()
+        if any(may_hold(lowered, text) for text in texts.values()):
+            likely[message_id] = message
+            octets += len(message)
+        if octets >= _IN_MEMORY:
+            _decode(store, seal, likely, texts, hits)
+            likely, octets = {}, 0
+    _decode(store, seal, likely, texts, hits)
+    return hits
+
+
+def _decode(
+    store: Store,
+    seal: RowSeal,
+    likely: dict[str, bytes],
+    texts: dict[BodyCriterion, str],
+    hits: dict[Criterion, set[str]],
+) -> None:
+    summaries = load_summaries(store, seal, list(likely), structure=True)
+    for message_id, message in likely.items():
+        summary = summaries[message_id]
+        if summary is None:
+            continue
+        for criterion, text in texts.items():
+            if _holds(criterion, message, summary, text):
+                hits[criterion].add(message_id)
+
+
+def _holds(criterion: BodyCriterion, message: bytes, summary: Summary, text: str) -> bool:
+    if isinstance(criterion, c.HeaderField):
+        return field_holds(message, summary, criterion.name, text)
+    if body_holds(message, summary, text):
+        return True
+    return isinstance(criterion, c.AnyText) and header_holds(message, summary, text)

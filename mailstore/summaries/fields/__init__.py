@@ -1,0 +1,1 @@
+"""Header fields of a message: their section, text, addresses and parameters. Pure."""

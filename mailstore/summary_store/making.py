@@ -1,0 +1,140 @@
+"""Summaries of messages: those in the database, and those made from bodies when they are missing.
+
+A message whose body is gone or damaged, or whose key is missing, has no summary: it is unreadable,
+and never an error for the others. No transaction is held while bodies are read.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, BinaryIO, Final
+
+from sqlalchemy import Row, Select, bindparam, select
+
+from foundation.failpoints import failpoint
+from mailstore.blobs.store import Store
+from mailstore.db.schema import messages
+from mailstore.errors import BlobDamaged, KeyMissing, NotFound, SealBroken, StoreUnavailable
+from mailstore.sealed.row_seal import RowSeal
+from mailstore.summaries.form import UnknownForm, from_octets, to_octets
+from mailstore.summaries.model import Summary
+from mailstore.summaries.reader import read_summary
+from mailstore.summary_store.block_rows import mark_stale
+from mailstore.summary_store.summary_rows import (
+    grouped,
+    keep_summaries,
+    seal_summaries,
+    sealed_summaries,
+    summary_bound,
+)
+
+# Of one body, not of the whole store: these messages are unreadable, the others are not.
+UNREADABLE: Final = (NotFound, BlobDamaged, KeyMissing, SealBroken, OSError)
+
+_BATCH: Final = 100  # messages read before their summaries are kept
+_BATCH_OCTETS: Final = 8 * 1024 * 1024  # of small bodies at once in memory
+_PLACES: Final[Select[Any]] = select(
+    messages.c.id, messages.c.blob, messages.c.size, messages.c.trace
+).where(messages.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def load_summaries(
+    store: Store, seal: RowSeal, message_ids: Collection[str], *, structure: bool = False
+) -> dict[str, Summary | None]:
+    """Summaries by message id, made and kept where they are missing; None: unreadable.
+
+    `structure`: with the tree of parts. Raises StoreUnavailable.
+    """
+    with store.database.read() as conn:
+        rows = sealed_summaries(conn, message_ids)
+    found = {one: _opened(one, sealed, seal, structure=structure) for one, sealed in rows.items()}
+    missing = [one for one in dict.fromkeys(message_ids) if one not in rows]
+    found.update(make_summaries(store, seal, missing))
+    return found
+
+
+def make_summaries(
+    store: Store, seal: RowSeal, message_ids: Sequence[str]
+) -> dict[str, Summary | None]:
+    """Make the summaries of messages and keep them; None: unreadable. Raises StoreUnavailable.
+
+    A crash loses no more than the summaries of one batch, which are made again.
+    """
+    made: dict[str, Summary | None] = dict.fromkeys(message_ids)
+    for start in range(0, len(message_ids), _BATCH):
+        batch = message_ids[start : start + _BATCH]
+        read = {one: _read(body, trace) for one, body, trace in open_bodies(store, batch)}
+        octets = {one: to_octets(summary) for one, summary in read.items() if summary is not None}
+        sealed = seal_summaries(octets, seal)
+        failpoint("summaries.sealed")
+        if sealed:
+            with store.database.write() as conn:
+                keep_summaries(conn, sealed)
+                mark_stale(conn, sorted(sealed))
+                failpoint("summaries.inserted")
+            failpoint("summaries.committed")
+        made.update(read)
+    return made
+
+
+def open_bodies(
+    store: Store, message_ids: Sequence[str]
+) -> Iterator[tuple[str, BinaryIO | None, bytes]]:
+    """Message id, body and trace of each message that exists; body None: unreadable.
+
+    Small bodies are read by few queries. A body is closed before the next. Reading it may raise
+    `UNREADABLE`. Raises StoreUnavailable.
+    """
+    rows: list[Row[Any]] = []
+    with store.database.read() as conn:
+        for ids in grouped(message_ids):
+            rows += conn.execute(_PLACES, {"ids": ids}).all()
+    for batch in _batches(rows):
+        sealed = store.blobs.sealed({row.blob for row in batch})
+        for row in batch:
+            try:
+                body = (
+                    store.blobs.unseal(row.blob, sealed[row.blob])
+                    if row.blob in sealed
+                    else store.blobs.open(row.blob, row.size)
+                )
+            except UNREADABLE:
+                yield row.id, None, b""
+                continue
+            with body:
+                yield row.id, body, row.trace.encode("utf-8", "surrogateescape")
+
+
+def _batches(
+    rows: Sequence[Row[Any]],
+) -> Iterator[list[Row[Any]]]:
+    batch: list[Row[Any]] = []
+    octets = 0
+    for row in rows:
+        batch.append(row)
+        octets += min(row.size, _BATCH_OCTETS)
+        if len(batch) == _BATCH or octets >= _BATCH_OCTETS:
+            yield batch
+            batch, octets = [], 0
+    if batch:
+        yield batch
+
+
+def _read(body: BinaryIO | None, trace: bytes) -> Summary | None:
+    if body is None:
+        return None
+    try:
+        return read_summary(body, trace)
+    except StoreUnavailable as error:
+        if isinstance(error, UNREADABLE):
+            return None
+        raise
+    except Exception:
+        # Any error: a message that the reader fails on must not hide all the others.
+        return None
+
+
+def _opened(message_id: str, sealed: bytes, seal: RowSeal, *, structure: bool) -> Summary | None:
+    try:
+        octets = seal.open_octets(sealed, summary_bound(message_id))
+        return from_octets(octets, structure=structure)
+    except (*UNREADABLE, UnknownForm):
+        return None
