@@ -105,19 +105,21 @@ def drop_unheld(conn: Connection, ids: list[str]) -> int:
 
 def _delete(conn: Connection, ids: list[str], needless: list[ColumnElement[bool]]) -> int:
     overwrite_deleted(conn)
-    # A summary holds no message: it goes first, since it refers to its message.
-    chosen = select(messages.c.id).where(messages.c.id.in_(ids), *needless).with_for_update()
-    gone = list(conn.scalars(chosen))
-    conn.execute(delete(summaries).where(summaries.c.message_id.in_(gone)))
-    return conn.execute(delete(messages).where(messages.c.id.in_(gone), *needless)).rowcount
+    # Locked, so that nobody gives one a row between the statements.
+    chosen = select(messages.c.id).where(messages.c.id.in_(ids)).order_by(messages.c.id)
+    conn.execute(chosen.with_for_update())
+    found = list(conn.scalars(chosen.where(*needless)))
+    conn.execute(delete(summaries).where(summaries.c.message_id.in_(found)))
+    return conn.execute(delete(messages).where(messages.c.id.in_(found))).rowcount
 
 
 def _holders() -> list[ColumnElement[str]]:
     return [
         key.parent
         for table in metadata.tables.values()
+        if table is not summaries  # which goes with its message
         for key in table.foreign_keys
-        if key.column is messages.c.id and table is not summaries
+        if key.column is messages.c.id
     ]
 
 

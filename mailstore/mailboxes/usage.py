@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import (
-    Boolean,
     Connection,
     Select,
     bindparam,
     func,
-    literal_column,
     select,
+    text,
     union_all,
 )
 
@@ -27,7 +26,7 @@ _SIZE: Final = re.compile(r"([0-9]{1,15})|([0-9]{1,6})([KMGT])", re.ASCII)
 # Octets of a message as its reader gets it: the fields added on arrival, and the body.
 OCTETS: Final = messages.c.size + octets_of(messages.c.trace)
 # Written as in the partial index, else SQLite would not use it.
-NOT_PLACED: Final = literal_column("NOT entries.placed", Boolean())
+NOT_PLACED: Final = text("NOT entries.placed")
 
 _STATE = mailbox_state.c
 _OF_STATE = _STATE.mailbox_id == bindparam("mailbox")
@@ -90,12 +89,16 @@ def _used(conn: Connection, mailbox_id: int, after: int) -> tuple[int, int, int,
 
 
 def used_by_mailbox(conn: Connection, mailbox_ids: Sequence[int]) -> dict[int, int]:
-    """Octets by mailbox id, for those of the mailboxes that hold messages."""
+    """Octets by mailbox id, for those of the mailboxes that hold messages.
+
+    A message that is placed meanwhile may be missing or counted twice: for listings.
+    """
     placed = select(_STATE.mailbox_id, _STATE.octets).where(_STATE.mailbox_id.in_(mailbox_ids))
     new = _new_by_mailbox().where(entries.c.mailbox_id.in_(mailbox_ids))
     found: dict[int, int] = {}
-    for row in conn.execute(union_all(placed, new)):
-        found[row[0]] = found.get(row[0], 0) + int(row[1])
+    for part in (placed, new):
+        for mailbox_id, octets in conn.execute(part):
+            found[mailbox_id] = found.get(mailbox_id, 0) + int(octets)
     return {mailbox_id: octets for mailbox_id, octets in found.items() if octets}
 
 

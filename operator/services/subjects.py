@@ -12,7 +12,7 @@ UNREADABLE: Final = "(body cannot be read)"
 
 
 def read_subject(blobs: BlobStore, blob: str) -> str:
-    """Subject of a message by the name of its body; empty without one, UNREADABLE if the body cannot be read."""
+    """Subject of the message in a body; empty without one, UNREADABLE if it cannot be read."""
     try:
         with blobs.open(blob) as body:
             return subject_of(body.read(MAX_HEADER))
