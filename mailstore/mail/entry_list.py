@@ -27,6 +27,7 @@ from mailstore.db.folder_schema import folder_messages, seen_by_person
 from mailstore.db.listed import listed_numbers
 from mailstore.db.schema import entries, mailboxes, messages
 from mailstore.folders.flags import Flag
+from mailstore.mailboxes.usage import NOT_PLACED
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ _OF_MESSAGE: Final = (
     .where(_E.message_id == bindparam("message"))
     .order_by(_E.id)
 )
+_COUNT_NEW: Final = select(func.count()).where(_E.mailbox_id == bindparam("mailbox"), NOT_PLACED)
 _NO_FILTER: Final = EntryFilter()
 
 
@@ -142,6 +144,11 @@ def count_listed(
     query = _between(_filtered(wanted), after, before)
     counted = query.with_only_columns(func.count(), maintain_column_froms=True)
     return conn.scalar(counted, _asked(mailbox_id, wanted, account_id)) or 0
+
+
+def count_new(conn: Connection, mailbox_id: int) -> int:
+    """Number of messages that nobody has looked at."""
+    return conn.scalar(_COUNT_NEW, {"mailbox": mailbox_id}) or 0
 
 
 def entries_of_message(conn: Connection, message_id: str) -> list[tuple[str, ListedEntry]]:
@@ -203,4 +210,15 @@ def _between(query: Select[Any], after: int, before: int | None) -> Select[Any]:
 
 def _entry(row: Any) -> ListedEntry:
     flags = row.flags | Flag.SEEN if row.seen else row.flags & ~Flag.SEEN
-    return ListedEntry(*row[:8], flags=int(flags), keywords=row.keywords)
+    return ListedEntry(
+        id=row.id,
+        message_id=row.message_id,
+        sender=row.sender,
+        blob=row.blob,
+        size=row.size,
+        received_at=row.received_at,
+        folder_id=row.folder_id,
+        uid=row.uid,
+        flags=int(flags),
+        keywords=row.keywords,
+    )

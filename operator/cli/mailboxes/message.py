@@ -21,8 +21,8 @@ from relay.submission.outgoing_header import PreparedMessage
 from ...assembly.clock import make_id, utc_now
 from ...assembly.storage import open_store, row_seal
 from ...services.content import find_readable, mailbox_of, read_content
-from ...services.folder_names import FolderNames, shown_flags
 from ...services.local_submission import open_submitter
+from ...services.mail.folder_names import FolderNames, shown_flags
 from ...settings.model import load
 from ..acting import Acting, reading
 from ..options.private_file import PrivateFile

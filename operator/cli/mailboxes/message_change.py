@@ -8,7 +8,7 @@ import click
 
 from mailstore.folders.tree import SPECIAL, Role
 
-from ...services.message_acts import (
+from ...services.mail.message_acts import (
     MessageAt,
     delete_message,
     expunge_message,

@@ -13,8 +13,8 @@ from mailstore.mailboxes.mailboxes import get_mailbox
 
 from ...assembly.storage import open_store
 from ...services.content import find_readable, read_content
-from ...services.folder_names import shown_flags
-from ...services.message_list import ContentFilter, Listed, Terms, list_messages
+from ...services.mail.folder_names import shown_flags
+from ...services.mail.message_list import ContentFilter, Listed, Terms, list_messages
 from ...services.subjects import read_subject
 from ...settings.model import load
 from ..acting import Acting, reading

@@ -15,8 +15,8 @@ from mailstore.mail.reader import open_reader
 from mailstore.mail.view import open_mailbox
 from mailstore.search.criteria import And, AnyText, Criterion, Field, Holds, InFolders
 
-from ..assembly.clock import utc_now
-from ..assembly.storage import row_seal
+from ...assembly.clock import utc_now
+from ...assembly.storage import row_seal
 from .folder_names import FolderNames, special_role
 
 
