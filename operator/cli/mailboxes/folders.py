@@ -24,7 +24,7 @@ _COLUMNS: Final = ("folder", "messages", "unseen", "octets")
 
 @click.group()
 def folder() -> None:
-    """Folders of a mailbox: INBOX, Sent, Drafts, Trash, Junk, Archive, and those people make."""
+    """Folders of a mailbox: the special ones, and those that people make."""
 
 
 @folder.command("list")
@@ -36,9 +36,9 @@ def folder() -> None:
 def folder_list(
     given: Path | None, /, address: str, who: Acting, *, names: bool, as_json: bool
 ) -> None:
-    """List the folders of the mailbox ADDRESS with their counters; none before a first look.
+    """List the folders of the mailbox ADDRESS, with their counters.
 
-    Names that people gave need a right of the account, or a break-glass access, which --reason
+    There are none before somebody looks at the mailbox for the first time. Names that people gave need a right of the account, or a break-glass access, which --reason
     opens.
     """
     settings = load(given)
@@ -61,7 +61,10 @@ def folder_list(
 @acting
 @click.pass_obj
 def folder_add(given: Path | None, address: str, path: str, who: Acting) -> None:
-    """Make the folder PATH in the mailbox ADDRESS, as Projets, or Projets/2026 within it."""
+    """Make the folder PATH in the mailbox ADDRESS.
+
+    PATH is a name, as Projets, or one within a folder that is there, as Projets/2026.
+    """
     with who.open(load(given)) as act:
         add_folder(act, address, path)
     say(f"added {path}")
@@ -74,7 +77,10 @@ def folder_add(given: Path | None, address: str, path: str, who: Acting) -> None
 @acting
 @click.pass_obj
 def folder_rename(given: Path | None, address: str, path: str, new: str, who: Acting) -> None:
-    """Give the folder PATH of the mailbox ADDRESS the path NEW; folders in it come along."""
+    """Give the folder PATH of the mailbox ADDRESS the path NEW.
+
+    Folders in it come along.
+    """
     with who.open(load(given)) as act:
         rename_folder(act, address, path, new)
     say(f"{path} is {new}")
@@ -87,7 +93,10 @@ def folder_rename(given: Path | None, address: str, path: str, new: str, who: Ac
 @acting
 @click.pass_obj
 def folder_remove(given: Path | None, address: str, path: str, who: Acting, *, yes: bool) -> None:
-    """Remove the folder PATH of the mailbox ADDRESS, and the messages in it for good."""
+    """Remove the folder PATH of the mailbox ADDRESS.
+
+    The messages in it are deleted for good. A folder with folders in it stays: remove them first.
+    """
     ask(f"Remove {path} and its messages for good?", "this cannot be undone", yes=yes)
     with who.open(load(given)) as act:
         messages = remove_folder(act, address, path)
