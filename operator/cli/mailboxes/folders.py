@@ -38,8 +38,8 @@ def folder_list(
 ) -> None:
     """List the folders of the mailbox ADDRESS, with their counters.
 
-    There are none before somebody looks at the mailbox for the first time. Names that people gave need a right of the account, or a break-glass access, which --reason
-    opens.
+    There are none before somebody looks at the mailbox for the first time. Names that people gave
+    need a right of the account, or a break-glass access, which --reason opens.
     """
     settings = load(given)
     if names:

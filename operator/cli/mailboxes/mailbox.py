@@ -284,7 +284,9 @@ def _counted(found: MailboxCounters, *, as_json: bool) -> dict[str, Any]:
         "messages": found.messages,
         "new_messages": found.new,
         "quota_percent": None if share is None else round(share, 1),
-        "folders": [asdict(one) if as_json else _in_words(one) for one in found.folders],
+        "folders": [asdict(one) for one in found.folders]
+        if as_json
+        else [_in_words(one) for one in found.folders if one.messages],
     }
 
 

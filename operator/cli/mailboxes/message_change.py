@@ -76,7 +76,8 @@ def message_flag(
 ) -> None:
     """Set flags of a message of the mailbox, or take them away.
 
-    Flags are seen, answered, flagged, draft, deleted; any other word is a keyword. The flag deleted marks a message for clients; it stays until somebody expunges it.
+    Flags are seen, answered, flagged, draft, deleted; any other word is a keyword. The flag deleted
+    marks a message for clients; it stays until somebody expunges it.
     """
     add, remove = changes["add"], changes["remove"]
     if not (add or remove):
