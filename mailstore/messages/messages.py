@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, select
 
 from mailstore.db.bulk_insert import BulkInsert
 from mailstore.db.schema import entries, messages, microseconds
@@ -115,25 +115,6 @@ def list_entries(
         .limit(limit)
     )
     return [_entry(row, _message(row)) for row in conn.execute(query)]
-
-
-def newest_entries(
-    conn: Connection, mailbox_id: int, *, after: int = 0, before: int | None = None, limit: int
-) -> list[MailboxEntry]:
-    """List up to `limit` entries of a mailbox, newest first, between two ids, exclusive."""
-    query = _entries().where(entries.c.mailbox_id == mailbox_id, entries.c.id > after)
-    if before is not None:
-        query = query.where(entries.c.id < before)
-    query = query.order_by(entries.c.id.desc()).limit(limit)
-    return [_entry(row, _message(row)) for row in conn.execute(query)]
-
-
-def count_entries(conn: Connection, mailbox_id: int, after: int, before: int) -> int:
-    """Number of entries of a mailbox between two ids, exclusive."""
-    query = select(func.count()).where(
-        entries.c.mailbox_id == mailbox_id, entries.c.id > after, entries.c.id < before
-    )
-    return conn.scalar(query) or 0
 
 
 def get_message(conn: Connection, message_id: str) -> StoredMessage:

@@ -16,6 +16,7 @@ from mailstore.sealed.address_seal import AddressSeal
 from mailstore.sealed.blob_format import BlobFormat
 from mailstore.sealed.compression import Zstd
 from mailstore.sealed.keyring import Keyring, make_first
+from mailstore.sealed.row_seal import RowSeal
 from relay.machines.clock_difference import ClockComparison
 
 from ..settings.model import Settings, SettingsError, owner_of
@@ -175,6 +176,11 @@ def open_store(settings: Settings, *, mark: bool = False) -> Store:
             raise settings_fault(settings, "storage", error) from error
         opened.pop_all()
         return Store(bodies, database)
+
+
+def row_seal(store: Store) -> RowSeal:
+    """Seal of texts in rows: names of folders and keywords, summaries, notes."""
+    return RowSeal(store.blobs.blob_format.keys)
 
 
 def compare_clocks(settings: Settings, database: Database) -> ClockComparison:

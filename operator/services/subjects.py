@@ -6,16 +6,15 @@ from typing import Final
 
 from mailstore.blobs.interface import BlobStore
 from mailstore.errors import NotFound, StoreUnavailable
-from mailstore.messages.messages import Message
 from relay.smtp.headers import MAX_HEADER
 
 UNREADABLE: Final = "(body cannot be read)"
 
 
-def read_subject(blobs: BlobStore, message: Message) -> str:
-    """Subject of a message; empty without one, UNREADABLE if the body cannot be read."""
+def read_subject(blobs: BlobStore, blob: str) -> str:
+    """Subject of the message in a body; empty without one, UNREADABLE if it cannot be read."""
     try:
-        with blobs.open(message.blob) as body:
+        with blobs.open(blob) as body:
             return subject_of(body.read(MAX_HEADER))
     except (NotFound, StoreUnavailable, OSError):
         return UNREADABLE

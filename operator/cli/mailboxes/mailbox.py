@@ -1,6 +1,7 @@
 """Command `mssante mailbox`: opening, listing and changing mailboxes."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,11 +32,14 @@ from mailstore.mailboxes.states import MailboxState
 from mailstore.mailboxes.usage import used_by_mailbox
 from mailstore.rights.model import Action
 
+from ...assembly.storage import row_seal
 from ...services.list_tie import untied
+from ...services.mail.mailbox_counters import FolderCounters, MailboxCounters, mailbox_counters
 from ...settings.model import load
 from ..acting import Acting, acting
 from ..output import show_record, show_rows, tell
 from .aliases import alias
+from .folders import folder
 from .importing import import_mailboxes
 from .options import (
     SizeParam,
@@ -58,6 +62,7 @@ def mailbox() -> None:
 
 
 mailbox.add_command(alias)
+mailbox.add_command(folder)
 mailbox.add_command(import_mailboxes)
 mailbox.add_command(sent)
 for _command in STATE_COMMANDS:
@@ -237,11 +242,16 @@ def mailbox_list(
 @acting
 @click.pass_obj
 def mailbox_show(given: Path | None, address: str, who: Acting, *, as_json: bool) -> None:
-    """Show one mailbox."""
+    """Show one mailbox, with the messages in its folders.
+
+    New messages are those that nobody has looked at yet: they are in no folder so far.
+    """
     with who.look(load(given)) as reader, reader.read() as seen:
         seen.reach(address)
-        (record,) = _records(seen.connection, [get_mailbox(seen.connection, address)])
-    show_record(record, as_json=as_json)
+        found = get_mailbox(seen.connection, address)
+        (record,) = _records(seen.connection, [found])
+        counters = mailbox_counters(seen.connection, found.id, row_seal(reader.store))
+    show_record(record | _counted(counters, as_json=as_json), as_json=as_json)
 
 
 @mailbox.command("quota")
@@ -266,6 +276,22 @@ def mailbox_quota(given: Path | None, address: str, size: str, who: Acting) -> N
         )
     limit = "no quota" if found.quota is None else f"a quota of {found.quota} octets"
     click.echo(f"{found.address} has {limit}")
+
+
+def _counted(found: MailboxCounters, *, as_json: bool) -> dict[str, Any]:
+    share = found.quota.share
+    return {
+        "messages": found.messages,
+        "new_messages": found.new,
+        "quota_percent": None if share is None else round(share, 1),
+        "folders": [asdict(one) for one in found.folders]
+        if as_json
+        else [_in_words(one) for one in found.folders if one.messages],
+    }
+
+
+def _in_words(one: FolderCounters) -> str:
+    return f"{one.folder} {one.messages} ({one.unseen} unseen, {one.octets} octets)"
 
 
 def _facts(attributes: Values) -> dict[str, Any]:

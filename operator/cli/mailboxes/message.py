@@ -8,28 +8,38 @@ from typing import Any
 
 import click
 
+from mailstore.blobs.store import Store
+from mailstore.folders.tree import list_folders
+from mailstore.mail.entry_list import entries_of_message
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.messages.mbox import export_mailbox
-from mailstore.messages.messages import count_entries, get_message, newest_entries
+from mailstore.messages.messages import get_message
 from relay.smtp.address import parse_address
 from relay.smtp.parameters import MailParameters, RcptParameters
 from relay.submission.outgoing_header import PreparedMessage
 
 from ...assembly.clock import make_id, utc_now
-from ...assembly.storage import open_store
+from ...assembly.storage import open_store, row_seal
 from ...services.content import find_readable, mailbox_of, read_content
 from ...services.local_submission import open_submitter
-from ...services.subjects import read_subject
+from ...services.mail.folder_names import FolderNames, shown_flags
 from ...settings.model import load
 from ..acting import Acting, reading
 from ..options.private_file import PrivateFile
 from ..options.reports import reporting
-from ..output import show_record, show_rows
+from ..output import show_record
+from .message_change import CHANGES
+from .message_list import message_list
 
 
 @click.group()
 def message() -> None:
     """Messages in mailboxes, and sending for local mailboxes."""
+
+
+message.add_command(message_list)
+for _command in CHANGES:
+    message.add_command(_command)
 
 
 @message.command("send")
@@ -66,61 +76,6 @@ def message_send(
     click.echo(f"accepted as {accepted.id}: {here} delivered here, {queued} queued for peers")
 
 
-@message.command("list")
-@click.argument("address")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1))
-@click.option("--after", default=0, help="Only entries after this number.")
-@click.option("--before", type=click.IntRange(1), help="Only entries before this number.")
-@click.option("--subjects", is_flag=True, help="Show subjects too: content, read from each body.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@reading
-@click.pass_obj
-def message_list(
-    given: Path | None,
-    /,
-    address: str,
-    limit: int,
-    after: int,
-    before: int | None,
-    who: Acting,
-    *,
-    subjects: bool,
-    as_json: bool,
-) -> None:
-    """List the messages in the mailbox ADDRESS, the newest first.
-
-    Older entries beyond --limit are counted on standard error, with the option that shows them.
-    Subjects need a right of the account, or a break-glass access, which --reason opens.
-    """
-    if not subjects and who.given:
-        raise click.UsageError("--reason and --as go with --subjects")
-    settings = load(given)
-    if subjects:
-        with who.open(settings) as act:
-            owner = find_readable(act, address)
-            read_content(act, settings, owner.address, "mailbox.subjects_read", reason=who.reason)
-    with closing(open_store(settings)) as store:
-        with store.database.read() as connection:
-            owner = get_mailbox(connection, address)
-            found = newest_entries(connection, owner.id, after=after, before=before, limit=limit)
-            more = count_entries(connection, owner.id, after, found[-1].id) if found else 0
-        rows = [
-            {
-                "entry": entry.id,
-                "id": entry.message.id,
-                "received_at": entry.message.received_at,
-                "sender": entry.message.sender,
-                "size": entry.message.size,
-                **({"subject": read_subject(store.blobs, entry.message)} if subjects else {}),
-            }
-            for entry in found
-        ]
-    columns = ("entry", "id", "received_at", "sender", "size", *(("subject",) if subjects else ()))
-    show_rows(rows, columns, as_json=as_json)
-    if more:
-        click.echo(f"{more} more, older: --before {found[-1].id}", err=True)
-
-
 @message.command("show")
 @click.argument("message_id")
 @click.option("--content", is_flag=True, help="Print the message itself instead of its facts.")
@@ -145,8 +100,10 @@ def message_show(
         return
     if who.given:
         raise click.UsageError("--reason and --as go with --content")
-    with closing(open_store(load(given))) as store, store.database.read() as connection:
-        found = get_message(connection, message_id)
+    with closing(open_store(load(given))) as store:
+        with store.database.read() as connection:
+            found = get_message(connection, message_id)
+        places = _places(store, message_id)
     record = {
         "id": found.message.id,
         "session": found.message.session,
@@ -157,8 +114,32 @@ def message_show(
         "blob": found.message.blob,
         "recipients": [entry.recipient for entry in found.entries],
         "trace": found.message.trace,
+        "places": places if as_json else [_in_words(one) for one in places],
     }
     show_record(record, as_json=as_json)
+
+
+def _places(store: Store, message_id: str) -> list[dict[str, Any]]:
+    """Where a message is: mailbox, folder, UID and flags, without names that a person gave."""
+    found = []
+    with store.database.read() as connection:
+        for address, entry in entries_of_message(connection, message_id):
+            mailbox_id = get_mailbox(connection, address).id
+            folders = FolderNames(list_folders(connection, mailbox_id, row_seal(store)))
+            found.append(
+                {
+                    "mailbox": address,
+                    "folder": folders.shown(entry.folder_id, content=False),
+                    "uid": entry.uid,
+                    "flags": shown_flags(entry.flags, entry.keywords, None),
+                }
+            )
+    return found
+
+
+def _in_words(place: dict[str, Any]) -> str:
+    uid = "new" if place["uid"] is None else f"UID {place['uid']}"
+    return " ".join([place["mailbox"], place["folder"], f"({uid})", *place["flags"]])
 
 
 def _show_content(given: Path | None, message_id: str, who: Acting) -> None:

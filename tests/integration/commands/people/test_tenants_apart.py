@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Table, select
 
 from mailstore.audit_reading.search import AuditFilter, search
-from mailstore.db import people_schema, schema
+from mailstore.db import folder_schema, people_schema, schema
 from mailstore.db.database import Database
 from mailstore.mailboxes.aliases import add_alias
 from mailstore.mailboxes.sent_counts import count_sent
@@ -41,6 +41,8 @@ WATCHED: tuple[Table, ...] = (
     people_schema.roles,
     people_schema.break_glass,
     people_schema.team_moves,
+    folder_schema.folders,
+    folder_schema.folder_messages,
 )
 # Names of nothing, each as long as the one in use.
 UNKNOWN = {

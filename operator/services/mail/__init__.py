@@ -1,0 +1,1 @@
+"""Folders and messages of mailboxes, as people list and change them."""

@@ -1,0 +1,1 @@
+"""Commands on messages and folders of a mailbox."""
