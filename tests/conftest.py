@@ -32,6 +32,7 @@ from tests.support.rules.guard import guarded, refused
 from tests.support.rules.memory_disk import use_memory_disk
 from tests.support.rules.tiers import TIERS, file_tier, tier_of
 from tests.support.storage.kept_bodies import stored
+from tests.support.storage.mail_house import house
 from tests.support.storage.object_server import object_server
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "delivery_store",
     "dialect",
     "empty_database_url",
+    "house",
     "kept_pair",
     "object_server",
     "operator_q",

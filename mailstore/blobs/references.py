@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, select
 from mailstore.db.database import Database
 from mailstore.db.dialect import disable_statement_timeout, overwrite_deleted
 from mailstore.db.schema import messages, metadata
+from mailstore.db.summary_schema import summaries
 
 _RECORD = struct.Struct(">32sQ")
 _PAGE = 10_000  # rows per fetch
@@ -104,13 +105,19 @@ def drop_unheld(conn: Connection, ids: list[str]) -> int:
 
 def _delete(conn: Connection, ids: list[str], needless: list[ColumnElement[bool]]) -> int:
     overwrite_deleted(conn)
-    return conn.execute(delete(messages).where(messages.c.id.in_(ids), *needless)).rowcount
+    # Locked, so that nobody gives one a row between the statements.
+    chosen = select(messages.c.id).where(messages.c.id.in_(ids)).order_by(messages.c.id)
+    conn.execute(chosen.with_for_update())
+    found = list(conn.scalars(chosen.where(*needless)))
+    conn.execute(delete(summaries).where(summaries.c.message_id.in_(found)))
+    return conn.execute(delete(messages).where(messages.c.id.in_(found))).rowcount
 
 
 def _holders() -> list[ColumnElement[str]]:
     return [
         key.parent
         for table in metadata.tables.values()
+        if table is not summaries  # which goes with its message
         for key in table.foreign_keys
         if key.column is messages.c.id
     ]

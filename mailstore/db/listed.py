@@ -59,7 +59,7 @@ class _listed(FunctionElement[bool]):  # noqa: N801 - as SQLAlchemy's own functi
 def _by_json(element: _listed, compiler: SQLCompiler, **options: Any) -> str:
     column, values = element.clauses
     left, right = compiler.process(column, **options), compiler.process(values, **options)
-    return f"{left} IN (SELECT value FROM json_each({right}))"
+    return f"{left} IN (SELECT value FROM json_each({right}))"  # noqa: S608 - columns and parameters
 
 
 @compiles(_listed, "postgresql")

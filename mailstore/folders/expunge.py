@@ -123,10 +123,10 @@ def drop_messages(lock: MailboxLock, message_ids: Iterable[str]) -> None:
             drop_unheld(lock.conn, gone)
 
 
-def prune(lock: MailboxLock, limit: int = MAX_EXPUNGED) -> None:
+def prune(lock: MailboxLock) -> None:
     """Forget the oldest expunged UIDs beyond the limit, and removed folders of that time."""
     asked = {"mailbox": lock.mailbox_id}
-    floor = lock.conn.scalar(_OLDEST_KEPT, {**asked, "most": limit})
+    floor = lock.conn.scalar(_OLDEST_KEPT, {**asked, "most": MAX_EXPUNGED})
     if floor is not None:
         for statement in (_PRUNE, _PRUNE_FOLDERS, _RAISE_FLOOR):
             lock.conn.execute(statement, {**asked, "floor": floor})

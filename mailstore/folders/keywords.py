@@ -19,7 +19,7 @@ from mailstore.sealed.row_seal import RowSeal
 MAX_KEYWORDS: Final = 63  # in a mailbox
 MAX_NAME: Final = 100  # octets
 # An atom (RFC 9051 §9) that is no system flag; JMAP allows a subset (RFC 8621 §4.1.1).
-_NAME: Final = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]{1,%d}" % MAX_NAME)
+_NAME: Final = re.compile(r"[!#$&'+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]{1,100}")
 
 _OF_MAILBOX = select(keywords.c.bit, keywords.c.name, keywords.c.name_hash).where(
     keywords.c.mailbox_id == bindparam("mailbox")

@@ -8,18 +8,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, bindparam, delete, select
 
-from mailstore.blobs.references import drop_unheld
 from mailstore.db.dialect import overwrite_deleted
+from mailstore.db.folder_schema import folder_messages
 from mailstore.db.schema import entries, mailboxes, messages
+from mailstore.folders.expunge import drop_messages, expunge
+from mailstore.folders.lock import lock_mailbox
 from mailstore.mailboxes.states import MailboxState
 from mailstore.messages.messages import MailboxEntry, get_message
+from mailstore.news.changes import note_changed
 
 _CLOSED = (
     mailboxes.c.state == MailboxState.CLOSED.value,
     mailboxes.c.erased_at.is_(None),
     entries.c.delivered_at >= mailboxes.c.state_since,
+)
+_PLACE = select(folder_messages.c.folder_id, folder_messages.c.uid).where(
+    folder_messages.c.mailbox_id == bindparam("mailbox"),
+    folder_messages.c.entry_id == bindparam("entry"),
 )
 
 
@@ -54,10 +61,16 @@ def remove_late(conn: Connection, late: MailboxEntry) -> bool:
     box = mailboxes.c
     held = select(box.id).where(box.id == late.mailbox_id).with_for_update()
     conn.execute(held)  # against a restoration at the same time
-    there = select(entries.c.id).join_from(entries, mailboxes)
-    if conn.scalar(there.where(entries.c.id == late.id, *_CLOSED)) is None:
+    there = select(entries.c.placed).join_from(entries, mailboxes)
+    lock = lock_mailbox(conn, late.mailbox_id)
+    placed = conn.scalar(there.where(entries.c.id == late.id, *_CLOSED))
+    if placed is None:
         return False
+    if placed:  # somebody has looked since
+        row = conn.execute(_PLACE, {"mailbox": late.mailbox_id, "entry": late.id}).one()
+        return bool(expunge(lock, row.folder_id, [row.uid]))
     overwrite_deleted(conn)
     conn.execute(delete(entries).where(entries.c.id == late.id))
-    drop_unheld(conn, [late.message.id])
+    note_changed(conn, [late.mailbox_id])
+    drop_messages(lock, [late.message.id])
     return True

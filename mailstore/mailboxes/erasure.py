@@ -15,10 +15,42 @@ from sqlalchemy import Connection, delete, null, or_, select, update
 
 from mailstore.blobs.references import drop_unheld
 from mailstore.db.dialect import overwrite_deleted
+from mailstore.db.folder_schema import (
+    expunged,
+    folder_messages,
+    folders,
+    keywords,
+    mailbox_state,
+    seen_by_person,
+)
 from mailstore.db.people_schema import inactivity
 from mailstore.db.schema import aliases, domains, entries, mailbox_holders, mailboxes, sent_counts
+from mailstore.db.summary_schema import message_threads, search_blocks, thread_keys
+from mailstore.db.team_schema import (
+    message_answers,
+    message_claims,
+    message_notes,
+    message_work,
+)
 
 BATCH: Final = 500  # entries erased in one transaction
+
+# Rows about messages and folders of a mailbox; not `mailbox_news`, whose number tells watchers.
+_ABOUT_CONTENT: Final = (
+    search_blocks,
+    message_threads,
+    thread_keys,
+    message_claims,
+    message_notes,
+    message_work,
+    message_answers,
+    seen_by_person,
+    folder_messages,
+    expunged,
+    folders,
+    keywords,
+    mailbox_state,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +92,27 @@ def erase_batch(conn: Connection, mailbox_id: int, now: datetime) -> ErasedBatch
     if conn.scalar(select(box.id).where(*due).with_for_update()) is None:
         return None  # restored, or erased by another machine
     overwrite_deleted(conn)
+    # A session that still changes the mailbox ends first; the next one finds `erased_at`.
+    state = select(mailbox_state.c.modseq).where(mailbox_state.c.mailbox_id == mailbox_id)
+    conn.execute(state.with_for_update())
     found = conn.execute(
         select(entries.c.id, entries.c.message_id)
         .where(entries.c.mailbox_id == mailbox_id)
         .order_by(entries.c.id)
         .limit(BATCH)
     ).all()
+    message_ids = sorted({row.message_id for row in found})
     if found:
+        placed = folder_messages.c
+        conn.execute(
+            delete(folder_messages).where(
+                placed.mailbox_id == mailbox_id, placed.message_id.in_(message_ids)
+            )
+        )
         conn.execute(delete(entries).where(entries.c.id.in_([row.id for row in found])))
-    dropped = drop_unheld(conn, sorted({row.message_id for row in found}))
+    # Of the whole mailbox, by header: not a batch longer than needed.
+    conn.execute(delete(search_blocks).where(search_blocks.c.mailbox_id == mailbox_id))
+    dropped = drop_unheld(conn, message_ids)
     done = len(found) < BATCH
     first = (box.id == mailbox_id, box.erased_at.is_(None))
     conn.execute(update(mailboxes).where(*first).values(erased_at=now))
@@ -84,6 +128,8 @@ def _finish(conn: Connection, mailbox_id: int, now: datetime) -> None:
         .where(mailboxes.c.id == mailbox_id)
         .values({column: null() for column in nothing})
     )
+    for table in _ABOUT_CONTENT:
+        conn.execute(delete(table).where(table.c.mailbox_id == mailbox_id))
     conn.execute(delete(mailbox_holders).where(mailbox_holders.c.mailbox_id == mailbox_id))
     conn.execute(delete(inactivity).where(inactivity.c.mailbox_id == mailbox_id))
     conn.execute(delete(sent_counts).where(sent_counts.c.mailbox_id == mailbox_id))

@@ -90,12 +90,16 @@ def _used(conn: Connection, mailbox_id: int, after: int) -> tuple[int, int, int,
 
 
 def used_by_mailbox(conn: Connection, mailbox_ids: Sequence[int]) -> dict[int, int]:
-    """Octets by mailbox id, for those of the mailboxes that hold messages."""
+    """Octets by mailbox id, for those of the mailboxes that hold messages.
+
+    A message that is placed meanwhile may be missing or counted twice: for listings.
+    """
     placed = select(_STATE.mailbox_id, _STATE.octets).where(_STATE.mailbox_id.in_(mailbox_ids))
     new = _new_by_mailbox().where(entries.c.mailbox_id.in_(mailbox_ids))
     found: dict[int, int] = {}
-    for row in conn.execute(union_all(placed, new)):
-        found[row[0]] = found.get(row[0], 0) + int(row[1])
+    for part in (placed, new):
+        for mailbox_id, octets in conn.execute(part):
+            found[mailbox_id] = found.get(mailbox_id, 0) + int(octets)
     return {mailbox_id: octets for mailbox_id, octets in found.items() if octets}
 
 

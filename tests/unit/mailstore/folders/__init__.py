@@ -1,0 +1,1 @@
+"""Folders of a mailbox, and the state of messages in them."""
