@@ -135,6 +135,8 @@ _WITH_QUOTA = (
 )
 _TOLD = (
     select(_STATE.mailbox_id)
+    # SQLite would rather read the whole table in the order of its rows.
+    .with_hint(mailbox_state, "INDEXED BY ix_mailbox_state_quota_told", "sqlite")
     .where(_LEVEL_TOLD, _STATE.mailbox_id > bindparam("after"))
     .order_by(_STATE.mailbox_id)
     .limit(bindparam("most"))
