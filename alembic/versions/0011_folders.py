@@ -269,6 +269,24 @@ def upgrade() -> None:
     )
     op.add_column("domains", sa.Column("quota", sa.BigInteger(), nullable=True))
     op.add_column(
+        "domains",
+        sa.Column("quota_told", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+    )
+    op.create_index(
+        "ix_mailboxes_with_quota",
+        "mailboxes",
+        ["id"],
+        sqlite_where=sa.text("quota IS NOT NULL"),
+        postgresql_where=sa.text("quota IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_mailbox_state_quota_told",
+        "mailbox_state",
+        ["mailbox_id", "quota_told"],
+        sqlite_where=sa.text("quota_told > 0"),
+        postgresql_where=sa.text("quota_told > 0"),
+    )
+    op.add_column(
         "entries", sa.Column("placed", sa.Boolean(), server_default=sa.false(), nullable=False)
     )
     op.create_index(
@@ -289,6 +307,13 @@ def downgrade() -> None:
         postgresql_where=sa.text("NOT placed"),
     )
     op.drop_column("entries", "placed")
+    op.drop_index(
+        "ix_mailboxes_with_quota",
+        table_name="mailboxes",
+        sqlite_where=sa.text("quota IS NOT NULL"),
+        postgresql_where=sa.text("quota IS NOT NULL"),
+    )
+    op.drop_column("domains", "quota_told")
     op.drop_column("domains", "quota")
     op.drop_table("folder_messages")
     op.drop_table("thread_keys")

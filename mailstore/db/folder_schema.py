@@ -40,6 +40,13 @@ mailbox_state = Table(
     Column("private_seen", Boolean, nullable=False, server_default=false()),
     # Share of the quota whose crossing was told last, in percent: 0, 80 or 95.
     Column("quota_told", BigInteger, nullable=False, server_default=text("0")),
+    Index(
+        "ix_mailbox_state_quota_told",
+        "mailbox_id",
+        "quota_told",
+        sqlite_where=text("quota_told > 0"),
+        postgresql_where=text("quota_told > 0"),
+    ),
 )
 
 folders = Table(

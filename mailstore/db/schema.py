@@ -87,6 +87,8 @@ domains = Table(
     Column("removed_at", UtcTime, nullable=True),
     # Most octets of all its mailboxes together; null: no limit.
     Column("quota", BigInteger, nullable=True),
+    # Share of the quota whose crossing was told last, in percent: 0, 80 or 95.
+    Column("quota_told", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("name = lower(name)", name="name_lower_case"),
 )
 
@@ -143,6 +145,13 @@ mailboxes = Table(
     # Listing by domain in pages.
     Index(None, "domain_id", "address"),
     Index(None, "identifier_value"),
+    # The watch of quotas looks at no other mailbox.
+    Index(
+        "ix_mailboxes_with_quota",
+        "id",
+        sqlite_where=text("quota IS NOT NULL"),
+        postgresql_where=text("quota IS NOT NULL"),
+    ),
     Index(
         None,
         "erase_after",

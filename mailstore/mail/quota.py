@@ -4,28 +4,28 @@ Arriving mail is judged at RCPT (`relay.acceptance.recipient_lookup`); here is t
 people add. New mail that nobody has looked at counts.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from mailstore.db.folder_schema import mailbox_state
 from mailstore.db.schema import domains, mailboxes
 from mailstore.errors import NotFound, OverQuota
-from mailstore.folders.lock import MailboxLock
 from mailstore.mailboxes.changes import note_change
 from mailstore.mailboxes.mailboxes import get_domain
+from mailstore.mailboxes.model import Domain
 from mailstore.mailboxes.usage import used_by_domain, used_octets
 
 LEVELS: Final = (95, 80)  # percent of the quota at which the holder is warned
+LEFT_BELOW: Final = 5  # points below a level at which it is left, to be told again
 
 _QUOTAS = (
     select(mailboxes.c.quota, mailboxes.c.domain_id, domains.c.quota.label("domain_quota"))
     .join_from(mailboxes, domains)
     .where(mailboxes.c.id == bindparam("mailbox"))
 )
-_STATE = mailbox_state.c
-_TOLD = select(_STATE.quota_told).where(_STATE.mailbox_id == bindparam("mailbox"))
+_LIMITS = select(domains.c.id, domains.c.quota).where(domains.c.quota.is_not(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,11 @@ class Quota:
         if self.limit is None:
             return None
         return 100.0 * self.used / self.limit if self.limit else 100.0
+
+    @property
+    def percent(self) -> int | None:
+        """Share in whole percent, never rounded up; None without a limit."""
+        return None if self.share is None else int(self.share)
 
     @property
     def level(self) -> int:
@@ -65,7 +70,22 @@ def domain_quota(conn: Connection, name: str) -> Quota:
     return Quota(used_by_domain(conn, domain.id), limit)
 
 
-def set_domain_quota(conn: Connection, name: str, quota: int | None) -> None:
+def domain_limits(conn: Connection) -> dict[int, int]:
+    """Quotas of domains by domain id, of those that have one."""
+    return {row[0]: row[1] for row in conn.execute(_LIMITS)}
+
+
+def domain_quotas(
+    conn: Connection, found: Iterable[Domain]
+) -> Iterator[tuple[Domain, Quota | None]]:
+    """The domains with their quotas; None, and nothing summed, for one without."""
+    limits = domain_limits(conn)
+    for one in found:
+        limit = limits.get(one.id)
+        yield one, None if limit is None else Quota(used_by_domain(conn, one.id), limit)
+
+
+def set_domain_quota(conn: Connection, name: str, quota: int | None) -> Domain:
     """Set the quota of a hosted domain, in octets (None: no limit). Raises NotFound.
 
     Present messages stay, even beyond the quota.
@@ -73,6 +93,7 @@ def set_domain_quota(conn: Connection, name: str, quota: int | None) -> None:
     domain = get_domain(conn, name)
     conn.execute(update(domains).where(domains.c.id == domain.id).values(quota=quota))
     note_change(conn)
+    return domain
 
 
 def check_room(conn: Connection, mailbox_id: int, octets: int) -> None:
@@ -86,19 +107,16 @@ def check_room(conn: Connection, mailbox_id: int, octets: int) -> None:
             raise OverQuota(f"the domain's quota of {domain_limit} octets has no room for that")
 
 
-def crossed_level(lock: MailboxLock) -> int | None:
-    """Level that a mailbox has reached since it was last told, 80 or 95; else None.
+def level_after(quota: Quota, told: int) -> int:
+    """Level that counts as told from now on, after the level `told`: 0, 80 or 95.
 
-    It counts as told from this transaction on; a level left below is told again when it is reached
-    again.
+    Above `told`: the holder is to be told. A level is left only `LEFT_BELOW` points below it, so
+    that nobody is told again and again at its edge.
     """
-    level = mailbox_quota(lock.conn, lock.mailbox_id).level
-    told = lock.conn.scalar(_TOLD, {"mailbox": lock.mailbox_id}) or 0
-    if level == told:
-        return None
-    state = update(mailbox_state).where(_STATE.mailbox_id == lock.mailbox_id)
-    lock.conn.execute(state.values(quota_told=level))
-    return level if level > told else None
+    share = quota.share
+    if share is None or quota.level >= told:
+        return quota.level
+    return next((one for one in LEVELS if one <= told and share >= one - LEFT_BELOW), 0)
 
 
 def _quotas(conn: Connection, mailbox_id: int) -> tuple[int | None, int, int | None]:

@@ -51,7 +51,7 @@ def add_domain(conn: Connection, name: str, *, now: datetime) -> Domain:
         row = conn.execute(
             update(domains)
             .where(*removed)
-            .values(removed_at=None, tenant_id=OPERATOR_TENANT)
+            .values(removed_at=None, tenant_id=OPERATOR_TENANT, quota=None, quota_told=0)
             .returning(*_DOMAIN)
         ).one_or_none()
     if row is None:

@@ -33,6 +33,7 @@ class StoredRecipient(NamedTuple):  # a third of a dataclass's time; there may b
     inbound: InboundMail | None
     no_reply: bool
     quota: int | None
+    domain_id: int
     alias: bool
     ends_at: datetime | None
 
@@ -55,10 +56,22 @@ def find_recipients(conn: Connection, addresses: Iterable[str]) -> dict[str, Sto
             None if inbound is None else InboundMail(inbound),
             bool(no_reply),
             quota,
+            domain_id,
             bool(alias),
             ends_at,
         )
-        for key, mailbox_id, kind, state, inbound, no_reply, quota, alias, ends_at in rows
+        for (
+            key,
+            mailbox_id,
+            kind,
+            state,
+            inbound,
+            no_reply,
+            quota,
+            domain_id,
+            alias,
+            ends_at,
+        ) in rows
     }
     return {address: found[key] for address, key in keys.items() if key in found}
 
@@ -72,7 +85,7 @@ _TYPES = {one.value: one for one in MailboxType}
 _STATES = {one.value: one for one in MailboxState}
 _ASKED: BindParameter[str] = bindparam("addresses", expanding=True)
 _BOX = mailboxes.c
-_FACTS = (_BOX.id, _BOX.type, _BOX.state, _BOX.inbound, _BOX.no_reply, _BOX.quota)
+_FACTS = (_BOX.id, _BOX.type, _BOX.state, _BOX.inbound, _BOX.no_reply, _BOX.quota, _BOX.domain_id)
 # Built once: SQLAlchemy's preparation of a statement takes longer than its execution.
 _FOUND = union_all(
     select(

@@ -104,7 +104,13 @@ def used_by_mailbox(conn: Connection, mailbox_ids: Sequence[int]) -> dict[int, i
 
 def used_by_domain(conn: Connection, domain_id: int) -> int:
     """Octets of all mailboxes of a domain; costs a row for each mailbox and each new message."""
-    return int(conn.scalar(_OF_DOMAIN, {"domain": domain_id}) or 0)
+    return domain_octets(conn, domain_id)[0]
+
+
+def domain_octets(conn: Connection, domain_id: int) -> tuple[int, int]:
+    """Octets of a domain as `used_by_domain`, and the last entry of the store that they count."""
+    octets, last = conn.execute(_OF_DOMAIN, {"domain": domain_id}).one()
+    return int(octets or 0), last
 
 
 def _new_by_mailbox() -> Select[tuple[int, int]]:
@@ -123,4 +129,7 @@ _PARTS = union_all(
     .join_from(entries, messages)
     .where(NOT_PLACED, entries.c.mailbox_id.in_(_BOXES)),
 ).subquery()
-_OF_DOMAIN = select(func.sum(_PARTS.c.octets))
+_OF_DOMAIN = select(
+    select(func.sum(_PARTS.c.octets)).scalar_subquery(),
+    select(func.coalesce(func.max(entries.c.id), 0)).scalar_subquery(),
+)

@@ -32,6 +32,7 @@ from ..assembly.clock import utc_now
 from ..assembly.trust import own_identity
 from ..jobs.audit_anchors import AnchorJob
 from ..jobs.audit_retention import AuditRetentionJob
+from ..jobs.mailboxes.quota_watch import QuotaWatch
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.rounds import JobRounds
 from ..jobs.scanner_watch import ScannerWatch
@@ -72,6 +73,7 @@ class Monitor:
     waiting: Callable[[], Sequence[tuple[str, str]]]  # role and reason of processes that wait
     anchors: AnchorJob
     audit_retention: AuditRetentionJob
+    quotas: QuotaWatch
     rounds: JobRounds
     losses: Losses = field(default_factory=Losses)
     _logged: frozenset[Alarm] = frozenset()
@@ -317,6 +319,14 @@ class Monitor:
         for kind in MailboxType:
             limited.add_metric([kind.value], self.store_watch.limited.get(kind, 0))
         yield limited
+        reached = GaugeMetricFamily(
+            "mssante_quota_reached",
+            "Mailboxes or domains that hold this share of their quota in percent, or more",
+            labels=["of", "level"],
+        )
+        for (of, level), number in sorted(self.quotas.reached.items()):
+            reached.add_metric([of, str(level)], number)
+        yield reached
         if self.queue_measurement.depth is not None and reachable:
             yield from queue_gauges(self.queue_measurement.depth, now)
 

@@ -3,6 +3,7 @@
 It also prunes old traces (DOMAIN §9.60), removes old failed deliveries from the queue, erases the
 content of deleted mailboxes, tells holders of administrators' accesses, acts on mailboxes long
 unused, makes summaries of messages, and frees unreferenced bodies.
+unused, warns mailboxes that are nearly full, and frees unreferenced bodies.
 """
 
 import asyncio
@@ -60,6 +61,7 @@ from ..jobs.mailboxes.holder_notices import HolderNotices
 from ..jobs.mailboxes.inactivity import InactivityJob
 from ..jobs.mailboxes.late_mail import LateMail
 from ..jobs.mailboxes.notices import NoticeWriter
+from ..jobs.mailboxes.quota_watch import QuotaWatch
 from ..jobs.queue_measurement import QueueMeasurement
 from ..jobs.rounds import JobRounds
 from ..jobs.row_sealing import RowSealingJob
@@ -184,6 +186,7 @@ async def _maintain(
         rounds=rounds,
     )
     summaries = SummaryJob(store, RowSeal(store.blobs.blob_format.keys), utc_now, rounds=rounds)
+    quotas = QuotaWatch(writer, journal, utc_now, rounds=rounds)
     labels = open_operator_labels(settings, trust_state)
     queue_measurement = QueueMeasurement(store.database, labels, utc_now)
     own_port = OwnPort.share(health.run_folder.own_port)
@@ -205,6 +208,7 @@ async def _maintain(
         health.run_folder.waiting,
         anchors,
         audit_retention,
+        quotas,
         rounds,
     )
     await compare_once(clocks)  # before any job deletes by this clock
@@ -234,6 +238,7 @@ async def _maintain(
         keep_running(late_mail.run),
         keep_running(notices.run),
         *([keep_running(inactivity.run)] if settings.inactivity.act else []),
+        keep_running(quotas.run),
         keep_running(queue_measurement.run),
         keep_running(BodyRestoreJob(store, journal, queue_measurement, rounds=rounds).run),
         keep_running(summaries.run),

@@ -9,8 +9,10 @@ Mail for postmaster at one of our domains, or without a domain (RFC 5321 §4.5.1
 mailbox that the configuration names, unless the domain has a mailbox `postmaster`.
 
 A mailbox with a quota is full when it holds that many octets, or would with a message of the
-declared size (RFC 1870 §6.1).  Nothing is reserved: messages that arrive at the same time, or
-without a declared size, may all pass, and a mailbox may exceed its quota by their sizes.
+declared size (RFC 1870 §6.1), and so are all mailboxes of a domain that holds its own quota.
+Nothing is reserved: messages that arrive at the same time, or without a declared size, may all
+pass, and a mailbox may exceed its quota by their sizes; a domain also by what reached it within
+the last two seconds (`mailstore.mail.domain_usage`).
 
 An alias receives for its mailbox until it ends; an alias whose end is near is not cached.  A
 deleted mailbox is unknown.
@@ -19,6 +21,7 @@ deleted mailbox is unknown.
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -27,6 +30,8 @@ from sqlalchemy import Connection
 
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
+from mailstore.mail.domain_usage import DomainUsage
+from mailstore.mail.quota import domain_limits
 from mailstore.mailboxes.changes import change_number
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.mailboxes.mailboxes import is_local_domain, local_domains
@@ -110,6 +115,9 @@ class RecipientLookup:
         self._holds_until = float("-inf")
         self._ends = float("-inf")
         self._used: dict[int, Usage] = {}  # of mailboxes with a quota
+        self._limits: tuple[int | None, Mapping[int, int]] = (None, {})  # see `_domain_limits`
+        self._in_domains = DomainUsage(clock)
+        self._summing: asyncio.Task[None] | None = None
         self._domains: frozenset[str] = frozenset()
         self._domains_until = float("-inf")
         self._waiting: list[tuple[_Question, asyncio.Future[FoundRecipient] | None]] = []
@@ -217,6 +225,13 @@ class RecipientLookup:
                         answer.set_result(found)
         finally:
             self._asking = None
+        if self._in_domains.any_due() and (self._summing is None or self._summing.done()):
+            self._summing = asyncio.get_running_loop().create_task(self._sum_domains())
+
+    async def _sum_domains(self) -> None:
+        # Beside the questions: the sum of a large domain takes seconds.
+        with suppress(StoreUnavailable):  # the next question tries again
+            await asyncio.to_thread(self._in_domains.sum_due, self._database)
 
     def _cache(self, begun: float, questions: Sequence[_Question], answers: _CachedAnswers) -> None:
         if answers.number != self._number or begun >= self._ends or len(self._open) >= MAX_CACHED:
@@ -240,8 +255,9 @@ class RecipientLookup:
                 if not alias:
                     stored = {key: one for key, one in stored.items() if not one.alias}
                 hosted = _HostedDomains(connection)
+                limits = self._domain_limits(connection, number)
                 found = [
-                    self._found(connection, stored, hosted, address, size or 0, postmaster)
+                    self._found(connection, stored, hosted, limits, address, size or 0, postmaster)
                     for address, size in questions
                 ]
         except StoreUnavailable as error:
@@ -253,6 +269,7 @@ class RecipientLookup:
         connection: Connection,
         stored: Mapping[str, StoredRecipient],
         hosted: "_HostedDomains",
+        limits: Mapping[int, int],
         address: SmtpAddress,
         size: int,
         postmaster: SmtpAddress | None,
@@ -265,22 +282,33 @@ class RecipientLookup:
         if mailbox is None:
             local = not address.domain or hosted.has(address.domain)
             if local and postmaster is not None and _is_postmaster(address):
-                return self._found(connection, stored, hosted, postmaster, size, None)
+                return self._found(connection, stored, hosted, limits, postmaster, size, None)
             return FoundRecipient(RecipientStatus.UNKNOWN if local else RecipientStatus.FOREIGN)
         state, quota = _STATUS[mailbox.state], mailbox.quota
+        domain_limit = limits.get(mailbox.domain_id)
         if mailbox.inbound is InboundMail.REFUSE and state is RecipientStatus.SUSPENDED:
             state = RecipientStatus.REFUSED
         if quota is not None and state is RecipientStatus.ACTIVE:
             used = self._usage(connection, mailbox.mailbox_id)
             if used >= quota or used + size > quota:
                 state = RecipientStatus.FULL
+        if domain_limit is not None and state is RecipientStatus.ACTIVE:
+            used = self._in_domains.octets(connection, mailbox.domain_id)
+            if used >= domain_limit or used + size > domain_limit:
+                state = RecipientStatus.FULL
         return FoundRecipient(
             state,
             mailbox.mailbox_id,
-            bounded or quota is not None,
+            bounded or quota is not None or domain_limit is not None,
             mailbox.type,
             mailbox.no_reply,
         )
+
+    def _domain_limits(self, connection: Connection, number: int) -> Mapping[int, int]:
+        # Quotas of domains by id.  To set one changes the number, so they are rarely read.
+        if number != self._limits[0]:
+            self._limits = (number, domain_limits(connection))
+        return self._limits[1]
 
     def _usage(self, connection: Connection, mailbox_id: int) -> int:
         # A mailbox may hold tens of thousands of messages: only new ones are added to the sum.

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from mailstore.accounts.tenants import get_tenant, give_domain, list_tenants
+from mailstore.mail.quota import domain_quotas, set_domain_quota
 from mailstore.mailboxes.domain_removal import check_removable, remove_domain
 from mailstore.mailboxes.mailboxes import add_domain, list_domains
 from mailstore.rights.model import Action
@@ -14,7 +15,7 @@ from ...services.list_tie import untied
 from ...settings.model import load
 from ..acting import Acting, acting
 from ..output import show_rows, tell
-from .options import ask
+from .options import SizeParam, ask
 
 
 @click.group()
@@ -52,14 +53,48 @@ def domain_add(given: Path | None, name: str, tenant: str | None, who: Acting) -
 @acting
 @click.pass_obj
 def domain_list(given: Path | None, who: Acting, *, as_json: bool) -> None:
-    """List the hosted domains."""
+    """List the hosted domains; what is used is counted for those with a quota alone."""
     with who.look(load(given)) as reader, reader.read() as seen:
         owners = {one.id: one.name for one in list_tenants(seen.connection)}
         rows = [
-            {"name": one.name, "created_at": one.created_at, "tenant": owners[one.tenant_id]}
-            for one in list_domains(seen.connection, seen.scope())
+            {
+                "name": one.name,
+                "created_at": one.created_at,
+                "tenant": owners[one.tenant_id],
+                "quota": quota and quota.limit,
+                "used": quota and quota.used,
+                "used_percent": quota and quota.percent,
+            }
+            for one, quota in domain_quotas(
+                seen.connection, list_domains(seen.connection, seen.scope())
+            )
         ]
-    show_rows(rows, ("name", "tenant", "created_at"), as_json=as_json)
+    columns = ("name", "tenant", "created_at", "quota", "used_percent")
+    show_rows(rows, columns, as_json=as_json)
+
+
+@domain.command("quota")
+@click.argument("name")
+@click.argument("size")
+@acting
+@click.pass_obj
+def domain_quota(given: Path | None, name: str, size: str, who: Acting) -> None:
+    """Limit the mailboxes of NAME together to SIZE (octets, or 500G, 2T), or with none no more.
+
+    Mail for a domain that is full is deferred with 452 4.2.2.
+    """
+    quota = None if size == "none" else SizeParam().convert(size, None, None)
+    with who.open(load(given)) as act, act.write() as change:
+        change.require_whole(Action.ADMINISTER)
+        found = set_domain_quota(change.connection, name, quota)
+        change.audit(
+            "domain.quota_set",
+            domain=found.name,
+            tenant=found.tenant_id,
+            quota="none" if quota is None else quota,
+        )
+    limit = "no quota" if quota is None else f"a quota of {quota} octets"
+    click.echo(f"{found.name} has {limit}")
 
 
 @domain.command("remove")

@@ -69,6 +69,7 @@ WRITES: dict[str, tuple[str, ...]] = {
     "credential revoke": ("x", "1"),
     "db upgrade": (),
     "domain add": ("chu.mssante.fr",),
+    "domain quota": ("a.mssante.fr", "1T"),
     "domain remove": ("a.mssante.fr", "--yes"),
     "grant end": ("1",),
     "grant give": (BOX, "--account", "x", "--right", "read"),

@@ -23,6 +23,7 @@ from mailstore.blobs.bodies import Bodies
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
+from mailstore.mail.quota import set_domain_quota
 from mailstore.mailboxes.aliases import add_alias
 from mailstore.mailboxes.attributes import Attribute
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
@@ -229,10 +230,11 @@ async def inbound(
     postmaster: SmtpAddress | None = None,
     debug_peers: frozenset[DistinguishedName] = frozenset(),
     behind: bool = False,
+    domain_quota: int | None = None,
 ) -> AsyncIterator[Inbound]:
     """Listen as operator A.  `white_list`: b"" for no list, None for the good list.
 
-    `behind`: another machine of A has a newer list.
+    `behind`: another machine of A has a newer list.  `domain_quota`: octets, of A's domain.
     """
     space = trust_space()
     data = space.white_list if white_list is None else white_list
@@ -240,6 +242,9 @@ async def inbound(
     if behind:
         fall_behind(follower, folder)
     store = make_store(folder)
+    if domain_quota is not None:
+        with store.database.write() as connection:
+            set_domain_quota(connection, OURS, domain_quota)
     server_tls = tls.server_context(space.identity("a", folder), space.trust)
     disk_guard = DiskGuard(folder, floor, store.blobs.probe)
     context = SessionContext(

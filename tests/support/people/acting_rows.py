@@ -46,6 +46,7 @@ ROWS: Mapping[str, Row] = {
     "break-glass open": Row(f"{{box}} {_WHY}"),
     "domain add": Row("new.mssante.fr"),
     "domain list": Row(lists=True),
+    "domain quota": Row("{domain} 1T"),
     "domain remove": Row("{domain} --yes"),
     "grant end": Row("{grant}"),
     "grant give": Row("{box} --account {own} --right read"),

@@ -10,7 +10,7 @@ from relay.policy.header_from import HeaderFromPolicy
 from relay.smtp.address import parse_address
 
 _POLICIES = ("header_from", "own_header_from")
-_OTHERS = {"peer", "list", "postmaster", *_POLICIES}
+_OTHERS = {"peer", "list", "postmaster", "domain_quota", *_POLICIES}
 
 
 def listener_settings(settings: Mapping[str, str]) -> dict[str, Any]:
@@ -25,12 +25,14 @@ def listener_settings(settings: Mapping[str, str]) -> dict[str, Any]:
     policy: dict[str, Any] = {"max_message_bytes": 1_000_000, **_numbers(AdmissionPolicy, settings)}
     policy |= {name: HeaderFromPolicy(settings[name]) for name in _POLICIES if name in settings}
     postmaster = settings.get("postmaster")
+    domain_quota = settings.get("domain_quota")
     return {
         "white_list": b"" if settings.get("list") == "none" else None,
         "behind": settings.get("list") == "old",
         "limits": SessionLimits(**_numbers(SessionLimits, settings)),
         "policy": AdmissionPolicy(**policy),
         "postmaster": parse_address(postmaster) if postmaster else None,
+        "domain_quota": int(domain_quota) if domain_quota else None,
     }
 
 

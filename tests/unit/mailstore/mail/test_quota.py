@@ -3,8 +3,7 @@
 import pytest
 
 from mailstore.errors import NotFound, OverQuota
-from mailstore.folders.lock import lock_mailbox
-from mailstore.mail.quota import Quota, crossed_level, domain_quota, set_domain_quota
+from mailstore.mail.quota import Quota, domain_quota, set_domain_quota
 from mailstore.mailboxes.mailboxes import set_quota
 from mailstore.mailboxes.usage import used_by_domain, used_by_mailbox, used_octets
 from tests.support.storage.mail_house import OCTETS, MailHouse
@@ -79,22 +78,3 @@ def test_a_domain_has_a_quota_of_all_its_mailboxes(house: MailHouse) -> None:
     view = house.view()
     with pytest.raises(OverQuota, match="domain"):
         view.append(view.folders()[0].id, [house.letter(view)])
-
-
-def test_a_level_is_told_once(house: MailHouse) -> None:
-    def crossed() -> int | None:
-        with house.database.write() as conn:
-            return crossed_level(lock_mailbox(conn, house.a))
-
-    with house.database.write() as conn:
-        set_quota(conn, ADDRESS, 10 * OCTETS)
-    found = []
-    for count in (7, 1, 0, 2):
-        house.deliver(count)
-        found.append(crossed())
-    view = house.view()
-    view.expunge(view.folders()[0].id, range(1, 6))
-    found.append(crossed())
-    house.deliver(3)
-    found.append(crossed())
-    assert found == [None, 80, None, 95, None, 80]
