@@ -1,4 +1,4 @@
-"""Summaries and searches in a mailbox of 100 000 messages: `python -m tests.bench.mailstore.search`.
+"""Summaries and searches in 100 000 messages: `python -m tests.bench.mailstore.search`.
 
 Prints the time of making all summaries and blocks, then of reads and searches, as medians of
 several runs: the first run of a session and the next ones are alike, since nothing is kept.
@@ -70,7 +70,7 @@ def main() -> None:
 
 def _measure(letters: Letters, count: int) -> None:
     ids = _timed("deliver", lambda: _fill(letters, count))
-    _timed("place", lambda: letters.view())
+    _timed("place", letters.view)
     _timed("make all summaries", lambda: make_summaries(letters.store, letters.seal, ids))
     _timed("make all blocks", lambda: _blocks(letters))
     inbox = letters.view().folders()[0].id
