@@ -18,12 +18,11 @@ from mailstore.summaries.model import Part, Summary
 from mailstore.summary_store.folded import folded
 
 _RUN: Final = re.compile(r"[a-z0-9]+")
-# Forms in which a text is not among the octets as it is: they are decoded before a look. Searched
-# one by one, which costs a fraction of a pattern of all.
-_OTHER_FORMS: Final = (
-    *(b"base64", b"?b?", b"&#", b"\x1b", b"\x00", b"utf-7", b"utf7", b"hz-gb"),
-    *(b"ebcdic", b"cp037", b"cp500", b"cp1140", b"ibm"),
-)
+# Forms in which a text is not among the octets as it is: they are decoded before a look.
+_OTHER_FORMS: Final = (b"\x00", b"\x1b", b"&#", b"?b?", b"base64")
+# Charsets that have ASCII as it is.
+_CHARSETS: Final = (b"utf-8", b"utf8", b"us-ascii", b"iso-8859", b"windows-125", b"ascii")
+_CHARSET: Final = b"charset"
 _ASCII: Final = bytes(range(128))
 # Letters of French and German, quotes and spaces of UTF-8: none of them folds into ASCII letters.
 _PLAIN: Final = re.compile(
@@ -46,6 +45,8 @@ def may_hold(lowered: bytes, text: str) -> bool:
     for form in _OTHER_FORMS:
         if form in lowered:
             return True
+    if not _plain_charsets(lowered):
+        return True
     if b"quoted-printable" in lowered or b"?q?" in lowered:
         lowered = binascii.a2b_qp(lowered)
         if run in lowered.lower():
@@ -53,6 +54,17 @@ def may_hold(lowered: bytes, text: str) -> bool:
     if lowered.isascii():
         return False
     return _PLAIN.fullmatch(lowered.translate(None, _ASCII)) is None
+
+
+def _plain_charsets(lowered: bytes) -> bool:
+    """True if each charset that is named leaves ASCII as it is."""
+    at = lowered.find(_CHARSET)
+    while at >= 0:
+        name = lowered[at + len(_CHARSET) : at + 32].lstrip(b" \t*0=\"'")
+        if not name.startswith(_CHARSETS):
+            return False
+        at = lowered.find(_CHARSET, at + len(_CHARSET))
+    return True
 
 
 @lru_cache(maxsize=16)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_tz
 from typing import Final
 
+from foundation.unreadable_text import UnreadableText
 from mailstore.summaries.model import Addresses, Summary
 from mailstore.summary_store.block_form import Record
 from mailstore.summary_store.folded import folded
@@ -21,7 +22,7 @@ def record_of(summary: Summary, entry_id: int, message_id: str, sender: str) -> 
         message_id=message_id,
         sent=envelope.sent_at or 0,
         sent_day=sent_day(envelope.date, envelope.sent_at),
-        sender=_text(sender),
+        sender="" if isinstance(sender, UnreadableText) else _text(sender),
         from_=_people(envelope.authors),
         to=_people(envelope.to),
         cc=_people(envelope.cc),
