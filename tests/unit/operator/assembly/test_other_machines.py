@@ -1,6 +1,5 @@
 """An upgrade beside another machine of an older version."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 
@@ -18,9 +17,9 @@ pytestmark = pytest.mark.parametrize("dialect", ["postgresql"], indirect=True)
 
 
 @pytest.fixture
-def older(empty_database_url: str) -> Iterator[str]:
+def older(empty_database_url: str) -> str:
     migrations.upgrade(empty_database_url, "0011")
-    yield empty_database_url
+    return empty_database_url
 
 
 def beat(url: str, name: str, ago: float) -> None:
