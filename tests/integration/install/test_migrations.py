@@ -164,12 +164,12 @@ def test_a_busy_table_holds_up_a_migration_for_seconds_only(
     monkeypatch.setattr(dialect, "MIGRATION_LOCK_TIMEOUT", 0.05)
     database = Database(database_url)
     with database.write() as conn:
-        conn.execute(text("LOCK TABLE entries"))
+        conn.execute(text("LOCK TABLE row_sealing"))
         with pytest.raises(StoreUnavailable, match="lock timeout"):
             migrations.downgrade(database_url, "base")
     # The first revision to be taken back needs the table.
     assert database.schema_revision() == REVISION
-    assert "entries" in table_names(database_url)
+    assert "row_sealing" in table_names(database_url)
     database.close()
 
 
