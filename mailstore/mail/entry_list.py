@@ -7,7 +7,7 @@ inbox without a UID. Functions take a connection in a transaction.
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -70,6 +70,14 @@ class ListedEntry:
     keywords: int
 
 
+class HeldEntry(NamedTuple):
+    """An entry with the mailbox that holds it, and its address."""
+
+    mailbox_id: int
+    address: str
+    entry: ListedEntry
+
+
 _E, _M, _FM, _S = entries.c, messages.c, folder_messages.c, seen_by_person.c
 # Rows exist only where \Seen is private.
 _OWN_SEEN: Final = (
@@ -104,7 +112,7 @@ _ENTRIES: Final = (
     )
 )
 _OF_MESSAGE: Final = (
-    _ENTRIES.add_columns(mailboxes.c.address)
+    _ENTRIES.add_columns(_E.mailbox_id, mailboxes.c.address)
     .join(mailboxes, mailboxes.c.id == _E.mailbox_id)
     .where(_E.message_id == bindparam("message"))
     .order_by(_E.id)
@@ -151,10 +159,10 @@ def count_new(conn: Connection, mailbox_id: int) -> int:
     return conn.scalar(_COUNT_NEW, {"mailbox": mailbox_id}) or 0
 
 
-def entries_of_message(conn: Connection, message_id: str) -> list[tuple[str, ListedEntry]]:
-    r"""Address and entry of each mailbox that holds a message, by entry id; the shared \Seen."""
+def entries_of_message(conn: Connection, message_id: str) -> list[HeldEntry]:
+    r"""Entries of a message in all mailboxes, by entry id; the shared \Seen."""
     rows = conn.execute(_OF_MESSAGE, {"message": message_id, "account": None})
-    return [(row.address, _entry(row)) for row in rows]
+    return [HeldEntry(row.mailbox_id, row.address, _entry(row)) for row in rows]
 
 
 def _asked(mailbox_id: int, wanted: EntryFilter, account_id: int | None) -> dict[str, Any]:
