@@ -7,7 +7,7 @@ inbox without a UID. Functions take a connection in a transaction.
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
@@ -70,7 +70,18 @@ class ListedEntry:
     keywords: int
 
 
+class HeldEntry(NamedTuple):
+    """An entry with the mailbox that holds it, and its address."""
+
+    mailbox_id: int
+    address: str
+    entry: ListedEntry
+
+
 _E, _M, _FM, _S = entries.c, messages.c, folder_messages.c, seen_by_person.c
+_PLACE: Final = and_(
+    _FM.mailbox_id == _E.mailbox_id, _FM.message_id == _E.message_id, _FM.entry_id == _E.id
+)
 # Rows exist only where \Seen is private.
 _OWN_SEEN: Final = (
     select(_S.seen)
@@ -94,17 +105,10 @@ _ENTRIES: Final = (
         _SEEN.label("seen"),
     )
     .join_from(entries, messages)
-    .outerjoin(
-        folder_messages,
-        and_(
-            _FM.mailbox_id == _E.mailbox_id,
-            _FM.message_id == _E.message_id,
-            _FM.entry_id == _E.id,
-        ),
-    )
+    .outerjoin(folder_messages, _PLACE)
 )
 _OF_MESSAGE: Final = (
-    _ENTRIES.add_columns(mailboxes.c.address)
+    _ENTRIES.add_columns(_E.mailbox_id, mailboxes.c.address)
     .join(mailboxes, mailboxes.c.id == _E.mailbox_id)
     .where(_E.message_id == bindparam("message"))
     .order_by(_E.id)
@@ -141,9 +145,8 @@ def count_listed(
     account_id: int | None = None,
 ) -> int:
     """Number of messages that `list_newest` would list without a limit."""
-    query = _between(_filtered(wanted), after, before)
-    counted = query.with_only_columns(func.count(), maintain_column_froms=True)
-    return conn.scalar(counted, _asked(mailbox_id, wanted, account_id)) or 0
+    query = _between(_counted(wanted), after, before)
+    return conn.scalar(query, _asked(mailbox_id, wanted, account_id)) or 0
 
 
 def count_new(conn: Connection, mailbox_id: int) -> int:
@@ -151,10 +154,10 @@ def count_new(conn: Connection, mailbox_id: int) -> int:
     return conn.scalar(_COUNT_NEW, {"mailbox": mailbox_id}) or 0
 
 
-def entries_of_message(conn: Connection, message_id: str) -> list[tuple[str, ListedEntry]]:
-    r"""Address and entry of each mailbox that holds a message, by entry id; the shared \Seen."""
+def entries_of_message(conn: Connection, message_id: str) -> list[HeldEntry]:
+    r"""Entries of a message in all mailboxes, by entry id; the shared \Seen."""
     rows = conn.execute(_OF_MESSAGE, {"message": message_id, "account": None})
-    return [(row.address, _entry(row)) for row in rows]
+    return [HeldEntry(row.mailbox_id, row.address, _entry(row)) for row in rows]
 
 
 def _asked(mailbox_id: int, wanted: EntryFilter, account_id: int | None) -> dict[str, Any]:
@@ -169,6 +172,17 @@ def _asked(mailbox_id: int, wanted: EntryFilter, account_id: int | None) -> dict
 def _filtered(wanted: EntryFilter) -> Select[Any]:
     mine = _E.mailbox_id == bindparam("mailbox")
     return _ENTRIES.where(mine, *_of_state(wanted), *_of_envelope(wanted))
+
+
+def _counted(wanted: EntryFilter) -> Select[Any]:
+    """Count of messages; tables that no filter asks are left out, for a count reads each row."""
+    state, envelope = _of_state(wanted), _of_envelope(wanted)
+    query = select(func.count()).select_from(entries)
+    if envelope:
+        query = query.join(messages)
+    if state:
+        query = query.outerjoin(folder_messages, _PLACE)
+    return query.where(_E.mailbox_id == bindparam("mailbox"), *state, *envelope)
 
 
 def _of_state(wanted: EntryFilter) -> list[ColumnElement[bool]]:

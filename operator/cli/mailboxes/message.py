@@ -11,7 +11,6 @@ import click
 from mailstore.blobs.store import Store
 from mailstore.folders.tree import list_folders
 from mailstore.mail.entry_list import entries_of_message
-from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.messages.mbox import export_mailbox
 from mailstore.messages.messages import get_message
 from relay.smtp.address import parse_address
@@ -123,8 +122,7 @@ def _places(store: Store, message_id: str) -> list[dict[str, Any]]:
     """Where a message is: mailbox, folder, UID and flags, without names that a person gave."""
     found = []
     with store.database.read() as connection:
-        for address, entry in entries_of_message(connection, message_id):
-            mailbox_id = get_mailbox(connection, address).id
+        for mailbox_id, address, entry in entries_of_message(connection, message_id):
             folders = FolderNames(list_folders(connection, mailbox_id, row_seal(store)))
             found.append(
                 {

@@ -70,9 +70,9 @@ def begin(act: Act, address: str) -> Iterator[MailboxAct]:
     open_mailbox(store, mailbox_id, seal, act.clock).look()
     with act.write() as change:
         mailbox = change.reach(address, Action.ACT)
+        if act.proof is not None:
+            note_use(change.connection, act.proof, mailbox.id)  # the mailbox is in use
         lock = lock_mailbox(change.connection, mailbox.id)
         check_present(change.connection, mailbox.id)
         folders = FolderNames(list_folders(change.connection, mailbox.id, seal))
         yield MailboxAct(act, change, address, mailbox, lock, seal, folders)
-        if act.proof is not None:
-            note_use(change.connection, act.proof, mailbox.id)  # the mailbox is in use

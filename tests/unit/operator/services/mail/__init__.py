@@ -1,0 +1,1 @@
+"""Listing and changing folders and messages."""
