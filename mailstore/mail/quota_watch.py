@@ -133,12 +133,12 @@ _WITH_QUOTA = (
     .order_by(_BOX.id)
     .limit(bindparam("most"))
 )
+# An expression: by the primary key, SQLite would read the whole table in its order.
+_TOLD_ID = _STATE.mailbox_id + 0
 _TOLD = (
     select(_STATE.mailbox_id)
-    # SQLite would rather read the whole table in the order of its rows.
-    .with_hint(mailbox_state, "INDEXED BY ix_mailbox_state_quota_told", "sqlite")
-    .where(_LEVEL_TOLD, _STATE.mailbox_id > bindparam("after"))
-    .order_by(_STATE.mailbox_id)
+    .where(_LEVEL_TOLD, _TOLD_ID > bindparam("after"))
+    .order_by(_TOLD_ID)
     .limit(bindparam("most"))
 )
 _NEW = (
