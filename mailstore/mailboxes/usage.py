@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import (
-    Boolean,
     Connection,
     Select,
     bindparam,
     func,
-    literal_column,
     select,
+    text,
     union_all,
 )
 
@@ -27,7 +26,7 @@ _SIZE: Final = re.compile(r"([0-9]{1,15})|([0-9]{1,6})([KMGT])", re.ASCII)
 # Octets of a message as its reader gets it: the fields added on arrival, and the body.
 OCTETS: Final = messages.c.size + octets_of(messages.c.trace)
 # Written as in the partial index, else SQLite would not use it.
-NOT_PLACED: Final = literal_column("NOT entries.placed", Boolean())
+NOT_PLACED: Final = text("NOT entries.placed")
 
 _STATE = mailbox_state.c
 _OF_STATE = _STATE.mailbox_id == bindparam("mailbox")

@@ -21,6 +21,7 @@ from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable
 from mailstore.mail.domain_usage import FRESH_SECONDS, DomainUsage
 from mailstore.mail.quota import set_domain_quota
+from mailstore.mail.quota_watch import ids_with_quota
 from mailstore.mailboxes.mailboxes import set_quota
 from mailstore.messages.messages import (
     LocalDelivery,
@@ -140,7 +141,7 @@ def test_two_machines_tell_one_crossing_once(place: Place, monkeypatch: pytest.M
     one, other = place.job(), place.job()
     place.limit(house.ORG, 100)
     place.deliver(house.ORG, 96)
-    right, told = NoticeWriter.prepare, []
+    right, told = NoticeWriter.prepare, list[int]()
 
     def prepare(self: NoticeWriter, *given: Any) -> PreparedNotice:
         if not told:
@@ -201,7 +202,7 @@ def test_the_pass_finds_quotas_lowered_below_the_use_page_by_page(
     monkeypatch.setattr(quota_watch, "LOOK_BACK", 0)
     monkeypatch.setattr(quota_watch, "PAGE", 1)
     monkeypatch.setattr(
-        quota_watch, "ids_with_quota", lambda conn, after: with_quota(conn, after, 1)
+        quota_watch, "ids_with_quota", lambda conn, after: ids_with_quota(conn, after, 1)
     )
     boxes = (house.PER, house.ORG, house.APP)
     for address in boxes:
@@ -210,6 +211,3 @@ def test_the_pass_finds_quotas_lowered_below_the_use_page_by_page(
     job = place.job()
     assert [job.round() for _ in range(4)] == [1, 1, 1, 0]
     assert [len(place.notices(one)) for one in boxes] == [1, 1, 1]
-
-
-with_quota = quota_watch.ids_with_quota
