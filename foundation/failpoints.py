@@ -71,7 +71,11 @@ FOLDER_STEPS: Final = (
     "folders.expunged",  # rows of expunged messages are deleted
     "folders.committed",  # the transaction is committed
 )
-_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *FOLDER_STEPS))
+# A team's work on a message.
+TEAM_STEPS: Final = (
+    "assignment.written",  # the person has the message; its state still says that nobody has
+)
+_KNOWN: Final = frozenset((*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *FOLDER_STEPS, *TEAM_STEPS))
 
 _FORM: Final = re.compile(
     r"(?P<form>daemon@|stop@|hang@)?(?P<step>[a-z.]+)(?::(?P<count>[1-9][0-9]*))?"

@@ -52,6 +52,10 @@ class InvalidCredential(MailstoreError):
     """A credential that cannot be given: a weak password, an end in the past, a wrong code."""
 
 
+class InvalidNote(MailstoreError):
+    """A note on a message that is empty, too long, or has control characters."""
+
+
 class InvalidState(MailstoreError):
     """A change of the state of a mailbox or an account that is not allowed."""
 
@@ -96,7 +100,7 @@ class InvalidKeys(MailstoreError):
 
 
 class LimitReached(MailstoreError):
-    """One more than a mailbox can have, of folders or keywords."""
+    """A folder or a keyword more than a mailbox can have."""
 
 
 class OverQuota(MailstoreError):

@@ -135,7 +135,7 @@ def upgrade() -> None:
         ["mailbox_id", "answer_id"],
     )
     op.create_table(
-        "message_claims",
+        "message_assignments",
         sa.Column("mailbox_id", BigId, autoincrement=False, nullable=False),
         sa.Column("message_id", sa.String(length=32), nullable=False),
         sa.Column("account_id", sa.BigInteger(), nullable=False),
@@ -143,16 +143,18 @@ def upgrade() -> None:
         sa.Column("until", UtcTime(), nullable=False),
         sa.Column("modseq", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["mailbox_id"], ["mailboxes.id"], name=op.f("fk_message_claims_mailbox_id_mailboxes")
+            ["mailbox_id"],
+            ["mailboxes.id"],
+            name=op.f("fk_message_assignments_mailbox_id_mailboxes"),
         ),
-        sa.PrimaryKeyConstraint("mailbox_id", "message_id", name=op.f("pk_message_claims")),
+        sa.PrimaryKeyConstraint("mailbox_id", "message_id", name=op.f("pk_message_assignments")),
     )
     op.create_index(
-        op.f("ix_message_claims_mailbox_id_account_id"),
-        "message_claims",
-        ["mailbox_id", "account_id"],
+        op.f("ix_message_assignments_account_id_mailbox_id"),
+        "message_assignments",
+        ["account_id", "mailbox_id"],
     )
-    op.create_index(op.f("ix_message_claims_until"), "message_claims", ["until"])
+    op.create_index(op.f("ix_message_assignments_until"), "message_assignments", ["until"])
     op.create_table(
         "message_notes",
         sa.Column("id", BigId, sa.Identity(always=False), nullable=False),
@@ -319,7 +321,7 @@ def downgrade() -> None:
     op.drop_table("message_work")
     op.drop_table("message_threads")
     op.drop_table("message_notes")
-    op.drop_table("message_claims")
+    op.drop_table("message_assignments")
     op.drop_table("message_answers")
     op.drop_table("mailbox_state")
     op.drop_table("folders")

@@ -15,6 +15,7 @@ from mailstore.accounts.accounts import (
     lock_account,
 )
 from mailstore.accounts.changes import note_ending
+from mailstore.accounts.departures import end_assignments
 from mailstore.accounts.endings import (
     AccountEnded,
     CredentialEnded,
@@ -72,6 +73,7 @@ def close_account(
         )
         .values(ended_at=now)
     )
+    endings += end_assignments(conn, endings, now)
     note_ending(conn)
     return get_account_by_id(conn, account.id), endings
 

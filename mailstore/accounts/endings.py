@@ -64,6 +64,22 @@ class TeamMoveEnded:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssignmentEnded:
+    """The account had taken the message; as its access ends, nobody has it."""
+
+    mailbox: int
+    message: str
+    account: int
+    at: datetime
+
+
 Ending = (
-    AccountEnded | CredentialEnded | GrantEnded | MembershipEnded | MailboxEnded | TeamMoveEnded
+    AccountEnded
+    | CredentialEnded
+    | GrantEnded
+    | MembershipEnded
+    | MailboxEnded
+    | TeamMoveEnded
+    | AssignmentEnded
 )

@@ -13,6 +13,7 @@ from mailstore.accounts.accounts import Account
 from mailstore.accounts.kinds import AccountState
 from mailstore.audit.canonical import writable
 from mailstore.db.audit_schema import audit_rows
+from mailstore.db.folder_schema import seen_by_person
 from mailstore.db.people_schema import (
     account_groups,
     account_identifiers,
@@ -26,10 +27,27 @@ from mailstore.db.people_schema import (
     tenants,
 )
 from mailstore.db.schema import aliases, domains, mailbox_holders, mailboxes, sent_counts
+from mailstore.db.team_schema import (
+    message_answers,
+    message_assignments,
+    message_notes,
+    message_work,
+)
 
 _AT_ONCE: Final = 500
-# Verifiers, and the seals of audit rows, which tell nothing about a person.
-_LEFT_OUT: Final = frozenset({"verifier", "lookup", "last_step", "digest", "seal"})
+# Verifiers, the seals of audit rows and numbers of changes tell nothing about a person. Texts of
+# notes are about patients, and content of the mailbox.
+_LEFT_OUT: Final = frozenset(
+    {"verifier", "lookup", "last_step", "digest", "seal", "modseq", "text"}
+)
+# Acts of the person on messages of mailboxes, whoever holds them.
+_TEAM_WORK: Final = (
+    ("assignments", message_assignments),
+    ("notes", message_notes),
+    ("work", message_work),
+    ("answers", message_answers),
+    ("seen", seen_by_person),
+)
 
 Section = tuple[str, Iterator[dict[str, Any]]]
 
@@ -74,6 +92,7 @@ def export_account(conn: Connection, account: Account) -> Iterator[Section]:
         ("holder_of", _with_mailbox(mailbox_holders, _co_holder(ids, numbers))),
         ("aliases", select(aliases).where(aliases.c.mailbox_id.in_(ids))),
         ("sent", _with_mailbox(sent_counts, sent_counts.c.mailbox_id.in_([n for n, _ in own]))),
+        *((name, _with_mailbox(table, table.c.account_id == me)) for name, table in _TEAM_WORK),
         ("audit", _audit(account, [address for _, address in own])),
     ):
         yield name, _rows(conn, query)
@@ -140,7 +159,8 @@ def _held_mailboxes(account: Account, numbers: list[tuple[str, str]]) -> Select[
 
 def _with_mailbox(table: Any, which: ColumnElement[bool]) -> Select[Any]:
     address = mailboxes.c.address.label("mailbox")
-    return select(table, address).join_from(table, mailboxes, isouter=True).where(which)
+    mine = mailboxes.c.id == table.c.mailbox_id
+    return select(table, address).join_from(table, mailboxes, mine, isouter=True).where(which)
 
 
 def _rows(conn: Connection, query: Select[Any]) -> Iterator[dict[str, Any]]:

@@ -1,7 +1,9 @@
-"""Erasing what is kept about persons whose accounts were closed long ago (RGPD, article 5).
+r"""Erasing what is kept about persons whose accounts were closed long ago (RGPD, article 5).
 
 The row stays with its log-in name, which nobody else may get. Names, reason, identifiers,
-credentials, grants, roles and break-glass accesses go. The audit trail has a retention of its own.
+credentials, grants, roles, break-glass accesses and the person's own \Seen go. The audit trail has
+a retention of its own. Notes, states and answers belong to the mailbox and stay with the number of
+the account.
 """
 
 from datetime import datetime
@@ -9,6 +11,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, select, update
 
 from mailstore.accounts.kinds import AccountState
+from mailstore.db.folder_schema import mailbox_state, seen_by_person
 from mailstore.db.people_schema import (
     account_identifiers,
     accounts,
@@ -40,6 +43,10 @@ def forget_closed(conn: Connection, before: datetime, *, limit: int = 100) -> li
     ids = [row.id for row in due]
     for table in _OF_ACCOUNTS:
         conn.execute(delete(table).where(table.c.account_id.in_(ids)))
+    if ids:
+        # By mailbox, as the index is: the table may have millions of rows.
+        seen = seen_by_person.c.mailbox_id.in_(select(mailbox_state.c.mailbox_id))
+        conn.execute(delete(seen_by_person).where(seen, seen_by_person.c.account_id.in_(ids)))
     conn.execute(
         update(accounts)
         .where(accounts.c.id.in_(ids))

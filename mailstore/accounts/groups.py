@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, func, select, update
 from mailstore.accounts.accounts import Account, accounts_by_id, get_account, lock_account
 from mailstore.accounts.changes import note_ending
 from mailstore.accounts.closing import end_grants
+from mailstore.accounts.departures import end_assignments
 from mailstore.accounts.endings import Ending, MembershipEnded
 from mailstore.accounts.names import page_key, parse_name
 from mailstore.db.dialect import insert_or_ignore
@@ -71,12 +72,13 @@ def remove_group(conn: Connection, group: Group, *, now: datetime) -> list[Endin
         .where(group_members.c.group_id == group.id)
         .returning(group_members.c.account_id)
     ).all()
-    ended = end_grants(conn, grants.c.group_id == group.id, now)
-    note_ending(conn)  # last: its row is locked by each act that ends something
-    return [
-        *ended,
+    ended: list[Ending] = [
+        *end_grants(conn, grants.c.group_id == group.id, now),
         *(MembershipEnded(account=one, group=group.id, at=now) for one in members),
     ]
+    ended += end_assignments(conn, ended, now)
+    note_ending(conn)  # last: its row is locked by each act that ends something
+    return ended
 
 
 def add_member(conn: Connection, group: Group, login: str, *, now: datetime) -> Account:
@@ -112,8 +114,10 @@ def remove_member(
     )
     if not gone.rowcount:
         raise NotFound(f"the account {account.login} is not in the group {group.name}")
+    ended: list[Ending] = [MembershipEnded(account=account.id, group=group.id, at=now)]
+    ended += end_assignments(conn, ended, now)
     note_ending(conn)
-    return account, [MembershipEnded(account=account.id, group=group.id, at=now)]
+    return account, ended
 
 
 def list_members(

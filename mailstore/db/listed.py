@@ -10,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     ColumnElement,
     Dialect,
     String,
@@ -50,32 +49,31 @@ class _Texts(_Numbers):
     of = String()
 
 
-class _listed(FunctionElement[bool]):  # noqa: N801 - as SQLAlchemy's own functions
-    type = Boolean()
+class _values(FunctionElement[Any]):  # noqa: N801 - as SQLAlchemy's own functions
+    """The values of a list, as a subquery."""
+
     inherit_cache = True
 
 
-@compiles(_listed)
-def _by_json(element: _listed, compiler: SQLCompiler, **options: Any) -> str:
-    column, values = element.clauses
-    left, right = compiler.process(column, **options), compiler.process(values, **options)
-    return f"{left} IN (SELECT value FROM json_each({right}))"  # noqa: S608 - columns and parameters
+@compiles(_values)
+def _from_json(element: _values, compiler: SQLCompiler, **options: Any) -> str:
+    # The text of a parameter, never a value.
+    return f"(SELECT value FROM json_each({compiler.process(element.clauses, **options)}))"  # noqa: S608
 
 
-@compiles(_listed, "postgresql")
-def _by_array(element: _listed, compiler: SQLCompiler, **options: Any) -> str:
-    column, values = element.clauses
-    return f"{compiler.process(column, **options)} = ANY({compiler.process(values, **options)})"
+@compiles(_values, "postgresql")
+def _from_array(element: _values, compiler: SQLCompiler, **options: Any) -> str:
+    return f"(SELECT unnest({compiler.process(element.clauses, **options)}))"
 
 
 def listed_numbers(column: ColumnElement[int], name: str) -> ColumnElement[bool]:
     """True if the column's number is in the list that the parameter `name` has."""
-    return _listed(column, bindparam(name, type_=_Numbers()))
+    return column.bool_op("IN")(_values(bindparam(name, type_=_Numbers())))
 
 
 def listed_texts(column: ColumnElement[str], name: str) -> ColumnElement[bool]:
     """True if the column's text is in the list that the parameter `name` has."""
-    return _listed(column, bindparam(name, type_=_Texts()))
+    return column.bool_op("IN")(_values(bindparam(name, type_=_Texts())))
 
 
 class octets_of(FunctionElement[int]):  # noqa: N801 - as SQLAlchemy's own functions

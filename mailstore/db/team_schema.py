@@ -1,26 +1,35 @@
-"""Tables of a team's work on messages: claims, notes, work states, answers.
+"""Tables of a team's work on messages: assignments, notes, work states, answers.
 
-IMAP, JMAP and web show the same rows.
+IMAP, JMAP and web show the same rows. They have no foreign key to the message: it may be in several
+mailboxes, and the work is one mailbox's; `drop_team_rows` takes them along.
 """
+
+from collections.abc import Collection
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     CheckConstraint,
     Column,
+    Connection,
     ForeignKey,
     Identity,
     Index,
     LargeBinary,
     String,
     Table,
+    bindparam,
+    delete,
+    or_,
 )
 
-from mailstore.db.dialect import BigId
+from mailstore.db.dialect import BigId, overwrite_deleted
 from mailstore.db.schema import UtcTime, metadata
 
-# The person who handles a message: at most one, by the primary key.
-message_claims = Table(
-    "message_claims",
+# The person to whom a message is assigned: at most one, by the primary key.
+message_assignments = Table(
+    "message_assignments",
     metadata,
     Column("mailbox_id", BigId, ForeignKey("mailboxes.id"), primary_key=True, autoincrement=False),
     Column("message_id", String(32), primary_key=True),
@@ -28,7 +37,7 @@ message_claims = Table(
     Column("since", UtcTime, nullable=False),
     Column("until", UtcTime, nullable=False),
     Column("modseq", BigInteger, nullable=False),
-    Index(None, "mailbox_id", "account_id"),
+    Index(None, "account_id", "mailbox_id"),
     Index(None, "until"),
 )
 
@@ -74,3 +83,30 @@ message_answers = Table(
     Column("modseq", BigInteger, nullable=False),
     Index(None, "mailbox_id", "answer_id"),
 )
+
+_TABLES: Final = (message_assignments, message_notes, message_work, message_answers)
+_MAILBOX: Final[BindParameter[Any]] = bindparam("mailbox")
+_MESSAGES: Final[BindParameter[Any]] = bindparam("messages", expanding=True)
+_OF_MAILBOX: Final = [delete(table).where(table.c.mailbox_id == _MAILBOX) for table in _TABLES]
+_OF_MESSAGES: Final = [
+    delete(table).where(
+        table.c.mailbox_id == _MAILBOX,
+        or_(*(one.in_(_MESSAGES) for one in table.c if one.name in {"message_id", "answer_id"})),
+    )
+    for table in _TABLES
+]
+
+
+def drop_team_rows(conn: Connection, mailbox_id: int, message_ids: Collection[str] | None) -> None:
+    """Delete the rows of messages that the mailbox holds no more, or of the whole mailbox (None).
+
+    Assignments, notes, states, and answers on both sides. The octets of notes are overwritten.
+    """
+    overwrite_deleted(conn)
+    if message_ids is None:
+        for statement in _OF_MAILBOX:
+            conn.execute(statement, {"mailbox": mailbox_id})
+    elif message_ids:
+        facts = {"mailbox": mailbox_id, "messages": list(message_ids)}
+        for statement in _OF_MESSAGES:
+            conn.execute(statement, facts)

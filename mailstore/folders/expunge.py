@@ -7,7 +7,7 @@ UIDs instead (RFC 7162 §3.2.10).
 from collections.abc import Collection, Iterable
 from typing import Final
 
-from sqlalchemy import ColumnElement, Table, bindparam, delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from foundation.failpoints import failpoint
 from mailstore.blobs.references import drop_unheld, grouped
@@ -16,12 +16,7 @@ from mailstore.db.folder_schema import expunged, folder_messages, folders, mailb
 from mailstore.db.listed import listed_numbers, listed_texts
 from mailstore.db.schema import entries
 from mailstore.db.summary_schema import message_threads
-from mailstore.db.team_schema import (
-    message_answers,
-    message_claims,
-    message_notes,
-    message_work,
-)
+from mailstore.db.team_schema import drop_team_rows
 from mailstore.folders.counters import Counted, count, count_in_mailbox
 from mailstore.folders.lock import MailboxLock
 from mailstore.folders.private_seen import forget_seen
@@ -57,21 +52,10 @@ _RAISE_FLOOR: Final = (
 )
 
 
-def _about(table: Table) -> ColumnElement[bool]:
-    return listed_texts(table.c.message_id, "messages")
-
-
-# Rows about a message in this mailbox: nobody can see them without the message.
-_ABOUT: Final = [
-    delete(table).where(table.c.mailbox_id == bindparam("mailbox"), _about(table))
-    for table in (
-        message_claims,
-        message_notes,
-        message_work,
-        message_answers,
-        message_threads,
-    )
-]
+_THREADS: Final = delete(message_threads).where(
+    message_threads.c.mailbox_id == bindparam("mailbox"),
+    listed_texts(message_threads.c.message_id, "messages"),
+)
 
 
 def expunge(lock: MailboxLock, folder_id: int, uids: Collection[int]) -> tuple[int, ...]:
@@ -118,8 +102,8 @@ def drop_messages(lock: MailboxLock, message_ids: Iterable[str]) -> None:
         held = set(lock.conn.scalars(_STILL_HELD, asked))
         gone = [one for one in group if one not in held]
         if gone:
-            for statement in _ABOUT:
-                lock.conn.execute(statement, {**asked, "messages": gone})
+            drop_team_rows(lock.conn, lock.mailbox_id, gone)
+            lock.conn.execute(_THREADS, {**asked, "messages": gone})
             drop_unheld(lock.conn, gone)
 
 

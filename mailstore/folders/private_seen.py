@@ -1,4 +1,4 @@
-r"""\Seen of each person apart, in mailboxes where it is private (CLIENTS §6.2).
+r"""\Seen of each person apart, in mailboxes where it is private.
 
 A person without a row for a message sees the shared bit, as it was when \Seen became private: so
 nothing that was read becomes unread then.
@@ -56,7 +56,7 @@ def set_seen(lock: MailboxLock, account_id: int, seen: dict[int, bool]) -> None:
 
 
 def copy_seen(lock: MailboxLock, copies: dict[int, int]) -> None:
-    """Give copies of entries, by the original's id, what each person has seen."""
+    """Give copies of entries, by the original's id, all that each person has seen."""
     now = lock.modseq()
     found = seen_of(lock, list(copies))
     rows = [(copies[one.entry_id], one.account_id, lock.mailbox_id, one.seen, now) for one in found]

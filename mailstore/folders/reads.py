@@ -63,7 +63,7 @@ class FolderMessage(NamedTuple):
 class MailboxState:
     """State of a mailbox at a moment; new mail that nobody has looked at is not in it.
 
-    `floor`: what left the mailbox is known after this modification sequence.
+    `floor`: messages that left the mailbox are known after this modification sequence.
     """
 
     modseq: int = 0

@@ -2,16 +2,16 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import bindparam, select, update
 
 from mailstore.db.folder_schema import folder_messages
 from mailstore.folders.counters import Counted, count
 from mailstore.folders.flags import Bits, Flag, FlagMode, Masks, masks
 from mailstore.folders.lock import MailboxLock
 from mailstore.folders.private_seen import seen_of, set_seen
-from mailstore.folders.rows import BY_UIDS, FolderRow, rows_of
+from mailstore.folders.rows import BY_UIDS, uid_next
 
 _FM = folder_messages.c
 _CHANGE: Final = (
@@ -25,6 +25,21 @@ _CHANGE: Final = (
         modseq=bindparam("now"),
     )
 )
+_FACTS: Final = (
+    select(_FM.uid, _FM.entry_id, _FM.flags, _FM.keywords, _FM.modseq)
+    .where(*BY_UIDS)
+    .order_by(_FM.uid)
+)
+
+
+class FlagFacts(NamedTuple):
+    """A message whose flags are to be changed."""
+
+    uid: int
+    entry_id: int
+    flags: int
+    keywords: int
+    modseq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +66,9 @@ def set_flags(
     the person, whose \Seen it is where that is private. Messages that have the flags already keep
     their modification sequence. Raises NotFound for the folder.
     """
-    rows = rows_of(lock, folder_id, uids)
+    uid_next(lock, folder_id)
+    found = lock.conn.execute(_FACTS, {"folder": folder_id, "uids": uids})
+    rows = [FlagFacts(*row) for row in found]
     own = _OwnSeen(lock, account_id, rows)
     change = masks(mode, bits)
     modified: tuple[int, ...] = ()
@@ -59,15 +76,17 @@ def set_flags(
         late = {row.uid for row in rows if own.modseq(row) > unchanged_since}
         modified = tuple(row.uid for row in rows if row.uid in late)
         rows = [row for row in rows if row.uid not in late]
-    own.set(rows, change)
+    own.set(folder_id, rows, change)
     if own.apart:
         change = _without_seen(change)
     _set_shared(lock, folder_id, rows, change)
     return FlagsSet(tuple(row.uid for row in rows), modified)
 
 
-def _set_shared(lock: MailboxLock, folder_id: int, rows: list[FolderRow], change: Masks) -> None:
-    changed = [row for row in rows if change.apply(row.flags, row.keywords) != row[5:7]]
+def _set_shared(lock: MailboxLock, folder_id: int, rows: list[FlagFacts], change: Masks) -> None:
+    changed = [
+        row for row in rows if change.apply(row.flags, row.keywords) != (row.flags, row.keywords)
+    ]
     if not changed:
         return
     lock.conn.execute(
@@ -97,18 +116,18 @@ def _without_seen(change: Masks) -> Masks:
 class _OwnSeen:
     r"""A person's \Seen of some messages, where it is private."""
 
-    def __init__(self, lock: MailboxLock, account_id: int | None, rows: list[FolderRow]) -> None:
+    def __init__(self, lock: MailboxLock, account_id: int | None, rows: list[FlagFacts]) -> None:
         self.apart = lock.private_seen and account_id is not None
         self._lock, self._account_id = lock, account_id
         found = seen_of(lock, [row.entry_id for row in rows]) if self.apart else []
         self._own = {one.entry_id: one for one in found if one.account_id == account_id}
 
-    def modseq(self, row: FolderRow) -> int:
+    def modseq(self, row: FlagFacts) -> int:
         """Modification sequence of the message, as the person sees it."""
         own = self._own.get(row.entry_id)
         return row.modseq if own is None else max(row.modseq, own.modseq)
 
-    def set(self, rows: list[FolderRow], change: Masks) -> None:
+    def set(self, folder_id: int, rows: list[FlagFacts], change: Masks) -> None:
         r"""Set \Seen where the change says so."""
         if not self.apart or self._account_id is None:
             return
@@ -122,4 +141,4 @@ class _OwnSeen:
         if seen:
             set_seen(self._lock, self._account_id, seen)
             # The folder's messages have changed, for this person.
-            count(self._lock, rows[0].folder_id, Counted())
+            count(self._lock, folder_id, Counted())

@@ -2,7 +2,7 @@
 
 A view belongs to one session. It judges no rights: its maker has asked for them. Calls block, and
 are safe to repeat; changes are durable at their return. New mail is placed by `look`, `folders` and
-`changes`, so that a session learns of it when it asks. What a session has seen as state `modseq`
+`changes`, so that a session learns of it when it asks. A state that a session has seen as `modseq`
 never changes without a higher one.
 
 All methods raise StoreUnavailable; NotFound for a folder that is not in the mailbox, and for a

@@ -26,12 +26,8 @@ from mailstore.db.folder_schema import (
 from mailstore.db.people_schema import inactivity
 from mailstore.db.schema import aliases, domains, entries, mailbox_holders, mailboxes, sent_counts
 from mailstore.db.summary_schema import message_threads, search_blocks, thread_keys
-from mailstore.db.team_schema import (
-    message_answers,
-    message_claims,
-    message_notes,
-    message_work,
-)
+from mailstore.db.team_schema import drop_team_rows
+from mailstore.news.changes import note_changed
 
 BATCH: Final = 500  # entries erased in one transaction
 
@@ -40,10 +36,6 @@ _ABOUT_CONTENT: Final = (
     search_blocks,
     message_threads,
     thread_keys,
-    message_claims,
-    message_notes,
-    message_work,
-    message_answers,
     seen_by_person,
     folder_messages,
     expunged,
@@ -116,6 +108,7 @@ def erase_batch(conn: Connection, mailbox_id: int, now: datetime) -> ErasedBatch
     done = len(found) < BATCH
     first = (box.id == mailbox_id, box.erased_at.is_(None))
     conn.execute(update(mailboxes).where(*first).values(erased_at=now))
+    note_changed(conn, [mailbox_id])
     if done:
         _finish(conn, mailbox_id, now)
     return ErasedBatch(len(found), dropped, done)
@@ -128,6 +121,7 @@ def _finish(conn: Connection, mailbox_id: int, now: datetime) -> None:
         .where(mailboxes.c.id == mailbox_id)
         .values({column: null() for column in nothing})
     )
+    drop_team_rows(conn, mailbox_id, None)
     for table in _ABOUT_CONTENT:
         conn.execute(delete(table).where(table.c.mailbox_id == mailbox_id))
     conn.execute(delete(mailbox_holders).where(mailbox_holders.c.mailbox_id == mailbox_id))

@@ -17,6 +17,7 @@ from mailstore.mailboxes.changes import note_change
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.mailboxes.model import Mailbox
 from mailstore.mailboxes.states import InboundMail, MailboxState
+from mailstore.news.changes import note_changed
 
 # A session that accepted a recipient before the deletion delivers within this time.
 LEAST_GRACE: Final = timedelta(hours=1)
@@ -56,6 +57,7 @@ def set_state(
     if not changed.rowcount:
         raise InvalidState(f"the mailbox {mailbox.address} is closed, which is final")
     note_change(conn)
+    note_changed(conn, [mailbox.id])
     return get_mailbox(conn, address)
 
 
@@ -88,6 +90,7 @@ def delete_mailbox(
     if not changed.rowcount:
         raise InvalidState(f"the mailbox {mailbox.address} is deleted already")
     note_change(conn)
+    note_changed(conn, [mailbox.id])
     return get_mailbox(conn, address)
 
 
@@ -135,4 +138,5 @@ def restore_mailbox(conn: Connection, address: str, *, reason: str, now: datetim
         )
         raise InvalidState(f"the mailbox {mailbox.address} is {why}")
     note_change(conn)
+    note_changed(conn, [mailbox.id])
     return get_mailbox(conn, address)

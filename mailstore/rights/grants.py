@@ -12,11 +12,13 @@ from sqlalchemy import Connection, Row, Select, func, insert, or_, select, updat
 
 from mailstore.accounts.accounts import lock_live_account
 from mailstore.accounts.changes import note_ending
-from mailstore.accounts.endings import GrantEnded
+from mailstore.accounts.departures import end_assignments
+from mailstore.accounts.endings import Ending, GrantEnded
 from mailstore.db.people_schema import account_groups, accounts, grants
 from mailstore.db.schema import domains, mailboxes
 from mailstore.errors import Conflict, Forbidden, InvalidState, NotFound
 from mailstore.mailboxes.lifecycle import lock_for_rights
+from mailstore.news.changes import note_changed
 from mailstore.rights.facts import read_grant
 from mailstore.rights.model import Grant, Period, Right
 from mailstore.scope.conditions import domain_within
@@ -102,13 +104,14 @@ def give(
         )
         .returning(grants.c.id)
     ).scalar_one()
+    note_changed(conn, [mailbox_id])
     return number
 
 
-def end(conn: Connection, grant_id: int, at: datetime) -> tuple[GrantRow, GrantEnded]:
+def end(conn: Connection, grant_id: int, at: datetime) -> tuple[GrantRow, list[Ending]]:
     """End a grant; before its begin, it never begins.
 
-    Returns it and the ending for the doors. Raises NotFound; InvalidState if it is over.
+    Returns it and the endings for the doors. Raises NotFound; InvalidState if it is over.
     """
     found = get(conn, grant_id)
     period = found.grant.period
@@ -116,15 +119,19 @@ def end(conn: Connection, grant_id: int, at: datetime) -> tuple[GrantRow, GrantE
         raise InvalidState(f"the grant {grant_id} ended at {period.ends.isoformat()}")
     moment = max(at, period.begins)
     conn.execute(update(grants).where(grants.c.id == grant_id).values(ends_at=moment))
-    note_ending(conn)
     given = found.grant
-    ended = GrantEnded(
-        grant=grant_id,
-        mailbox=given.mailbox_id,
-        account=given.account_id,
-        group=given.group_id,
-        at=moment,
-    )
+    ended: list[Ending] = [
+        GrantEnded(
+            grant=grant_id,
+            mailbox=given.mailbox_id,
+            account=given.account_id,
+            group=given.group_id,
+            at=moment,
+        )
+    ]
+    ended += end_assignments(conn, ended, at)
+    note_ending(conn)
+    note_changed(conn, [given.mailbox_id])
     return get(conn, grant_id), ended
 
 

@@ -14,7 +14,9 @@ from sqlalchemy import Connection
 
 from mailstore.accounts.changes import note_ending
 from mailstore.accounts.closing import end_accesses, end_credentials, end_grants
+from mailstore.accounts.departures import end_assignments
 from mailstore.accounts.endings import (
+    AssignmentEnded,
     CredentialEnded,
     Ending,
     GrantEnded,
@@ -35,7 +37,12 @@ class AccessEnded:
     @property
     def counts(self) -> dict[str, int]:
         """Numbers for the audit row and for people."""
-        kinds = {"grants": GrantEnded, "credentials": CredentialEnded, "team_moves": TeamMoveEnded}
+        kinds = {
+            "grants": GrantEnded,
+            "credentials": CredentialEnded,
+            "team_moves": TeamMoveEnded,
+            "assignments": AssignmentEnded,
+        }
         found = {
             name: sum(isinstance(one, kind) for one in self.endings) for name, kind in kinds.items()
         }
@@ -50,6 +57,7 @@ def end_access(conn: Connection, mailbox_id: int, now: datetime) -> AccessEnded:
     accesses = end_accesses(conn, break_glass.c.mailbox_id == mailbox_id, now)
     if stop_move(conn, mailbox_id, now):
         ended.append(TeamMoveEnded(mailbox=mailbox_id, at=now))
+    ended += end_assignments(conn, ended, now)
     note_ending(conn)
     return AccessEnded(tuple(ended), accesses)
 

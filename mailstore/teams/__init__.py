@@ -1,1 +1,1 @@
-"""A team's work on messages: claims, notes, work states, answers."""
+"""A team's work on messages: assignments, notes, work states, answers."""

@@ -13,6 +13,8 @@ from mailstore.blobs.gc import GRACE, collect_garbage, rewrite_blobs
 from mailstore.blobs.store import Store
 from mailstore.blobs.verify import verify_blobs as check_store
 from mailstore.credentials.resealing import reseal_credentials
+from mailstore.sealed.row_seal import RowSeal
+from mailstore.teams.resealing import reseal_notes
 
 from ..assembly import store_mark
 from ..assembly.clock import utc_now
@@ -108,6 +110,7 @@ def rewrite_all(act: Act) -> None:
         store_mark.reseal(act.store.database, act.store.blobs)
         if keys is not None:
             reseal_credentials(act.store.database, keys)
+            reseal_notes(act.store.database, RowSeal(keys))
     for problem in done.problems:
         tell(f"mssante: {problem}", err=True)
     click.echo(f"rewrote {done.blobs} bodies")

@@ -53,6 +53,7 @@ from ..jobs.audit_retention import AuditRetentionJob
 from ..jobs.blob_gc import BlobGcJob
 from ..jobs.body_restoring import BodyRestoreJob
 from ..jobs.failed_expiry import FailedExpiryJob
+from ..jobs.mailboxes.assignment_expiry import AssignmentExpiry
 from ..jobs.mailboxes.erasure import MailboxErasureJob
 from ..jobs.mailboxes.holder_notices import HolderNotices
 from ..jobs.mailboxes.inactivity import InactivityJob
@@ -166,6 +167,7 @@ async def _maintain(
     erasure = MailboxErasureJob(
         store.database, opened.trail, journal, in_doubt=in_doubt, rounds=rounds
     )
+    assignments = AssignmentExpiry(store.database, opened.trail, utc_now, in_doubt, rounds=rounds)
     dsn_writer = make_dsn_writer(settings, store, journal)
     late_mail = LateMail(store, dsn_writer, opened.trail, journal, utc_now, in_doubt, rounds=rounds)
     writer = NoticeWriter(store, settings.operator.hostname, postmaster_address(settings), make_id)
@@ -226,6 +228,7 @@ async def _maintain(
         keep_running(audit_retention.run),
         keep_running(people.run),
         keep_running(erasure.run),
+        keep_running(assignments.run),
         keep_running(late_mail.run),
         keep_running(notices.run),
         *([keep_running(inactivity.run)] if settings.inactivity.act else []),

@@ -25,6 +25,7 @@ from mailstore.blobs.bodies import PreparedBody
 from mailstore.blobs.store import Store
 from mailstore.errors import StoreUnavailable
 from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
+from mailstore.news.changes import note_delivered
 from relay import metrics
 from relay.acceptance.message import AcceptedMessage, WithReceipt
 from relay.queue.enqueue import enqueue
@@ -154,6 +155,7 @@ def insert_rows(
     items = [item for message, _ in kept for item in _queue_items(message)]
     store.blobs.keep(connection, [body for _, body in kept], now=now)
     store_messages(connection, rows, now=now)
+    note_delivered(connection, {to.mailbox_id for row in rows for to in row.deliveries})
     held = enqueue(connection, items)
     if items:
         notify_in_transaction(connection)

@@ -10,22 +10,16 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, LiteralString
+from typing import Final
 
 import structlog
 from sqlalchemy import URL, Connection, text
 
-if TYPE_CHECKING:
-    from psycopg import AsyncConnection
-    from psycopg.rows import TupleRow
+from mailstore.news.notifications import hear
 
 _log = structlog.get_logger(__name__)
 
 _CHANNEL: Final = "mssante_queue"
-_FIRST_WAIT: Final = 1.0  # seconds until a lost connection is opened again, doubled each time
-_LONGEST_WAIT: Final = 30.0
-_SILENCE: Final = 60.0  # seconds without a notification, until the server is checked
-_ANSWER: Final = 10.0  # timeout of that check, in seconds
 
 
 def notify_in_transaction(connection: Connection) -> None:
@@ -52,7 +46,13 @@ async def listen(url: URL, woken: Callable[[], None]) -> None:
     if url.get_backend_name() == "sqlite":
         await _read_fifo(_open_fifo(_fifo(url)), woken)
     else:
-        await _hear_notifications(url, woken)
+        await hear(
+            url,
+            _CHANNEL,
+            connected=woken,  # mail may have been queued while nobody listened
+            heard=lambda _: woken(),
+            lost=lambda reason: _log.warning("queue.not_listening", detail=reason),
+        )
 
 
 def _fifo(url: URL) -> Path:
@@ -82,36 +82,3 @@ async def _read_fifo(fifo: int, woken: Callable[[], None]) -> None:
     finally:
         loop.remove_reader(fifo)
         os.close(fifo)
-
-
-async def _hear_notifications(url: URL, woken: Callable[[], None]) -> None:
-    # Imported here: it would cost time in every process that uses SQLite.
-    from psycopg import AsyncConnection, Error  # noqa: PLC0415 - start-up time
-    from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - start-up time
-
-    from mailstore.db.postgresql import connect_parameters, first_line  # noqa: PLC0415 - start-up time
-
-    parameters = make_conninfo("", **connect_parameters(url))
-    wait = _FIRST_WAIT
-    while True:
-        try:
-            async with await AsyncConnection.connect(parameters, autocommit=True) as connection:
-                await _ask(connection, f"LISTEN {_CHANNEL}")
-                wait = _FIRST_WAIT
-                woken()  # mail may have been queued while nobody listened
-                while True:
-                    async for _ in connection.notifies(timeout=_SILENCE):
-                        woken()
-                    # A hung host sends nothing, and its kernel still acknowledges packets: ask for
-                    # an answer.
-                    await _ask(connection, "SELECT 1")
-        except (Error, OSError) as error:
-            _log.warning("queue.not_listening", detail=first_line(error))
-        await asyncio.sleep(wait)
-        wait = min(2 * wait, _LONGEST_WAIT)
-
-
-async def _ask(connection: "AsyncConnection[TupleRow]", statement: LiteralString) -> None:
-    """Run a statement that costs the server nothing.  Raises psycopg.Error, TimeoutError."""
-    async with asyncio.timeout(_ANSWER):
-        await connection.execute(statement)

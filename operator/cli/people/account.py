@@ -17,6 +17,7 @@ from mailstore.accounts.accounts import (
     suspend_account,
 )
 from mailstore.accounts.closing import close_account
+from mailstore.accounts.departures import count_assignments
 from mailstore.accounts.endings import CredentialEnded, Ending, GrantEnded
 from mailstore.accounts.groups import groups_of
 from mailstore.accounts.identifiers import add_identifier, list_identifiers, match
@@ -285,6 +286,7 @@ def account_close(given: Path | None, login: str, reason: str, *, yes: bool) -> 
                 reason=reason,
                 credentials=credentials,
                 grants=grants,
+                assignments=count_assignments(endings),
             )
     click.echo(f"{found.login} is {found.state}; ended: {credentials} credentials, {grants} grants")
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from mailstore.accounts.departures import count_assignments
 from mailstore.accounts.endings import GrantEnded
 from mailstore.accounts.groups import (
     add_group,
@@ -58,6 +59,7 @@ def group_remove(given: Path | None, name: str, tenant: str | None, who: Acting)
             group=found.name,
             grants=grants,
             members=found.members,
+            assignments=count_assignments(endings),
         )
     click.echo(f"removed {found.name}; ended: {grants} grants, {found.members} memberships")
 
@@ -120,8 +122,14 @@ def group_member_remove(
         owner = owner_of(change, tenant)
         found = get_group(change.connection, owner.id, group_name)
         change.known_account(login)
-        account, _ = remove_member(change.connection, found, login, now=act.clock())
-        change.audit("member.removed", subject=account.login, tenant=owner.id, group=found.name)
+        account, endings = remove_member(change.connection, found, login, now=act.clock())
+        change.audit(
+            "member.removed",
+            subject=account.login,
+            tenant=owner.id,
+            group=found.name,
+            assignments=count_assignments(endings),
+        )
     click.echo(f"{account.login} is no longer in {found.name}")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from mailstore.accounts.departures import count_assignments
 from mailstore.rights import grants
 from mailstore.rights.facts import load_mailbox
 from mailstore.rights.grants import GrantRow
@@ -92,7 +93,7 @@ def grant_end(given: Path | None, number: int, who: Acting) -> None:
         mailbox = grants.get(change.connection, number).mailbox
         facts = load_mailbox(change.connection, mailbox)
         change.require(Action.MANAGE, facts, mailbox, unknown=f"there is no grant {number}")
-        row, _ = grants.end(change.connection, number, act.clock())
+        row, endings = grants.end(change.connection, number, act.clock())
         change.audit(
             "grant.ended",
             mailbox=row.mailbox,
@@ -100,6 +101,7 @@ def grant_end(given: Path | None, number: int, who: Acting) -> None:
             tenant=facts.tenant_id,
             grant=number,
             group=row.grantee if row.group else None,
+            assignments=count_assignments(endings),
         )
     click.echo(f"grant {number} of {row.grantee} on {row.mailbox} is over")
 

@@ -17,8 +17,8 @@ from foundation.journal.writer import Journal
 from mailstore.audit.event import JOB_ACTOR, AuditEvent
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
-from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.folders.late import LateEntry, late_entries, remove_late
+from mailstore.mailboxes.mailboxes import get_mailbox
 from relay.dsn.writer import DsnWriter, Report
 from relay.queue.model import Claim, Traffic
 from relay.smtp.envelope import EnvelopeRecipient

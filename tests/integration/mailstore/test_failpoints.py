@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from foundation.failpoints import DELIVERY_STEPS, NOTICE_STEPS, STEPS, VARIABLE, armed
+from foundation.failpoints import (
+    DELIVERY_STEPS,
+    FOLDER_STEPS,
+    NOTICE_STEPS,
+    STEPS,
+    TEAM_STEPS,
+    VARIABLE,
+    armed,
+)
 from tests.support.machines.processes import state_of
 from tests.support.waiting import until_now
 
@@ -44,13 +52,13 @@ def test_every_step_is_somewhere_and_no_other() -> None:
         for path in (ROOT / folder).rglob("*.py")
     ]
     named = {name for source in sources for name in re.findall(r'failpoint\("(.+?)"\)', source)}
-    assert named == {*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS}
+    assert named == {*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *FOLDER_STEPS, *TEAM_STEPS}
 
 
 def test_without_the_variable_nothing_happens() -> None:
     unarmed = armed({})
     assert unarmed is armed({VARIABLE: ""})
-    for step in (*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS):
+    for step in (*STEPS, *DELIVERY_STEPS, *NOTICE_STEPS, *FOLDER_STEPS, *TEAM_STEPS):
         unarmed(step)
 
 

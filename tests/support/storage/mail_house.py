@@ -35,6 +35,18 @@ def seal_of(store: Store) -> RowSeal:
     return RowSeal(store.blobs.blob_format.keys)
 
 
+def add_mailboxes(database: Database) -> tuple[int, int]:
+    """Two mailboxes without a quota, of one domain; their ids."""
+    rpps = Identifier(IdentifierKind.RPPS, "10000001916")
+    with database.write() as conn:
+        add_domain(conn, "a.mssante.fr", now=NOW)
+        one, two = (
+            add_mailbox(conn, f"{name}@a.mssante.fr", MailboxType.PER, rpps, now=NOW).id
+            for name in "ab"
+        )
+    return one, two
+
+
 @dataclass
 class MailHouse:
     """Mailboxes `a` and `b` of a domain."""
@@ -80,13 +92,6 @@ class MailHouse:
 @pytest.fixture
 def house(database: Database, tmp_path: Path) -> Iterator[MailHouse]:
     """Two mailboxes without a quota."""
-    rpps = Identifier(IdentifierKind.RPPS, "10000001916")
-    with database.write() as conn:
-        add_domain(conn, "a.mssante.fr", now=NOW)
-        a, b = (
-            add_mailbox(conn, f"{one}@a.mssante.fr", MailboxType.PER, rpps, now=NOW).id
-            for one in "ab"
-        )
-    made = MailHouse(open_house(database, tmp_path), a, b)
+    made = MailHouse(open_house(database, tmp_path), *add_mailboxes(database))
     yield made
     made.store.blobs.close()

@@ -15,13 +15,20 @@ from mailstore.accounts.person_identifiers import PersonIdentifier, PersonIdenti
 from mailstore.credentials.passwords import set_password
 from mailstore.db.audit_schema import audit_rows
 from mailstore.db.database import Database
+from mailstore.db.folder_schema import seen_by_person
 from mailstore.db.people_schema import accounts, break_glass, roles
 from mailstore.db.schema import mailbox_holders, mailboxes, metadata, sent_counts
+from mailstore.folders.lock import lock_mailbox
 from mailstore.mailboxes.aliases import add_alias
 from mailstore.mailboxes.identifiers import MailboxType
 from mailstore.rights.inactivity import keep_mailbox
+from mailstore.sealed.row_seal import RowSeal
+from mailstore.teams.answers import link_answer
+from mailstore.teams.assignments import take
+from mailstore.teams.notes import add_note
 from tests.support.clock import NOW
 from tests.support.people.accounts import OTHER_RPPS, RPPS, box, customer, grant, person
+from tests.support.people.teams import ADDRESS, deliver, make_team, message_id
 
 EXPORTED = {
     "accounts": "account",
@@ -43,6 +50,16 @@ OF_MAILBOXES = {
     "break_glass": "break_glass",
     "entries": None,  # mail: exported from the mailbox
     "team_moves": None,  # of ORG mailboxes, which are nobody's
+    "message_assignments": "assignments",
+    "message_notes": "notes",
+    "message_work": "work",
+    "message_answers": "answers",
+    # State of the mail: exported with it.
+    "folders": None,
+    "mailbox_state": None,
+    "message_threads": None,
+    "search_blocks": None,
+    "thread_keys": None,
 }
 
 
@@ -209,3 +226,26 @@ def test_the_names_of_sections_are_in_the_page_for_people() -> None:
     of_mailboxes = [one for one in OF_MAILBOXES.values() if one]
     for section in (*EXPORTED.values(), *of_mailboxes, "mailboxes", "audit"):
         assert f"`{section}`" in page
+
+
+def test_work_on_the_messages_of_a_team_is_its_persons_and_without_texts(
+    database: Database,
+) -> None:
+    with database.write() as conn:
+        team = make_team(conn)
+        one, two = deliver(conn, team.mailbox, 1, 2, folder=team.inbox)
+        lock = lock_mailbox(conn, team.mailbox)
+        for message, account in ((one, team.claire), (two, team.paul)):
+            take(lock, message, account, now=NOW, until=NOW + timedelta(hours=1))
+            add_note(lock, RowSeal(None), message, account, "Rappeler", now=NOW)
+            link_answer(lock, message, message_id(9), account, now=NOW)
+            conn.execute(
+                insert(seen_by_person).values(
+                    entry_id=1, account_id=account, mailbox_id=team.mailbox, seen=True, modseq=1
+                )
+            )
+        found = exported(conn, get_account(conn, "claire"))
+    for name in ("assignments", "notes", "work", "answers"):
+        assert [(row["mailbox"], row["message_id"]) for row in found[name]] == [(ADDRESS, one)]
+    assert [(row["mailbox"], row["seen"]) for row in found["seen"]] == [(ADDRESS, True)]
+    assert "Rappeler" not in str(found)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from mailstore.accounts.accounts import get_account, suspend_account
 from mailstore.accounts.closing import close_account
@@ -11,10 +11,15 @@ from mailstore.accounts.forgetting import forget_closed
 from mailstore.accounts.identifiers import add_identifier
 from mailstore.credentials.passwords import set_password
 from mailstore.db.database import Database
+from mailstore.db.folder_schema import seen_by_person
 from mailstore.db.people_schema import account_identifiers, accounts, credentials, grants
 from mailstore.errors import Conflict
+from mailstore.folders.lock import lock_mailbox
+from mailstore.sealed.row_seal import RowSeal
+from mailstore.teams.notes import add_note, list_notes
 from tests.support.clock import NOW
 from tests.support.people.accounts import OTHER_RPPS, RPPS, box, customer, grant, person
+from tests.support.people.teams import deliver, make_team
 
 DAY = timedelta(days=1)
 
@@ -66,3 +71,22 @@ def test_many_in_parts(database: Database) -> None:
         ["a4"],
         [],
     ]
+
+
+def test_what_the_person_saw_goes_and_work_for_the_mailbox_stays(database: Database) -> None:
+    with database.write() as conn:
+        team = make_team(conn)
+        (one,) = deliver(conn, team.mailbox, 1, folder=team.inbox)
+        lock = lock_mailbox(conn, team.mailbox)
+        add_note(lock, RowSeal(None), one, team.claire, "Rappeler", now=NOW)
+        for account in (team.claire, team.paul):
+            conn.execute(
+                insert(seen_by_person).values(
+                    entry_id=1, account_id=account, mailbox_id=team.mailbox, seen=True, modseq=1
+                )
+            )
+        close_account(conn, "claire", "départ", now=NOW)
+        assert len(forget_closed(conn, NOW + DAY)) == 1
+        assert conn.scalars(select(seen_by_person.c.account_id)).all() == [team.paul]
+        (note,) = list_notes(conn, RowSeal(None), team.mailbox, [one])
+    assert (note.text, note.account_id) == ("Rappeler", team.claire)

@@ -1,4 +1,4 @@
-"""Shares of quotas and the levels that are told."""
+"""Quotas of a mailbox and of its domain, where people add messages."""
 
 import pytest
 from hypothesis import given
@@ -8,18 +8,88 @@ from mailstore.errors import NotFound, OverQuota
 from mailstore.mail.quota import (
     LEVELS,
     Quota,
-    check_room,
+    domain_limits,
     domain_quota,
+    domain_quotas,
     level_after,
-    mailbox_quota,
     set_domain_quota,
 )
 from mailstore.mailboxes.domain_removal import remove_domain
-from mailstore.mailboxes.mailboxes import add_domain, set_quota
+from mailstore.mailboxes.mailboxes import add_domain, list_domains, set_quota
+from mailstore.mailboxes.usage import used_by_domain, used_by_mailbox, used_octets
 from tests.support.clock import NOW
 from tests.support.storage.mail_house import OCTETS, MailHouse
 
-DOMAIN = "a.mssante.fr"
+ADDRESS, DOMAIN = "a@a.mssante.fr", "a.mssante.fr"
+
+
+@pytest.mark.parametrize(
+    ("used", "limit", "level"),
+    [(0, None, 0), (79, 100, 0), (80, 100, 80), (94, 100, 80), (95, 100, 95), (300, 100, 95),
+     (0, 0, 95)],
+)  # fmt: skip
+def test_levels_of_warning(used: int, limit: int | None, level: int) -> None:
+    assert Quota(used, limit).level == level
+
+
+def test_use_is_the_same_before_and_after_a_look(house: MailHouse) -> None:
+    house.deliver(3)
+    house.deliver(1, house.b)
+    for _ in range(2):
+        with house.database.read() as conn:
+            assert used_octets(conn, house.a).octets == 3 * OCTETS
+            assert used_by_mailbox(conn, [house.a, house.b]) == {
+                house.a: 3 * OCTETS,
+                house.b: OCTETS,
+            }
+            assert used_by_domain(conn, 1) == 4 * OCTETS
+        house.view().look()
+
+
+def test_what_is_known_of_use_stays_right_when_messages_go(house: MailHouse) -> None:
+    house.deliver(4)
+    view = house.view()
+    with house.database.read() as conn:
+        known = used_octets(conn, house.a)
+    inbox = view.folders()[0].id
+    view.expunge(inbox, [1, 2])
+    house.deliver(1)
+    with house.database.read() as conn:
+        known = used_octets(conn, house.a, known)
+    assert known.octets == 3 * OCTETS
+    house.deliver(1)
+    with house.database.read() as conn:
+        assert used_octets(conn, house.a, known).octets == 4 * OCTETS
+
+
+def test_what_has_no_room_is_refused(house: MailHouse) -> None:
+    house.deliver(2)
+    view = house.view()
+    inbox = view.folders()[0].id
+    with house.database.write() as conn:
+        set_quota(conn, ADDRESS, 2 * OCTETS + 9)
+    assert view.quota() == Quota(2 * OCTETS, 2 * OCTETS + 9)
+    view.append(inbox, [house.letter(view, b"x" * 9)])
+    with pytest.raises(OverQuota):
+        view.append(inbox, [house.letter(view, b"x")])
+    with pytest.raises(OverQuota):
+        view.copy(inbox, [1], inbox)
+    # A move needs no room; a replacement has the room of the replaced.
+    view.move(inbox, [1], inbox)
+    view.replace(inbox, 3, inbox, house.letter(view, b"y" * 9))
+    assert view.look().messages == 3
+
+
+def test_a_domain_has_a_quota_of_all_its_mailboxes(house: MailHouse) -> None:
+    house.deliver(2, house.a, house.b)
+    with house.database.write() as conn:
+        set_domain_quota(conn, DOMAIN, 4 * OCTETS)
+        assert domain_quota(conn, DOMAIN) == Quota(4 * OCTETS, 4 * OCTETS)
+        with pytest.raises(NotFound):
+            set_domain_quota(conn, "b.mssante.fr", 1)
+    view = house.view()
+    with pytest.raises(OverQuota, match="domain"):
+        view.append(view.folders()[0].id, [house.letter(view)])
 
 
 @pytest.mark.parametrize(
@@ -56,25 +126,6 @@ def test_without_a_limit_nothing_is_reached() -> None:
     assert Quota(799, 1000).percent == 79
 
 
-def test_the_quota_of_a_domain_counts_all_its_mailboxes(house: MailHouse) -> None:
-    house.deliver(2)
-    house.view().look()
-    house.deliver(1, house.a, house.b)
-    with house.database.write() as conn:
-        assert domain_quota(conn, DOMAIN) == Quota(4 * OCTETS, None)
-        assert set_domain_quota(conn, DOMAIN.upper(), 5 * OCTETS).name == DOMAIN
-        assert domain_quota(conn, DOMAIN).percent == 80
-        check_room(conn, house.b, OCTETS)
-        with pytest.raises(OverQuota, match="domain"):
-            check_room(conn, house.b, OCTETS + 1)
-        set_quota(conn, f"b@{DOMAIN}", OCTETS)
-        assert mailbox_quota(conn, house.b).takes(0)
-        with pytest.raises(OverQuota, match="mailbox"):
-            check_room(conn, house.b, 1)
-        with pytest.raises(NotFound):
-            set_domain_quota(conn, "x.mssante.fr", 1)
-
-
 def test_a_domain_hosted_again_has_no_quota(house: MailHouse) -> None:
     with house.database.write() as conn:
         add_domain(conn, "b.mssante.fr", now=NOW)
@@ -82,3 +133,17 @@ def test_a_domain_hosted_again_has_no_quota(house: MailHouse) -> None:
         remove_domain(conn, "b.mssante.fr", now=NOW)
         add_domain(conn, "b.mssante.fr", now=NOW)
         assert domain_quota(conn, "b.mssante.fr").limit is None
+
+
+def test_only_domains_with_a_quota_are_summed(house: MailHouse) -> None:
+    house.deliver(2)
+    with house.database.write() as conn:
+        add_domain(conn, "b.mssante.fr", now=NOW)
+        assert domain_limits(conn) == {}
+        set_domain_quota(conn, DOMAIN, 4 * OCTETS)
+        one, two = list_domains(conn)
+        assert list(domain_quotas(conn, [one, two])) == [
+            (one, Quota(2 * OCTETS, 4 * OCTETS)),
+            (two, None),
+        ]
+        assert domain_limits(conn) == {one.id: 4 * OCTETS}

@@ -1,9 +1,11 @@
 """States of mailboxes: suspended, closed, deleted, restored (DOMAIN §9.39)."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from threading import Thread
 
 import pytest
+from sqlalchemy import Connection
 
 from mailstore.db.database import Database
 from mailstore.errors import Conflict, InvalidState
@@ -14,6 +16,7 @@ from mailstore.mailboxes.lifecycle import LEAST_GRACE, delete_mailbox, restore_m
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.states import InboundMail, MailboxState
 from tests.support.clock import NOW
+from tests.support.storage.news import told_mailboxes
 
 RPPS = Identifier(IdentifierKind.RPPS, "10000001916")
 BOX = "a@chu.mssante.fr"
@@ -141,3 +144,24 @@ def test_a_clock_of_the_past_deletes_nothing(hosted: Database) -> None:
     with hosted.write() as conn:
         a_little = NOW - timedelta(minutes=1)  # another machine's clock
         assert delete_mailbox(conn, BOX, reason="x", grace=GRACE, now=a_little).deleted_at
+
+
+def test_watchers_are_told_of_each_change_of_the_state(hosted: Database) -> None:
+    with hosted.read() as conn:
+        number = get_mailbox(conn, BOX).id
+
+    def told(act: Callable[[Connection], object]) -> set[int]:
+        with told_mailboxes(hosted) as found, hosted.write() as conn:
+            act(conn)
+        return found
+
+    suspended = MailboxState.SUSPENDED
+    assert told(lambda conn: set_state(conn, BOX, suspended, now=NOW)) == {number}
+    assert told(lambda conn: set_state(conn, BOX, suspended, now=NOW)) == set()
+    assert told(lambda conn: delete_mailbox(conn, BOX, reason="x", grace=GRACE, now=LATER)) == {
+        number
+    }
+    assert told(lambda conn: restore_mailbox(conn, BOX, reason="x", now=LATER)) == {number}
+    with hosted.write() as conn:
+        delete_mailbox(conn, BOX, reason="x", grace=GRACE, now=LATER)
+    assert told(lambda conn: erase_batch(conn, number, LATER + 2 * GRACE)) == {number}

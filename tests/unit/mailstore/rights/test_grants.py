@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Connection
 
 from mailstore.accounts.changes import access_number
+from mailstore.accounts.endings import GrantEnded
 from mailstore.credentials.proof import Method
 from mailstore.db.database import Database
 from mailstore.errors import Conflict, InvalidState, NotFound
@@ -26,6 +27,7 @@ from tests.support.clock import NOW
 from tests.support.people import house
 from tests.support.people.house import House
 from tests.support.people.proofs import shown
+from tests.support.storage.news import told_mailboxes
 
 DAY = timedelta(days=1)
 READ = frozenset({Right.READ})
@@ -71,7 +73,8 @@ def test_a_grant_ends_and_another_may_begin(database: Database, home: House) -> 
         give(conn, home, "sec.durand", house.ORG, Period(NOW + DAY))
     with database.write() as conn:
         before = access_number(conn)
-        ended, ending = grants.end(conn, number, NOW + DAY)
+        ended, (ending,) = grants.end(conn, number, NOW + DAY)
+        assert isinstance(ending, GrantEnded)
         # Doors of this process get the ending, doors of others see another number.
         assert (ending.grant, ending.account) == (number, home.accounts["sec.durand"])
         assert access_number(conn) != before
@@ -163,3 +166,12 @@ def test_facts_of_unknown_mailboxes_and_accounts(database: Database, home: House
             load_mailbox(conn, "x@chu.mssante.fr")
         with pytest.raises(NotFound, match="no account with the number 99"):
             load_actor(conn, 99, STRONG)
+
+
+def test_watchers_are_told_when_a_grant_begins_or_ends(database: Database, home: House) -> None:
+    box = home.mailboxes[house.ORG]
+    with told_mailboxes(database) as begun, database.write() as conn:
+        number = give(conn, home, "sec.durand", house.ORG, Period(NOW))
+    with told_mailboxes(database) as ended, database.write() as conn:
+        grants.end(conn, number, NOW + DAY)
+    assert (begun, ended) == ({box}, {box})

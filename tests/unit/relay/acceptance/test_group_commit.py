@@ -22,6 +22,7 @@ from tests.support.delivery.listed import listing
 from tests.support.ids import make_id
 from tests.support.machines.operators import ACTIVE, make_store
 from tests.support.storage.blobs import content, folder
+from tests.support.storage.news import told_mailboxes
 from tests.support.waiting import until
 
 BOX = SmtpAddress("claire.martin", "a.mssante.fr")
@@ -83,6 +84,16 @@ def test_local_and_remote_recipients_in_one_transaction(store: Store) -> None:
         stored = get_message(connection, one.id)
     assert (row.domain, row.recipients, row.message_id) == ("b.mssante.fr", (str(other),), one.id)
     assert [entry.recipient for entry in stored.entries] == [ACTIVE]
+
+
+def test_watchers_are_told_of_a_delivery_and_of_no_mail_that_goes_out(store: Store) -> None:
+    inside = submission(store, b"x\r\n")
+    outside = submission(store, b"x\r\n", remote={"b.mssante.fr": (BOX,)})
+    with told_mailboxes(store.database) as delivered:
+        commit(store, alone(inside), system_clock())
+    with told_mailboxes(store.database) as sent:
+        commit(store, alone(replace(outside, local=())), system_clock())
+    assert (delivered, sent) == ({1}, set())
 
 
 @pytest.mark.parametrize("lines", [1, SMALL // 6 + 1], ids=["small", "large"])

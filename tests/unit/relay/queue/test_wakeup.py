@@ -98,7 +98,7 @@ async def test_what_is_undone_wakes_nobody(database: Database) -> None:
 async def test_a_broken_connection_is_made_anew(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.queue.wakeup._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("mailstore.news.notifications._FIRST_WAIT", 0.01)
     cut = text(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
         " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
@@ -117,7 +117,7 @@ async def test_a_broken_connection_is_made_anew(
 async def test_a_silent_server_is_asked_and_mail_is_heard_of_meanwhile(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.queue.wakeup._SILENCE", 0.001)
+    monkeypatch.setattr("mailstore.news.notifications._SILENCE", 0.001)
     async with listening(database) as heard:
         for _ in range(200):
             heard.clear()
@@ -129,10 +129,10 @@ async def test_a_server_that_hangs_is_left_and_listened_to_again(
     own_server: Server, own_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, seconds in {"_SILENCE": 0.1, "_ANSWER": 0.2, "_FIRST_WAIT": 0.05}.items():
-        monkeypatch.setattr(f"relay.queue.wakeup.{name}", seconds)
+        monkeypatch.setattr(f"mailstore.news.notifications.{name}", seconds)
     database = Database(f"{own_server.url(own_database)}?connect_timeout=2")
     listeners = (
-        "SELECT pid FROM pg_stat_activity WHERE query IN ('LISTEN mssante_queue', 'SELECT 1')"
+        "SELECT pid FROM pg_stat_activity WHERE query IN ('LISTEN \"mssante_queue\"', 'SELECT 1')"
     )
     async with listening(database) as heard:
         first = await asyncio.to_thread(own_server.ask, listeners)
