@@ -282,7 +282,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_mailbox_state_quota_told",
         "mailbox_state",
-        ["mailbox_id", "quota_told"],
+        ["quota_told", "mailbox_id"],
         sqlite_where=sa.text("quota_told > 0"),
         postgresql_where=sa.text("quota_told > 0"),
     )

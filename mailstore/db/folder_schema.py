@@ -42,8 +42,8 @@ mailbox_state = Table(
     Column("quota_told", BigInteger, nullable=False, server_default=text("0")),
     Index(
         "ix_mailbox_state_quota_told",
-        "mailbox_id",
         "quota_told",
+        "mailbox_id",
         sqlite_where=text("quota_told > 0"),
         postgresql_where=text("quota_told > 0"),
     ),

@@ -9,12 +9,11 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import (
     BindParameter,
-    Boolean,
     Connection,
     bindparam,
     func,
-    literal_column,
     select,
+    text,
     update,
 )
 
@@ -123,8 +122,8 @@ def told_mailboxes(conn: Connection) -> dict[int, int]:
 
 
 _BOX, _STATE = mailboxes.c, mailbox_state.c
-# Written as in the partial indexes, else SQLite would not use them.
-_LEVEL_TOLD = literal_column("mailbox_state.quota_told > 0", Boolean())
+# Written as in the partial index, else SQLite would not use it: a Boolean would get `= 1` there.
+_LEVEL_TOLD = text("mailbox_state.quota_told > 0")
 _IDS: BindParameter[int] = bindparam("mailboxes", expanding=True)
 
 _WITH_QUOTA = (
@@ -133,12 +132,12 @@ _WITH_QUOTA = (
     .order_by(_BOX.id)
     .limit(bindparam("most"))
 )
+# An expression: by the primary key, SQLite would read the whole table in its order.
+_TOLD_ID = _STATE.mailbox_id + 0
 _TOLD = (
     select(_STATE.mailbox_id)
-    # SQLite would rather read the whole table in the order of its rows.
-    .with_hint(mailbox_state, "INDEXED BY ix_mailbox_state_quota_told", "sqlite")
-    .where(_LEVEL_TOLD, _STATE.mailbox_id > bindparam("after"))
-    .order_by(_STATE.mailbox_id)
+    .where(_LEVEL_TOLD, bindparam("after") < _TOLD_ID)
+    .order_by(_TOLD_ID)
     .limit(bindparam("most"))
 )
 _NEW = (

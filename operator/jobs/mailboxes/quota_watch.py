@@ -132,9 +132,9 @@ class QuotaWatch:
         failpoint("notice.committed")
         message = notice.message.id
         self.journal.record(
-            "mailbox.quota_reached", mailbox=one.address, level=level, message=message
+            "mailbox.quota_reached", mailbox=one.address, percent=level, message=message
         )
-        _log.warning("mailbox.quota_reached", mailbox=one.address, level=level, message=message)
+        _log.warning("mailbox.quota_reached", mailbox=one.address, percent=level, message=message)
         return True
 
     def _domains(self) -> int:
@@ -160,6 +160,6 @@ class QuotaWatch:
         with self.writer.store.database.write() as connection:
             if not note_domain_told(connection, one, level) or level < one.told:
                 return False
-        self.journal.record("domain.quota_reached", domain=one.name, level=level)
-        _log.warning("domain.quota_reached", domain=one.name, level=level)
+        self.journal.record("domain.quota_reached", domain=one.name, percent=level)
+        _log.warning("domain.quota_reached", domain=one.name, percent=level)
         return True
