@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import Connection, inspect, text
 
-from mailstore.db.commits import certain_commit, check_standby
 from mailstore.db.database_url import parse_url
 from mailstore.db.dialect import (
     checkpoints_of,
@@ -21,7 +20,8 @@ from mailstore.db.dialect import (
     rows_changed,
     write_lock_of,
 )
-from mailstore.db.driver_errors import unavailable_if_unwell
+from mailstore.db.engine.commits import certain_commit, check_standby
+from mailstore.db.engine.driver_errors import unavailable_if_unwell
 from mailstore.db.schema import messages
 from mailstore.db.sealed_columns import NO_SEAL, TextSeal, attach_seal
 

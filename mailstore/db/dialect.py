@@ -31,10 +31,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from mailstore.db.commits import check_standby
-from mailstore.db.driver_errors import read_only
-from mailstore.db.wal_checkpoint import Checkpoints
-from mailstore.db.write_lock import NoLock, WriteLock
+from mailstore.db.engine.commits import check_standby
+from mailstore.db.engine.driver_errors import read_only
+from mailstore.db.engine.wal_checkpoint import Checkpoints
+from mailstore.db.engine.write_lock import NoLock, WriteLock
 from mailstore.errors import StoreUnavailable
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def create_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     if url.get_backend_name() == "sqlite":
         return _sqlite_engines(url, pool_size)
     # Imported here: psycopg would cost time in every process that uses SQLite.
-    from mailstore.db import postgresql  # noqa: PLC0415 - start-up time
+    from mailstore.db.engine import postgresql  # noqa: PLC0415 - start-up time
 
     return postgresql.create_engines(url, pool_size, BUSY_TIMEOUT)
 
@@ -127,7 +127,7 @@ def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        connection.execute("PRAGMA wal_autocheckpoint=0")  # see mailstore.db.wal_checkpoint
+        connection.execute("PRAGMA wal_autocheckpoint=0")  # see mailstore.db.engine.wal_checkpoint
         connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(reader, "connect")
@@ -265,7 +265,7 @@ def disable_statement_timeout(connection: Connection) -> None:
 
 
 def _disable_postgresql_timeout(connection: Connection) -> None:
-    from mailstore.db import postgresql  # noqa: PLC0415 - start-up time
+    from mailstore.db.engine import postgresql  # noqa: PLC0415 - start-up time
 
     postgresql.disable_statement_timeout(connection)
 

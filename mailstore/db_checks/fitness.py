@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row, Table
 
 from mailstore.db.database import Database
-from mailstore.db.driver_errors import read_only
+from mailstore.db.engine.driver_errors import read_only
 from mailstore.db_checks.catalogue import SESSION, TABLES, quoted
 from mailstore.errors import StoreUnavailable, UnfitDatabase
 

@@ -11,8 +11,8 @@ from typing import Final
 import psycopg
 from sqlalchemy import URL, Connection
 
-from mailstore.db.driver_errors import SHARED_BY_TRANSACTIONS
-from mailstore.db.postgresql import (
+from mailstore.db.engine.driver_errors import SHARED_BY_TRANSACTIONS
+from mailstore.db.engine.postgresql import (
     PostgresConnection,
     connect_parameters,
     first_line,

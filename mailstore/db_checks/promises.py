@@ -23,7 +23,7 @@ _STANDBYS = text(
     " FROM pg_stat_replication"
 )
 
-# Settings made by `mailstore.db.postgresql` for each session.
+# Settings made by `mailstore.db.engine.postgresql` for each session.
 _OURS = (
     "client_encoding",
     "datestyle",

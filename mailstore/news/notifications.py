@@ -39,7 +39,7 @@ async def hear(
     from psycopg.conninfo import make_conninfo  # noqa: PLC0415 - start-up time
     from psycopg.sql import SQL, Identifier  # noqa: PLC0415 - start-up time
 
-    from mailstore.db.postgresql import connect_parameters, first_line  # noqa: PLC0415 - start-up time
+    from mailstore.db.engine.postgresql import connect_parameters, first_line  # noqa: PLC0415 - start-up time
 
     parameters = make_conninfo("", **connect_parameters(url))
     listen, ping = SQL("LISTEN {}").format(Identifier(channel)), SQL("SELECT 1")

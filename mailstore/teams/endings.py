@@ -1,4 +1,4 @@
-"""Assignments that end without their person: by time, and by departure (CLIENTS §6.2).
+"""Assignments that end without their person: by time, and by departure .
 
 Functions need a connection in a write transaction.
 """

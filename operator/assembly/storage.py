@@ -22,10 +22,10 @@ from relay.machines.clock_difference import ClockComparison
 from ..settings.model import Settings, SettingsError, owner_of
 from . import store_mark
 from .clock import utc_now
-from .database_check import fit_revision
+from .database.database_check import fit_revision
+from .database.schema_revision import REVISION
 from .faults import settings_fault
 from .s3 import open_bucket
-from .schema_revision import REVISION
 
 _DRAFTS_ROOM = 8 * 1024 * 1024  # octets of drafts kept in memory; more go to temporary files
 

@@ -4,7 +4,8 @@ from contextlib import closing
 
 from mailstore.errors import StoreUnavailable
 
-from ..assembly import database_check, store_mark
+from ..assembly import store_mark
+from ..assembly.database import database_check
 from ..assembly.people.anchor_places import check_places
 from ..assembly.people.audit import open_trail
 from ..assembly.storage import open_store

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from ..assembly import migrations, store_mark
+from ..assembly import store_mark
 from ..assembly.clock import utc_now
+from ..assembly.database import migrations
+from ..assembly.database.schema_revision import REVISION
 from ..assembly.file_owner import check_user
 from ..assembly.findings import CheckVerdict
 from ..assembly.people.audit import make_audit_keys
-from ..assembly.schema_revision import REVISION
 from ..assembly.storage import make_keys, open_database, open_store
 from ..checks import configuration as config_check
 from ..machine.node_name import known_node_name

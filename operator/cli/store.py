@@ -20,7 +20,7 @@ from mailstore.teams.resealing import reseal_notes
 
 from ..assembly import store_mark
 from ..assembly.clock import utc_now
-from ..assembly.database_check import TABLES
+from ..assembly.database.database_check import TABLES
 from ..assembly.storage import compare_clocks, open_store
 from ..errors import OperatorError
 from ..services.acts import Act, open_act

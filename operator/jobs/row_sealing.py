@@ -19,7 +19,7 @@ from mailstore.db.sealed_columns import NO_SEAL
 from mailstore.messages.row_sealing import CleanFile, sealed_tables
 from mailstore.sealed.address_seal import AddressSeal
 
-from ..assembly.database_check import TABLES
+from ..assembly.database.database_check import TABLES
 from .rounds import JobRounds
 
 _log = structlog.get_logger(__name__)

@@ -28,8 +28,8 @@ from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.sealed.keyring import make_first
 from whitelist.pki.distinguished_name import DistinguishedName
 
-from ..assembly import migrations
 from ..assembly.clock import utc_now
+from ..assembly.database import migrations
 from ..assembly.storage import open_store
 from ..assembly.trust import open_crl_refresher, open_list_refresher, open_trust
 from ..settings.endpoints import split_endpoint

@@ -23,7 +23,7 @@ from mailstore.audit.trail import AuditTrail
 from mailstore.audit_reading.findings import Checked
 from mailstore.audit_reading.verify import verify
 from mailstore.db.database import Database
-from mssante_operator.assembly import migrations
+from mssante_operator.assembly.database import migrations
 from tests.bench.sides import postgresql
 from tests.support.clock import system_clock
 

@@ -1,8 +1,8 @@
 """How the workers of a node may share SQLite's one writer, measured (docs/decisions/0016).
 
 `python -m tests.bench.commits`: so many processes commit groups of ten rows, each synced, with two
-milliseconds of other work between; by SQLite's own lock, by the turn of mailstore.db.write_lock,
-and by a writing process to which the others send their rows.
+milliseconds of other work between; by SQLite's own lock, by the turn of
+mailstore.db.engine.write_lock, and by a writing process to which the others send their rows.
 """
 
 import multiprocessing
@@ -16,7 +16,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Final
 
-from mailstore.db.write_lock import WriteLock
+from mailstore.db.engine.write_lock import WriteLock
 
 ROWS: Final = 10
 SECONDS: Final = 2.0

@@ -30,7 +30,7 @@ from mailstore.rights.grants import list_grants
 from mailstore.rights.may import may
 from mailstore.rights.model import Action
 from mailstore.scope.model import Scope
-from mssante_operator.assembly import migrations
+from mssante_operator.assembly.database import migrations
 from tests.bench.sides import postgresql
 from tests.support.clock import NOW
 from tests.support.db.plans import explained

@@ -23,8 +23,8 @@ from mailstore.db.schema import entries
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
-from mssante_operator.assembly import migrations
 from mssante_operator.assembly.clock import make_id, utc_now
+from mssante_operator.assembly.database import migrations
 from mssante_operator.settings.model import load
 from tests.bench.soak import raise_limits
 from tests.bench.usage import cpu_seconds, pss_megabytes, tree

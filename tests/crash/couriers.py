@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from foundation import failpoints
 from mailstore.blobs.store import Store
-from mssante_operator.assembly import migrations
+from mssante_operator.assembly.database import migrations
 from relay.queue.schema import deliveries
 from tests.crash.kills import JITTER, RANDOM, Row
 from tests.crash.outbox import Outbox, leases, outbox, waiting

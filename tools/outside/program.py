@@ -11,7 +11,7 @@ import click
 import sqlalchemy as sa
 
 from mailstore.db.database import Database
-from mssante_operator.assembly.migrations import upgrade
+from mssante_operator.assembly.database.migrations import upgrade
 from mssante_operator.cli.main import cli
 from mssante_operator.monitoring.alarms import AlarmName
 from mssante_operator.settings.base import Section

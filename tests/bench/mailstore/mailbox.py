@@ -17,7 +17,7 @@ from typing import Final
 from mailstore.db.database import Database
 from mailstore.folders.flags import FlagMode
 from mailstore.mail.view import MailboxView
-from mssante_operator.assembly import migrations
+from mssante_operator.assembly.database import migrations
 from tests.bench.sides import postgresql
 from tests.support.storage.mail_house import MailHouse, add_mailboxes, open_house
 

@@ -2,7 +2,7 @@
 
 `python -m tests.bench.mailstore.news`: latency from the commit's return in a writing process to the
 event in this one, with 10 000 watchers present; CPU of this process while nothing changes. Goals
-(CLIENTS §3): median 20 ms, 99th percentile 100 ms.
+: median 20 ms, 99th percentile 100 ms.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from typing import Final
 
 from mailstore.db.database import Database
 from mailstore.news.mailbox_news import MailboxNews
-from mssante_operator.assembly import migrations
+from mssante_operator.assembly.database import migrations
 from tests.support.db.databases import lock_of_its_own
 from tests.support.storage.news import change, deliver, open_mailboxes, wait_until_heard
 

@@ -16,8 +16,8 @@ from mailstore.db.database import Database
 from mailstore.db.schema import metadata
 from mailstore.errors import InvalidDatabaseUrl, MailstoreError, StoreUnavailable
 from mailstore.mailboxes.mailboxes import add_domain, list_domains, list_mailboxes
-from mssante_operator.assembly import migrations
-from mssante_operator.assembly.schema_revision import REVISION
+from mssante_operator.assembly.database import migrations
+from mssante_operator.assembly.database.schema_revision import REVISION
 from tests.support.clock import NOW
 
 
@@ -127,9 +127,8 @@ def test_a_schema_of_a_newer_version_is_left_alone(database_url: str) -> None:
 
 
 def test_several_machines_may_upgrade_at_once(empty_database_url: str, tmp_path: Path) -> None:
-    program = (
-        "import sys; from mssante_operator.assembly.migrations import upgrade; upgrade(sys.argv[1])"
-    )
+    module = "mssante_operator.assembly.database.migrations"
+    program = f"import sys; from {module} import upgrade; upgrade(sys.argv[1])"
     # From another folder: nothing may depend on the current folder.
     runs = [
         subprocess.Popen([sys.executable, "-c", program, empty_database_url], cwd=tmp_path)

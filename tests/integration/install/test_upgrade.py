@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import text as sql
 from sqlalchemy.exc import IntegrityError
 
-from mssante_operator.assembly.schema_revision import REVISION
+from mssante_operator.assembly.database.schema_revision import REVISION
 from tests.support.machines.daemon import Daemon, command, free_endpoint, served
 from tests.support.waiting import until_now
 from tools.past_version import PastVersionError, make, unpack

@@ -16,7 +16,7 @@ from mailstore.db.schema import messages
 from mailstore.sealed.address_seal import AddressSeal
 from mailstore.sealed.keyring import rotate
 from mssante_operator.assembly.clock import utc_now
-from mssante_operator.assembly.database_check import TABLES
+from mssante_operator.assembly.database.database_check import TABLES
 from mssante_operator.jobs.row_sealing import RowSealingJob
 from relay.queue.schema import deliveries
 from tests.support.delivery.queued import INS, PATIENT, Letter, put
@@ -31,7 +31,7 @@ from mailstore.db.database import Database
 from mailstore.sealed.address_seal import AddressSeal
 from mailstore.sealed.keyring import Keyring
 from mssante_operator.assembly.clock import utc_now
-from mssante_operator.assembly.database_check import TABLES
+from mssante_operator.assembly.database.database_check import TABLES
 from mssante_operator.jobs.row_sealing import RowSealingJob
 pages.PAGE = 3
 database = Database(sys.argv[1], seal=AddressSeal(Keyring(Path(sys.argv[2]))))

@@ -5,9 +5,9 @@ from contextlib import closing
 import pytest
 from sqlalchemy import text
 
-from mailstore.db import postgresql
 from mailstore.db.database import Database
 from mailstore.db.database_url import parse_url
+from mailstore.db.engine import postgresql
 from mailstore.db_checks.pooler import shared_by_transactions
 from mailstore.errors import StoreUnavailable
 from tests.support.db.pgbouncer import missing, pooling

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
-from mailstore.db import postgresql
 from mailstore.db.database import Database
 from mailstore.db.dialect import disable_statement_timeout, server_clock
+from mailstore.db.engine import postgresql
 from mailstore.db.schema import domains
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
 from mailstore.mailboxes.mailboxes import add_domain, list_domains

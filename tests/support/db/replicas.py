@@ -17,7 +17,7 @@ from typing import Final
 import pytest
 from psycopg import sql
 
-from mssante_operator.assembly import migrations
+from mssante_operator.assembly.database import migrations
 from tests.support.db.databases import roomy_memory
 from tests.support.db.postgresql import Build, Server, builds, servers_user
 from tests.support.sessions.proxy import Proxy, proxying

@@ -31,7 +31,7 @@ from mailstore.mailboxes.lifecycle import delete_mailbox, set_state
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox, get_mailbox
 from mailstore.mailboxes.states import InboundMail, MailboxState
 from mailstore.messages.messages import MailboxEntry, list_entries
-from mssante_operator.assembly import migrations
+from mssante_operator.assembly.database import migrations
 from mssante_operator.setup.install import TrustSpace, write_identity
 from mssante_operator.setup.testbed.ca import Hierarchy
 from mssante_operator.setup.testbed.certificate_profile import Lifetime, Subject

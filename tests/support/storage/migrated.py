@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mssante_operator.assembly import migrations
+from mssante_operator.assembly.database import migrations
 from tests.support.db.databases import roomy_memory
 
 

@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import insert, select
 
 from mailstore.db.database import Database
-from mailstore.db.postgresql import connect_parameters
+from mailstore.db.engine.postgresql import connect_parameters
 from mailstore.db.schema import mailboxes
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from mssante_operator.assembly.database_check import TABLES
+from mssante_operator.assembly.database.database_check import TABLES
 from mssante_operator.settings.model import Settings
 
 PAGE = Path(__file__).parents[3] / "docs" / "data-protection.md"

@@ -16,14 +16,14 @@ TESTS = Path(__file__).parents[2]
 TOP = "mssante_operator"
 FOR_ALL = (
     "mssante_operator.setup.install",
-    "mssante_operator.assembly.migrations",
+    "mssante_operator.assembly.database.migrations",
     "mssante_operator.setup.testbed",
 )
 # What goes through two layers says so here.
 BESIDES = {
     "unit/mailstore/db_checks/test_fitness.py": {
-        "mssante_operator.assembly.database_check",
-        "mssante_operator.assembly.schema_revision",
+        "mssante_operator.assembly.database.database_check",
+        "mssante_operator.assembly.database.schema_revision",
     },
     "unit/relay/connection/test_strangers.py": {"mssante_operator.jobs.strangers_summary"},
     "unit/relay/queue/test_unreadable_body.py": {

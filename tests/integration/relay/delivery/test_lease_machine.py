@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule
 
 from mailstore.db.database import Database
-from mssante_operator.assembly import migrations
+from mssante_operator.assembly.database import migrations
 from relay.queue.attempt_result import attempt_result
 from relay.queue.leases import claim, lease_without_attempt, release_unattempted, renew
 from relay.queue.model import Claim

@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import BigInteger, Connection, insert, select, text, type_coerce, update
 from sqlalchemy.exc import IntegrityError, StatementError
 
-from mailstore.db import dialect, postgresql
+from mailstore.db import dialect
 from mailstore.db.database import Database
+from mailstore.db.engine import postgresql
 from mailstore.db.schema import domains
 from mailstore.errors import StoreUnavailable
 from mailstore.mailboxes.mailboxes import add_domain, list_domains

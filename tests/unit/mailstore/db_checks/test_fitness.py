@@ -9,9 +9,9 @@ import pytest
 from mailstore.db.database import Database
 from mailstore.errors import StoreUnavailable, UnfitDatabase
 from mailstore.mailboxes.mailboxes import add_domain, list_domains
-from mssante_operator.assembly import migrations
-from mssante_operator.assembly.database_check import fit_revision
-from mssante_operator.assembly.schema_revision import REVISION
+from mssante_operator.assembly.database import migrations
+from mssante_operator.assembly.database.database_check import fit_revision
+from mssante_operator.assembly.database.schema_revision import REVISION
 from tests.support.clock import NOW
 from tests.support.db.own_server import fresh, make_role, running
 from tests.support.db.pgbouncer import missing, pooling

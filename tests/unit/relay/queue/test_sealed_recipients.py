@@ -15,7 +15,7 @@ from mailstore.messages.messages import get_message
 from mailstore.messages.row_sealing import TableSealing, sealed_tables
 from mailstore.sealed.address_seal import AddressSeal
 from mailstore.sealed.keyring import Keyring, make_first, rotate
-from mssante_operator.assembly.database_check import TABLES
+from mssante_operator.assembly.database.database_check import TABLES
 from relay.queue.attempt_result import attempt_result
 from relay.queue.due import due_by_sender, newest
 from relay.queue.leases import claim

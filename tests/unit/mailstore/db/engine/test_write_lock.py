@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from mailstore.db.database import Database
-from mailstore.db.write_lock import NoLock, WriteLock
+from mailstore.db.engine.write_lock import NoLock, WriteLock
 
 HOLDER = """\
 import sys
 from pathlib import Path
-from mailstore.db.write_lock import WriteLock
+from mailstore.db.engine.write_lock import WriteLock
 with WriteLock(Path(sys.argv[1]), 10).held():
     print("held", flush=True)
     sys.stdin.read()

@@ -16,8 +16,8 @@ from mailstore.db_checks.schema_rights import check_rights, check_schema
 from relay.machines import schema as machine_schema
 from relay.queue import schema as queue_schema
 
-from ..settings.model import Settings
-from .findings import CheckFinding, CheckVerdict
+from ...settings.model import Settings
+from ..findings import CheckFinding, CheckVerdict
 from .schema_revision import REVISION
 
 # The metadata has the relay's tables only after the import of their modules.

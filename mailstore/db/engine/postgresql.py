@@ -18,8 +18,8 @@ from psycopg.rows import TupleRow
 from sqlalchemy import URL, Connection, Engine, ExceptionContext, create_engine, event
 from sqlalchemy.exc import ArgumentError, InvalidatePoolError
 
-from mailstore.db.commits import collect_warnings
-from mailstore.db.driver_errors import SHARED_BY_TRANSACTIONS, STANDBY
+from mailstore.db.engine.commits import collect_warnings
+from mailstore.db.engine.driver_errors import SHARED_BY_TRANSACTIONS, STANDBY
 from mailstore.errors import InvalidDatabaseUrl, StoreUnavailable
 
 if TYPE_CHECKING:

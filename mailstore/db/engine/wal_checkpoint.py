@@ -25,7 +25,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
-from mailstore.db.write_lock import NoLock, WriteLock
+from mailstore.db.engine.write_lock import NoLock, WriteLock
 from mailstore.errors import StoreUnavailable
 
 EVERY: Final = 64  # most write transactions of a process between two checkpoints

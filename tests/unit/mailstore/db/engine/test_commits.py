@@ -10,9 +10,9 @@ from contextlib import nullcontext, suppress
 import pytest
 from sqlalchemy import event, insert, select
 
-from mailstore.db import commits
-from mailstore.db.commits import WARNINGS, CommitWarning
 from mailstore.db.database import Database
+from mailstore.db.engine import commits
+from mailstore.db.engine.commits import WARNINGS, CommitWarning
 from mailstore.db.schema import domains
 from mailstore.errors import StoreUnavailable
 from tests.support.clock import NOW

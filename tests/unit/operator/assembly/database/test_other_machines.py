@@ -7,8 +7,8 @@ import pytest
 
 from mailstore.db.database import Database
 from mailstore.db.dialect import server_clock
-from mssante_operator.assembly import migrations
-from mssante_operator.assembly.other_machines import OtherMachineRuns
+from mssante_operator.assembly.database import migrations
+from mssante_operator.assembly.database.other_machines import OtherMachineRuns
 from relay.machines.rows import Machine, insert_machine
 
 OWN, OTHER = "0" * 32, "1" * 32

@@ -1,0 +1,1 @@
+"""Engines of the two databases: connections, commits, locks, checkpoints, errors of drivers."""

@@ -1,0 +1,1 @@
+"""The database as the configuration describes it: schema, migrations, fitness."""
