@@ -2,7 +2,7 @@
 
 Any ending counts, even where another grant still gives the access: a message that is open too early
 is seen by the team, and its person takes it again; a message that stays with somebody who left is
-seen by nobody .
+seen by nobody.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-r"""Links from a message to its answers, with the person and the time .
+r"""Links from a message to its answers, with the person and the time.
 
 The server sees each answer that is sent, whatever the client; so it sets \Answered itself
 (RFC 9051 §2.3.2).

@@ -1,4 +1,4 @@
-"""Assignments: one person at most handles a message .
+"""Assignments: one person at most handles a message.
 
 Each act compares and sets under the lock of the mailbox, so that of two persons who take a message
 at once, from any process or machine, only the first gets it. An end by time counts from its moment

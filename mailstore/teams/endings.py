@@ -1,4 +1,4 @@
-"""Assignments that end without their person: by time, and by departure .
+"""Assignments that end without their person: by time, and by departure.
 
 Functions need a connection in a write transaction.
 """

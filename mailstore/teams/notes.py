@@ -1,4 +1,4 @@
-"""Notes of a team on messages: sealed, shown inside the mailbox alone, never sent .
+"""Notes of a team on messages: sealed, shown inside the mailbox alone, never sent.
 
 A text is bound to mailbox, message and author: with the database alone, nobody can move it or put
 it into another person's mouth.

@@ -1,4 +1,4 @@
-"""States of the work on messages: open, taken, waiting, closed .
+"""States of the work on messages: open, taken, waiting, closed.
 
 TAKEN belongs to an assignment and is set by it alone (`mailstore.teams.assignments`).
 """

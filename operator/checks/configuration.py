@@ -24,8 +24,8 @@ from whitelist.pki.crl import RevocationList, RevocationPolicy, accept_crl
 from whitelist.pki.distinguished_name import DistinguishedName
 from whitelist.pki.trust_store import TrustStore
 
-from ..assembly.clock import utc_now
 from ..assembly import store_mark
+from ..assembly.clock import utc_now
 from ..assembly.database import database_check
 from ..assembly.file_owner import check_user
 from ..assembly.findings import CheckFinding, CheckVerdict

@@ -2,7 +2,7 @@
 
 `python -m tests.bench.mailstore.news`: latency from the commit's return in a writing process to the
 event in this one, with 10 000 watchers present; CPU of this process while nothing changes. Goals
-: median 20 ms, 99th percentile 100 ms.
+Goals: median 20 ms, 99th percentile 100 ms.
 """
 
 import asyncio
