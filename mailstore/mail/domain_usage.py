@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import BindParameter, Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from mailstore.db.database import Database
 from mailstore.db.schema import entries, mailboxes, messages
@@ -23,12 +23,12 @@ SUM_SECONDS: Final = 60.0
 REST: Final = 19  # pause after a sum, as a multiple of its time
 IDLE_SECONDS: Final = 600.0  # nobody asked for so long: summing costs less than catching up
 
-_ASKED: BindParameter[int] = bindparam("domains", expanding=True)
+# Without a condition on the domain: SQLite would go through its mailboxes, not the new entries.
 _NEW = (
     select(mailboxes.c.domain_id, entries.c.id, OCTETS)
     .join_from(entries, messages)
     .join(mailboxes, mailboxes.c.id == entries.c.mailbox_id)
-    .where(entries.c.id > bindparam("after"), mailboxes.c.domain_id.in_(_ASKED))
+    .where(entries.c.id > bindparam("after"))
     .order_by(entries.c.id)
 )
 
@@ -82,15 +82,14 @@ class DomainUsage:
 
     def _add_new(self, conn: Connection) -> None:
         if self._known:
-            after = min(known.last for known in self._known.values())
-            asked = {"after": after, "domains": list(self._known)}
-            for domain_id, entry_id, octets in conn.execute(_NEW, asked):
-                known = self._known[domain_id]
-                if entry_id > known.last:
+            after = min(one.last for one in self._known.values())
+            for domain_id, entry_id, octets in conn.execute(_NEW, {"after": after}):
+                known = self._known.get(domain_id)
+                if known is not None and entry_id > known.last:
                     known.octets += octets
                 after = entry_id
-            for known in self._known.values():
-                known.last = max(known.last, after)
+            for one in self._known.values():
+                one.last = max(one.last, after)
         self._fresh_until = self.clock() + FRESH_SECONDS
 
     def _sum(self, conn: Connection, domain_id: int) -> _Known:
