@@ -1,8 +1,8 @@
 """How soon a watcher learns of a change by another process, and the cost of waiting for it.
 
 `python -m tests.bench.mailstore.news`: latency from the commit's return in a writing process to the
-event in this one, with 10 000 watchers present; CPU of this process while nothing changes. Goals
-Goals: median 20 ms, 99th percentile 100 ms.
+event in this one, with 10 000 watchers present; CPU of this process while nothing changes. Goals:
+median 20 ms, 99th percentile 100 ms.
 """
 
 import asyncio
