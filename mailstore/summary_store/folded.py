@@ -7,7 +7,7 @@ import unicodedata
 
 
 def folded(text: str) -> str:
-    """NFKC and case folding (Unicode §3.13), with single spaces; no control characters remain.
+    """NFKC and case folding of Unicode, with single spaces; no control characters remain.
 
     `Échographie` and `ÉCHOGRAPHIE` are alike, and the ligature `ﬁ` is `fi`; accents count.
     """

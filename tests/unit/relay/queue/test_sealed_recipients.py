@@ -10,12 +10,11 @@ from sqlalchemy import select, text
 
 from foundation.unreadable_text import KEY_MISSING
 from mailstore.db.database import Database
-from mailstore.db.schema import messages, row_sealing
+from mailstore.db.schema import messages, metadata, row_sealing
 from mailstore.messages.messages import get_message
 from mailstore.messages.row_sealing import TableSealing, sealed_tables
 from mailstore.sealed.address_seal import AddressSeal
 from mailstore.sealed.keyring import Keyring, make_first, rotate
-from mssante_operator.assembly.database.database_check import TABLES
 from relay.queue.attempt_result import attempt_result
 from relay.queue.due import due_by_sender, newest
 from relay.queue.leases import claim
@@ -63,7 +62,7 @@ def everything(database: Database) -> str:
     with database.read() as conn:
         return "\n".join(
             str(tuple(row))
-            for table in TABLES
+            for table in metadata.sorted_tables
             for row in conn.execute(select(text("*")).select_from(table))
         )
 
@@ -182,7 +181,7 @@ def test_rows_from_before_are_sealed_page_by_page(
 ) -> None:
     keys = old_rows(database)
     assert INS in everything(database)
-    for table in sealed_tables(TABLES, sealed):
+    for table in sealed_tables(metadata.sorted_tables, sealed):
         table._page = table._page.limit(2)
         monkeypatch.setattr("mailstore.messages.row_sealing.PAGE", 2)
         while table.next_page(NOW).more:
@@ -216,7 +215,7 @@ def test_a_rotation_seals_all_anew_but_what_it_cannot_open(
         put(poor, Letter(sender=f"285017512345678@{DOMAIN}"))
     before = everything(sealed)
     rotate(tmp_path / "keys", MADE)
-    assert sum(table.whole() for table in sealed_tables(TABLES, sealed)) == 5
+    assert sum(table.whole() for table in sealed_tables(metadata.sorted_tables, sealed)) == 5
     newest_alone = tmp_path / "newest"
     lines = (tmp_path / "keys").read_text().splitlines(keepends=True)
     newest_alone.write_text(lines[-1])
@@ -227,4 +226,4 @@ def test_a_rotation_seals_all_anew_but_what_it_cannot_open(
             senders = conn.scalars(select(messages.c.sender).order_by(messages.c.id)).all()
         assert senders == ["claire@a.mssante.fr", PATIENT, KEY_MISSING]
     assert everything(sealed) != before
-    assert sum(table.whole() for table in sealed_tables(TABLES, sealed)) == 0
+    assert sum(table.whole() for table in sealed_tables(metadata.sorted_tables, sealed)) == 0
