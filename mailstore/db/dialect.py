@@ -30,6 +30,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 
 from mailstore.db.engine.commits import check_standby
 from mailstore.db.engine.driver_errors import read_only
@@ -107,7 +108,7 @@ def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
     _create_private_file(Path(str(url.database)))
 
     def engine(size: int) -> Engine:
-        return create_engine(
+        made = create_engine(
             url,
             hide_parameters=True,  # errors go to logs and must quote no address or body
             connect_args={"timeout": BUSY_TIMEOUT},
@@ -115,6 +116,8 @@ def _sqlite_engines(url: URL, pool_size: int) -> tuple[Engine, Engine]:
             max_overflow=0,
             pool_timeout=BUSY_TIMEOUT,
         )
+        made.dialect.statement_compiler = _SqliteCompiler
+        return made
 
     # A single writing connection: threads of the process queue for it and are woken in turn, while
     # SQLite's own busy handler would sleep and poll.
@@ -246,6 +249,23 @@ def not_by_index(column: ColumnElement[str]) -> ColumnElement[str]:
     read all of them instead.
     """
     return column.concat("")
+
+
+def by_index(statement: _Select, table: Table, index: str) -> _Select:
+    """The statement, with an index of the table prescribed on SQLite; a missing one is an error.
+
+    For partial indexes: between one of them and an index on the same columns of all rows, SQLite
+    decides by which was made last. PostgreSQL knows their sizes.
+    """
+    return statement.with_hint(table, f"INDEXED BY {index}", "sqlite")
+
+
+class _SqliteCompiler(SQLiteCompiler):
+    """Writes the index that `by_index` prescribes; SQLAlchemy leaves such hints out on SQLite."""
+
+    def get_from_hint_text(self, table: object, text: str | None) -> str | None:  # noqa: ARG002
+        """Return the text of the hint on a table."""
+        return text
 
 
 def keep_snapshot(connection: Connection) -> None:

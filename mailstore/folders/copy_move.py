@@ -12,8 +12,8 @@ from sqlalchemy import delete, insert, select
 from foundation.failpoints import failpoint
 from mailstore.db.folder_schema import folder_messages
 from mailstore.db.instants import microseconds
-from mailstore.db.listed import listed_numbers
-from mailstore.db.schema import entries
+from mailstore.db.listed import listed_numbers, listed_texts
+from mailstore.db.schema import entries, messages
 from mailstore.folders.counters import Counted, count, count_in_mailbox
 from mailstore.folders.expunge import prune
 from mailstore.folders.lock import MailboxLock
@@ -34,6 +34,14 @@ _DELETE: Final = delete(folder_messages).where(*BY_UIDS)
 _ENTRIES: Final = select(_E.id, _E.mailbox_id, _E.message_id, _E.recipient, _E.delivered_at).where(
     listed_numbers(_E.id, "entries")
 )
+# In the order in which other mailboxes drop messages (`mailstore.blobs.references`); by UID, the
+# foreign keys of new entries would lock them so that both may wait for each other.
+_HOLD: Final = (
+    select(messages.c.id)
+    .where(listed_texts(messages.c.id, "messages"))
+    .order_by(messages.c.id)
+    .with_for_update(read=True, key_share=True)
+)
 _INSERT_ENTRIES: Final = insert(entries).returning(_E.id, sort_by_parameter_order=True)
 
 
@@ -49,6 +57,7 @@ def copy(
         return []
     originals = lock.conn.execute(_ENTRIES, {"entries": [row.entry_id for row in rows]})
     by_id = {one.id: one._asdict() for one in originals}
+    lock.conn.execute(_HOLD, {"messages": [row.message_id for row in rows]})
     values = [{**by_id[row.entry_id], "placed": True} for row in rows]
     for value in values:
         del value["id"]

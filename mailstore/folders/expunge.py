@@ -24,19 +24,28 @@ from mailstore.folders.rows import BY_UIDS, FolderRow, note_expunged, rows_of, u
 from mailstore.folders.tree import check_removable, remove_row
 
 MAX_EXPUNGED: Final = 10_000  # UIDs remembered for a mailbox; those of one transaction go together
+MAX_REMOVED: Final = 1_000  # removed folders remembered for a mailbox
 _GROUP: Final = 500  # messages dropped by one statement
 
 _FM, _X = folder_messages.c, expunged.c
 _DELETE: Final = delete(folder_messages).where(*BY_UIDS)
 _ENTRIES: Final = delete(entries).where(listed_numbers(entries.c.id, "entries"))
-_STILL_HELD: Final = select(_FM.message_id).where(
-    _FM.mailbox_id == bindparam("mailbox"), listed_texts(_FM.message_id, "messages")
+# Entries that nobody has looked at hold a message too. By the messages, not by the mailbox's index.
+_STILL_HELD: Final = select(entries.c.message_id).where(
+    entries.c.mailbox_id + 0 == bindparam("mailbox"), listed_texts(entries.c.message_id, "messages")
 )
 _ALL_UIDS: Final = select(_FM.uid).where(_FM.folder_id == bindparam("folder"))
 _OLDEST_KEPT: Final = (
     select(_X.modseq)
     .where(_X.mailbox_id == bindparam("mailbox"))
     .order_by(_X.modseq.desc())
+    .limit(1)
+    .offset(bindparam("most"))
+)
+_OLDEST_REMOVED: Final = (
+    select(folders.c.removed_modseq)
+    .where(folders.c.mailbox_id == bindparam("mailbox"), folders.c.removed_modseq.is_not(None))
+    .order_by(folders.c.removed_modseq.desc())
     .limit(1)
     .offset(bindparam("most"))
 )
@@ -79,6 +88,7 @@ def remove_folder(lock: MailboxLock, folder_id: int) -> None:
     check_removable(lock, folder_id)
     expunge(lock, folder_id, lock.conn.scalars(_ALL_UIDS, {"folder": folder_id}).all())
     remove_row(lock, folder_id)
+    _forget_until(lock, lock.conn.scalar(_OLDEST_REMOVED, _asked(lock, MAX_REMOVED)))
 
 
 def _expunge_rows(lock: MailboxLock, folder_id: int, rows: list[FolderRow]) -> None:
@@ -109,8 +119,14 @@ def drop_messages(lock: MailboxLock, message_ids: Iterable[str]) -> None:
 
 def prune(lock: MailboxLock) -> None:
     """Forget the oldest expunged UIDs beyond the limit, and removed folders of that time."""
-    asked = {"mailbox": lock.mailbox_id}
-    floor = lock.conn.scalar(_OLDEST_KEPT, {**asked, "most": MAX_EXPUNGED})
+    _forget_until(lock, lock.conn.scalar(_OLDEST_KEPT, _asked(lock, MAX_EXPUNGED)))
+
+
+def _asked(lock: MailboxLock, most: int) -> dict[str, int]:
+    return {"mailbox": lock.mailbox_id, "most": most}
+
+
+def _forget_until(lock: MailboxLock, floor: int | None) -> None:
     if floor is not None:
         for statement in (_PRUNE, _PRUNE_FOLDERS, _RAISE_FLOOR):
-            lock.conn.execute(statement, {**asked, "floor": floor})
+            lock.conn.execute(statement, {"mailbox": lock.mailbox_id, "floor": floor})

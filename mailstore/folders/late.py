@@ -59,8 +59,10 @@ def late_entries(conn: Connection, since: datetime, limit: int) -> Sequence[Late
 def remove_late(conn: Connection, late: MailboxEntry) -> bool:
     """Remove an entry of late mail, in a write transaction; False if it is none any more."""
     box = mailboxes.c
-    held = select(box.id).where(box.id == late.mailbox_id).with_for_update()
-    conn.execute(held)  # against a restoration at the same time
+    held = select(box.id).where(box.id == late.mailbox_id).with_for_update(key_share=True)
+    # Against a restoration at the same time. Not against foreign keys: a session that holds the
+    # mailbox's lock, which is waited for below, may add an entry.
+    conn.execute(held)
     there = select(entries.c.placed).join_from(entries, mailboxes)
     lock = lock_mailbox(conn, late.mailbox_id)
     placed = conn.scalar(there.where(entries.c.id == late.id, *_CLOSED))

@@ -10,7 +10,6 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     bindparam,
-    exists,
     func,
     insert,
     literal,
@@ -25,23 +24,24 @@ from mailstore.db.schema import entries, messages
 from mailstore.folders.counters import Counted, count, count_in_mailbox
 from mailstore.folders.lock import MailboxLock
 from mailstore.folders.tree import Role
-from mailstore.mailboxes.usage import NOT_PLACED, OCTETS
+from mailstore.mailboxes.usage import NOT_PLACED, OCTETS, of_new
 
 BATCH: Final = 5_000  # entries placed under one lock
 
 _E, _M, _FM = entries.c, messages.c, folder_messages.c
-_ANY_NEW = select(exists().where(_E.mailbox_id == bindparam("mailbox"), NOT_PLACED))
+_ANY_NEW = select(
+    of_new(select(_E.id).where(_E.mailbox_id == bindparam("mailbox"), NOT_PLACED)).exists()
+)
 _INBOX = select(folders.c.id, folders.c.uid_next).where(
     folders.c.mailbox_id == bindparam("mailbox"), folders.c.role == Role.INBOX.value
 )
-_BATCH = (
+_BATCH = of_new(
     select(_E.id, _E.message_id, OCTETS.label("size"), _M.received_at, _E.delivered_at)
     .join_from(entries, messages)
     .where(_E.mailbox_id == bindparam("mailbox"), NOT_PLACED)
     .order_by(_E.id)
     .limit(bindparam("most"))
-    .subquery()
-)
+).subquery()
 _PLACED = insert(folder_messages).from_select(
     [
         "folder_id",

@@ -88,6 +88,9 @@ _PRESENT = (
     .order_by(_F.id)
 )
 _ONE = _PRESENT.where(_F.id == bindparam("folder"))
+_ID = _ONE.with_only_columns(_F.id).order_by(None)
+# Special folders come first and stay: any folder tells of them.
+_FIRST = select(_F.id).where(_F.mailbox_id == bindparam("mailbox")).limit(1)
 _NODES = (
     select(_F.id, _F.parent_id, _F.role, _F.name_hash)
     .where(_F.mailbox_id == bindparam("mailbox"), _F.removed_modseq.is_(None))
@@ -118,6 +121,17 @@ def uid_validity(conn: Connection, mailbox_id: int, folder_id: int) -> int:
     return int(found.uid_validity)
 
 
+def has_folders(conn: Connection, mailbox_id: int) -> bool:
+    """True once the special folders of a mailbox were made."""
+    return conn.scalar(_FIRST, {"mailbox": mailbox_id}) is not None
+
+
+def check_folder(conn: Connection, mailbox_id: int, folder_id: int) -> None:
+    """Raise NotFound for a folder that is not, or no longer, in the mailbox."""
+    if conn.scalar(_ID, {"mailbox": mailbox_id, "folder": folder_id}) is None:
+        raise no_folder(folder_id)
+
+
 def no_folder(folder_id: int) -> NotFound:
     """The error for a folder that is not, or no longer, in the mailbox."""
     return NotFound(f"the mailbox has no folder {folder_id}")
@@ -125,7 +139,7 @@ def no_folder(folder_id: int) -> NotFound:
 
 def make_special_folders(lock: MailboxLock, seal: RowSeal, *, now: datetime) -> None:
     """Make the special folders of a mailbox that has no folder yet."""
-    if not lock.conn.execute(_NODES, {"mailbox": lock.mailbox_id}).first():
+    if not has_folders(lock.conn, lock.mailbox_id):
         for role, name in SPECIAL.items():
             _insert(lock, seal, name, None, role, now)
 

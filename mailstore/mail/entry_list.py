@@ -27,7 +27,7 @@ from mailstore.db.folder_schema import folder_messages, seen_by_person
 from mailstore.db.listed import listed_numbers
 from mailstore.db.schema import entries, mailboxes, messages
 from mailstore.folders.flags import Flag
-from mailstore.mailboxes.usage import NOT_PLACED
+from mailstore.mailboxes.usage import NOT_PLACED, of_new
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,11 @@ _OF_MESSAGE: Final = (
     .where(_E.message_id == bindparam("message"))
     .order_by(_E.id)
 )
-_COUNT_NEW: Final = select(func.count()).where(_E.mailbox_id == bindparam("mailbox"), NOT_PLACED)
+_COUNT_NEW: Final = of_new(
+    select(func.count())
+    .select_from(entries)
+    .where(_E.mailbox_id == bindparam("mailbox"), NOT_PLACED)
+)
 _NO_FILTER: Final = EntryFilter()
 
 

@@ -16,6 +16,7 @@ from mailstore.blobs.store import Store
 from mailstore.db.folder_schema import folder_messages, mailbox_state
 from mailstore.folders.keywords import KeywordReader
 from mailstore.folders.lock import lock_mailbox
+from mailstore.mail.presence import check_present
 from mailstore.sealed.row_seal import RowSeal
 from mailstore.search.conditions import Scope
 from mailstore.search.criteria import Criterion
@@ -121,6 +122,7 @@ class MailboxReader:
         keys = {one: None if found is None else found.thread for one, found in summaries.items()}
         with self._store.database.write() as conn:
             lock_mailbox(conn, self.mailbox_id)
+            check_present(conn, self.mailbox_id)  # erased, it gets no rows any more
             return place_in_threads(conn, self.mailbox_id, self._seal, keys)
 
 

@@ -11,18 +11,16 @@ mailbox whose erasure has begun; KeyMissing and SealBroken for names that cannot
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
 from foundation.failpoints import failpoint
 from mailstore.blobs.bodies import PreparedBody
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.db.dialect import keep_snapshot
-from mailstore.db.schema import mailboxes
 from mailstore.errors import NotFound, StoreUnavailable
 from mailstore.folders import append, copy_move, expunge, private_seen, reads, set_flags, tree
 from mailstore.folders.flags import Bits, FlagMode, flag_names, split_names
@@ -34,71 +32,23 @@ from mailstore.folders.keywords import (
 )
 from mailstore.folders.lock import MailboxLock, lock_mailbox
 from mailstore.folders.place import BATCH, has_new, place_batch
-from mailstore.folders.reads import FlagRow, FolderMessage, MailboxState, Vanished
-from mailstore.folders.rows import UidPair, rows_of
+from mailstore.folders.reads import FlagRow, FolderMessage, MailboxState
+from mailstore.folders.rows import rows_of
 from mailstore.folders.set_flags import FlagsSet
 from mailstore.folders.tree import Folder
+from mailstore.mail.presence import check_present
 from mailstore.mail.quota import Quota, check_room, mailbox_quota
+from mailstore.mail.view_facts import (
+    Appended,
+    FolderChanges,
+    MailboxChanges,
+    NewMessage,
+    Transferred,
+)
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.row_seal import RowSeal
-
-_PRESENT: Final = select(mailboxes.c.erased_at).where(mailboxes.c.id == bindparam("mailbox"))
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """A message to append: its whole draft, names of flags and keywords, internal date."""
-
-    id: str
-    draft: Draft
-    flags: tuple[str, ...] = ()
-    internal_date: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """UIDs of appended messages, in their order, and the folder's UIDVALIDITY (RFC 4315)."""
-
-    uid_validity: int
-    uids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Transferred:
-    """Copied or moved messages, and the target's UIDVALIDITY (COPYUID, RFC 4315)."""
-
-    uid_validity: int
-    pairs: tuple[UidPair, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FolderChanges:
-    """Changes of a folder after a modification sequence, as of the state `modseq`.
-
-    `flags`: by UID, plain tuples as `FlagRow`. `vanished`: UIDs that left the folder; None if that
-    is not known so far back: then `flags` is of all messages, and whatever is not in it is gone.
-    """
-
-    folder: Folder
-    modseq: int
-    keywords: Keywords
-    flags: Sequence[FlagRow]
-    vanished: tuple[int, ...] | None
-
-
-@dataclass(frozen=True, slots=True)
-class MailboxChanges:
-    """Changes of a mailbox after a modification sequence, as of the state `modseq` (RFC 8620 §5.2).
-
-    `complete` is False if the mailbox no longer knows so far back: then nothing else is told.
-    """
-
-    modseq: int
-    complete: bool
-    messages: tuple[FolderMessage, ...] = ()
-    vanished: tuple[Vanished, ...] = ()
-    folders: tuple[Folder, ...] = ()
-    folders_removed: tuple[int, ...] = ()
+from mailstore.teams.assignments import assigned_uids, assignments_of
+from mailstore.teams.model import ASSIGNED, Assignment
 
 
 class MailboxView:
@@ -157,7 +107,8 @@ class MailboxView:
             if known:
                 gone = tuple(reads.vanished_since(conn, self.mailbox_id, folder_id, since))
             keywords = self._keywords.read(conn)
-            return FolderChanges(folder, state.modseq, keywords, rows, gone)
+            taken = assigned_uids(conn, self.mailbox_id, folder_id, self._clock())
+            return FolderChanges(folder, state.modseq, keywords, rows, gone, taken)
 
     def mailbox_changes(self, since: int, limit: int | None = None) -> MailboxChanges:
         """Place new mail; changes of the whole mailbox after a modification sequence.
@@ -174,12 +125,13 @@ class MailboxView:
     def flags(self, folder_id: int) -> Sequence[FlagRow]:
         """Flags of all messages of a folder by UID, plain tuples as `FlagRow`."""
         with self._reading() as (conn, state):
+            tree.check_folder(conn, self.mailbox_id, folder_id)
             return reads.flags_since(conn, self.mailbox_id, folder_id, 0, self._own(state))
 
     def messages(self, folder_id: int, uids: Collection[int] | None = None) -> list[FolderMessage]:
         """Messages of a folder by UID, those of a list or all; absent ones are left out."""
         with self._reading() as (conn, state):
-            self._folder(conn, state, folder_id)
+            tree.check_folder(conn, self.mailbox_id, folder_id)
             return reads.messages_by_uid(conn, folder_id, uids, self._own(state))
 
     def find(self, message_ids: Collection[str]) -> list[FolderMessage]:
@@ -192,9 +144,15 @@ class MailboxView:
         with self._reading() as (conn, _):
             return self._keywords.read(conn)
 
-    def flag_names(self, flags: int, keywords: int) -> list[str]:
-        """Names of a message's flags and keywords."""
-        return flag_names(flags) + self.keywords().of(keywords)
+    def flag_names(self, flags: int, keywords: int, *, assigned: bool = False) -> list[str]:
+        """Names of a message's flags and keywords; `ASSIGNED` if a person has taken it."""
+        names = flag_names(flags) + self.keywords().of(keywords)
+        return [*names, ASSIGNED] if assigned else names
+
+    def assignments(self, message_ids: Collection[str]) -> dict[str, Assignment]:
+        """Assignments of these messages as of now, by message; free ones are left out."""
+        with self._reading() as (conn, _):
+            return assignments_of(conn, self.mailbox_id, message_ids, self._clock())
 
     def quota(self) -> Quota:
         """Quota of the mailbox and its use, new mail included."""
@@ -278,6 +236,7 @@ class MailboxView:
 
     def create_folder(self, name: str, parent_id: int | None = None) -> Folder:
         """Make a folder. Raises InvalidName, Conflict, LimitReached."""
+        self._place()  # special folders come first
         with self._writing() as lock:
             made = tree.create_folder(lock, self._seal, name, parent_id, now=self._clock())
             return tree.get_folder(lock.conn, self.mailbox_id, made, self._seal)
@@ -308,6 +267,7 @@ class MailboxView:
     def _reading(self) -> Iterator[tuple[Connection, MailboxState]]:
         with self._database.read() as conn:
             keep_snapshot(conn)
+            check_present(conn, self.mailbox_id)
             yield conn, reads.read_state(conn, self.mailbox_id)
 
     @contextmanager
@@ -321,14 +281,13 @@ class MailboxView:
 
     def _place(self) -> None:
         with self._database.read() as conn:
-            state = reads.read_state(conn, self.mailbox_id)
-            if state.modseq and not has_new(conn, self.mailbox_id):
+            # A team may have worked on mail before the first look: folders are asked for.
+            if tree.has_folders(conn, self.mailbox_id) and not has_new(conn, self.mailbox_id):
                 return
         placed = BATCH
         while placed == BATCH:  # the lock is released between batches
             with self._writing() as lock:
-                if not lock.before:
-                    tree.make_special_folders(lock, self._seal, now=self._clock())
+                tree.make_special_folders(lock, self._seal, now=self._clock())
                 placed = place_batch(lock)
 
     def _own(self, state: MailboxState) -> int | None:
@@ -403,6 +362,8 @@ class MailboxView:
         now = self._clock()
         check_room(lock.conn, self.mailbox_id, sum(one.draft.size for one in new))
         self._store.blobs.keep(lock.conn, bodies, now=now)
+        # Those of all messages at once: the bit of a keyword that no row has yet may be given away.
+        self._bits(lock, [name for one in new for name in one.flags])
         prepared = [
             append.PreparedMessage(
                 one.id,
@@ -436,10 +397,3 @@ def open_mailbox(
     with store.database.read() as conn:
         check_present(conn, mailbox_id)
     return MailboxView(store, mailbox_id, seal, clock, account_id)
-
-
-def check_present(conn: Connection, mailbox_id: int) -> None:
-    """Raise NotFound if there is no such mailbox, or its erasure has begun."""
-    row = conn.execute(_PRESENT, {"mailbox": mailbox_id}).one_or_none()
-    if row is None or row.erased_at is not None:
-        raise NotFound(f"there is no mailbox {mailbox_id}, or it is erased")

@@ -81,12 +81,16 @@ def erase_batch(conn: Connection, mailbox_id: int, now: datetime) -> ErasedBatch
     """
     box = mailboxes.c
     due = (box.id == mailbox_id, box.erase_after <= now, box.deleted_at.is_not(None))
-    if conn.scalar(select(box.id).where(*due).with_for_update()) is None:
+    # Not against foreign keys: a session that holds the mailbox's lock may add an entry, and would
+    # wait for us while we wait for it.
+    if conn.scalar(select(box.id).where(*due).with_for_update(key_share=True)) is None:
         return None  # restored, or erased by another machine
     overwrite_deleted(conn)
     # A session that still changes the mailbox ends first; the next one finds `erased_at`.
     state = select(mailbox_state.c.modseq).where(mailbox_state.c.mailbox_id == mailbox_id)
     conn.execute(state.with_for_update())
+    # Deliveries, which take no lock of a mailbox, end too: no entry comes in unseen.
+    conn.execute(select(box.id).where(box.id == mailbox_id).with_for_update())
     found = conn.execute(
         select(entries.c.id, entries.c.message_id)
         .where(entries.c.mailbox_id == mailbox_id)

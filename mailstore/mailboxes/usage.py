@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import (
     Connection,
@@ -15,24 +15,33 @@ from sqlalchemy import (
     union_all,
 )
 
+from mailstore.db.dialect import by_index
 from mailstore.db.folder_schema import mailbox_state
 from mailstore.db.listed import octets_of
 from mailstore.db.schema import entries, mailboxes, messages
 from mailstore.errors import InvalidAttribute
+
+_Select = TypeVar("_Select", bound=Select[Any])
 
 _UNITS: Final = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE: Final = re.compile(r"([0-9]{1,15})|([0-9]{1,6})([KMGT])", re.ASCII)
 
 # Octets of a message as its reader gets it: the fields added on arrival, and the body.
 OCTETS: Final = messages.c.size + octets_of(messages.c.trace)
-# Written as in the partial index, else SQLite would not use it.
+# Written as in the partial index, else SQLite could not use it.
 NOT_PLACED: Final = text("NOT entries.placed")
+
+
+def of_new(statement: _Select) -> _Select:
+    """The statement on `NOT_PLACED` entries, read by their partial index."""
+    return by_index(statement, entries, "ix_entries_not_placed")
+
 
 _STATE = mailbox_state.c
 _OF_STATE = _STATE.mailbox_id == bindparam("mailbox")
 # Built once: SQLAlchemy's preparation of a statement takes longer than its execution. One
 # statement, since a message may be placed between two.
-_USED = (
+_USED = of_new(
     select(
         func.coalesce(select(_STATE.octets).where(_OF_STATE).scalar_subquery(), 0),
         func.coalesce(select(_STATE.modseq).where(_OF_STATE).scalar_subquery(), 0),
@@ -114,7 +123,7 @@ def domain_octets(conn: Connection, domain_id: int) -> tuple[int, int]:
 
 
 def _new_by_mailbox() -> Select[tuple[int, int]]:
-    return (
+    return of_new(
         select(entries.c.mailbox_id, func.sum(OCTETS))
         .join_from(entries, messages)
         .where(NOT_PLACED)
@@ -125,9 +134,11 @@ def _new_by_mailbox() -> Select[tuple[int, int]]:
 _BOXES = select(mailboxes.c.id).where(mailboxes.c.domain_id == bindparam("domain"))
 _PARTS = union_all(
     select(func.sum(_STATE.octets).label("octets")).where(_STATE.mailbox_id.in_(_BOXES)),
-    select(func.sum(OCTETS))
-    .join_from(entries, messages)
-    .where(NOT_PLACED, entries.c.mailbox_id.in_(_BOXES)),
+    of_new(
+        select(func.sum(OCTETS))
+        .join_from(entries, messages)
+        .where(NOT_PLACED, entries.c.mailbox_id.in_(_BOXES))
+    ),
 ).subquery()
 _OF_DOMAIN = select(
     select(func.sum(_PARTS.c.octets)).scalar_subquery(),

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, bindparam, insert, select
 
+from mailstore.db.listed import listed_texts
 from mailstore.db.team_schema import message_answers
 from mailstore.folders.lock import MailboxLock
 from mailstore.teams.marks import check_held, mark_changed
@@ -28,7 +29,7 @@ _TO: Final = (
     select(message_answers)
     .where(
         _ROW.mailbox_id == bindparam("mailbox"),
-        _ROW.message_id.in_(bindparam("messages", expanding=True)),
+        listed_texts(_ROW.message_id, "messages"),
     )
     .order_by(_ROW.answered_at, _ROW.answer_id)
 )

@@ -5,13 +5,15 @@ at once, from any process or machine, only the first gets it. An end by time cou
 on, whenever its row is removed. Rights are asked for by the caller (`mailstore.rights.may`).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, insert, select, update
 
 from foundation.failpoints import failpoint
+from mailstore.db.folder_schema import folder_messages
+from mailstore.db.listed import listed_texts
 from mailstore.db.team_schema import message_assignments
 from mailstore.errors import InvalidState
 from mailstore.folders.lock import MailboxLock
@@ -26,12 +28,12 @@ from mailstore.teams.model import (
 )
 from mailstore.teams.work_rows import put_state, states_after_end
 
-_ROW = message_assignments.c
+_ROW, _PLACE = message_assignments.c, folder_messages.c
 _ONE: Final = (_ROW.mailbox_id == bindparam("mailbox"), _ROW.message_id == bindparam("message"))
 _GET: Final = select(message_assignments).where(*_ONE)
 _GET_SEVERAL: Final = select(message_assignments).where(
     _ROW.mailbox_id == bindparam("mailbox"),
-    _ROW.message_id.in_(bindparam("messages", expanding=True)),
+    listed_texts(_ROW.message_id, "messages"),
     _ROW.until > bindparam("at"),
 )
 _OF_ACCOUNT: Final = (
@@ -42,6 +44,20 @@ _OF_ACCOUNT: Final = (
         _ROW.until > bindparam("at"),
     )
     .order_by(_ROW.since, _ROW.message_id)
+)
+_UIDS: Final = (
+    select(_PLACE.uid)
+    .join_from(
+        message_assignments,
+        folder_messages,
+        and_(_PLACE.mailbox_id == _ROW.mailbox_id, _PLACE.message_id == _ROW.message_id),
+    )
+    # Not by the key of the folder: a mailbox has few assignments, and a folder many messages.
+    .where(
+        _ROW.mailbox_id == bindparam("mailbox"),
+        _ROW.until > bindparam("at"),
+        _PLACE.folder_id + 0 == bindparam("folder"),
+    )
 )
 _INSERT: Final = insert(message_assignments)
 _SET: Final = (
@@ -56,7 +72,7 @@ _SET: Final = (
 )
 _DELETE: Final = delete(message_assignments).where(
     _ROW.mailbox_id == bindparam("mailbox"),
-    _ROW.message_id.in_(bindparam("messages", expanding=True)),
+    listed_texts(_ROW.message_id, "messages"),
 )
 
 
@@ -147,11 +163,19 @@ def assignment_of(
 
 
 def assignments_of(
-    conn: Connection, mailbox_id: int, message_ids: Sequence[str], now: datetime
+    conn: Connection, mailbox_id: int, message_ids: Collection[str], now: datetime
 ) -> dict[str, Assignment]:
     """The assignments of messages as of now, by message; for a page of a list."""
     facts = {"mailbox": mailbox_id, "messages": message_ids, "at": now}
     return {row.message_id: read_assignment(row) for row in conn.execute(_GET_SEVERAL, facts)}
+
+
+def assigned_uids(
+    conn: Connection, mailbox_id: int, folder_id: int, now: datetime
+) -> frozenset[int]:
+    """UIDs of the messages of a folder that a person has as of now."""
+    facts = {"mailbox": mailbox_id, "folder": folder_id, "at": now}
+    return frozenset(conn.scalars(_UIDS, facts))
 
 
 def assigned_to(

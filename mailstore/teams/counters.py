@@ -14,6 +14,7 @@ from sqlalchemy import BindParameter, Connection, and_, bindparam, exists, func,
 from mailstore.db.folder_schema import folder_messages, folders
 from mailstore.db.schema import entries
 from mailstore.db.team_schema import message_assignments, message_work
+from mailstore.mailboxes.usage import NOT_PLACED, of_new
 from mailstore.teams.model import WorkState
 
 _WORK, _HELD = message_work.c, message_assignments.c
@@ -57,8 +58,10 @@ _INBOX: Final = (
         _is_open(folder_messages.c.message_id),
     )
 )
-_NOT_PLACED: Final = select(entries.c.message_id, entries.c.delivered_at.label("at")).where(
-    entries.c.mailbox_id == _MAILBOX, ~entries.c.placed, _is_open(entries.c.message_id)
+_NOT_PLACED: Final = of_new(
+    select(entries.c.message_id, entries.c.delivered_at.label("at")).where(
+        entries.c.mailbox_id == _MAILBOX, NOT_PLACED, _is_open(entries.c.message_id)
+    )
 )
 _COUNT_OPEN: Final = select(func.count()).select_from(
     union(

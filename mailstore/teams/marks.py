@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import bindparam, select, update
 
 from mailstore.db.folder_schema import folder_messages, folders
+from mailstore.db.listed import listed_numbers, listed_texts
 from mailstore.db.schema import entries
 from mailstore.errors import NotFound
 from mailstore.folders.lock import MailboxLock
@@ -18,7 +19,7 @@ from mailstore.folders.lock import MailboxLock
 _ROW = folder_messages.c
 _OF_MESSAGES: Final = (
     _ROW.mailbox_id == bindparam("mailbox"),
-    _ROW.message_id.in_(bindparam("messages", expanding=True)),
+    listed_texts(_ROW.message_id, "messages"),
 )
 _MARK: Final = (
     update(folder_messages)
@@ -31,7 +32,7 @@ _MARK: Final = (
 )
 _MARK_FOLDERS: Final = (
     update(folders)
-    .where(folders.c.id.in_(bindparam("folder_ids", expanding=True)))
+    .where(listed_numbers(folders.c.id, "folder_ids"))
     .values(messages_modseq=bindparam("given"))
 )
 _HELD: Final = (

@@ -12,6 +12,8 @@ from typing import Final
 
 from mailstore.errors import Conflict, InvalidState
 
+# Keyword that stands for an assignment in IMAP and JMAP; no client sets it as a keyword of its own.
+ASSIGNED: Final = "$MSSPrisEnCharge"
 # The longest time of an assignment without another take.
 LONGEST: Final = timedelta(days=7)
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from mailstore.db.dialect import overwrite_deleted
+from mailstore.db.listed import listed_texts
 from mailstore.db.team_schema import message_notes
 from mailstore.errors import InvalidNote, InvalidState, KeyMissing, NotFound, SealBroken
 from mailstore.folders.lock import MailboxLock
@@ -36,7 +37,7 @@ _LIST: Final = (
     select(message_notes)
     .where(
         _ROW.mailbox_id == bindparam("mailbox"),
-        _ROW.message_id.in_(bindparam("messages", expanding=True)),
+        listed_texts(_ROW.message_id, "messages"),
     )
     .order_by(_ROW.id)
 )

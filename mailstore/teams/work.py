@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, select
 
+from mailstore.db.listed import listed_texts
 from mailstore.db.team_schema import message_work
 from mailstore.errors import InvalidState
 from mailstore.folders.lock import MailboxLock
@@ -20,7 +21,7 @@ from mailstore.teams.work_rows import put_state, stored_state
 _ROW = message_work.c
 _SEVERAL: Final = select(message_work).where(
     _ROW.mailbox_id == bindparam("mailbox"),
-    _ROW.message_id.in_(bindparam("messages", expanding=True)),
+    listed_texts(_ROW.message_id, "messages"),
 )
 
 

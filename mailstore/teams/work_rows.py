@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, insert, select, update
 
+from mailstore.db.listed import listed_texts
 from mailstore.db.team_schema import message_work
 from mailstore.folders.lock import MailboxLock
 from mailstore.teams.model import End, WorkState, state_after
@@ -29,7 +30,7 @@ _SET_FROM: Final = (
     update(message_work)
     .where(
         _ROW.mailbox_id == bindparam("mailbox"),
-        _ROW.message_id.in_(bindparam("messages", expanding=True)),
+        listed_texts(_ROW.message_id, "messages"),
         _ROW.state == bindparam("before"),
     )
     .values(

@@ -12,7 +12,8 @@ from mailstore.credentials.credentials import note_use
 from mailstore.errors import NotFound
 from mailstore.folders.lock import MailboxLock, lock_mailbox
 from mailstore.folders.tree import Folder, Role, list_folders
-from mailstore.mail.view import check_present, open_mailbox
+from mailstore.mail.presence import check_present
+from mailstore.mail.view import open_mailbox
 from mailstore.rights.model import Action, MailboxFacts
 from mailstore.sealed.row_seal import RowSeal
 

@@ -11,7 +11,8 @@ from mailstore.blobs.bodies import Bodies
 from mailstore.blobs.file_store import FileBlobStore
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
-from mailstore.mail.view import MailboxView, NewMessage, open_mailbox
+from mailstore.mail.view import MailboxView, open_mailbox
+from mailstore.mail.view_facts import NewMessage
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.messages.messages import LocalDelivery, Message, store_messages
