@@ -4,11 +4,11 @@ In small transactions: a kill loses nothing, and the next run goes on. A name th
 stays as it is, and does not stop the others. Its hash is made anew with it. Clients see no change.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Table, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, select, tuple_, update
 
 from foundation.failpoints import failpoint
 from mailstore.db.database import Database
@@ -66,7 +66,7 @@ def _reseal(database: Database, seal: RowSeal, names: _Names) -> int:
             found = conn.execute(page).all()
         if not found:
             return done
-        new = [again for one in found if (again := _again(one._mapping, seal, names))]
+        new = [again for one in found if (again := _again(one, seal, names))]
         if new:
             with database.write() as conn:
                 overwrite_deleted(conn)
@@ -76,10 +76,10 @@ def _reseal(database: Database, seal: RowSeal, names: _Names) -> int:
 
 
 def _again(
-    row: Mapping[str, Any], seal: RowSeal, names: _Names
+    row: Row[Any], seal: RowSeal, names: _Names
 ) -> tuple[list[ColumnElement[bool]], dict[str, bytes]] | None:
     """Condition and values of a row under the newest key; None if it stays as it is."""
-    before, bound = bytes(row["name"]), names.bound(row["mailbox_id"])
+    before, bound = bytes(row.name), names.bound(row.mailbox_id)
     if seal.is_newest(before):
         return None
     try:
@@ -87,7 +87,7 @@ def _again(
     except (KeyMissing, SealBroken):
         return None
     # A name that was changed meanwhile was sealed with the newest key.
-    same = [one == row[f"key{i}"] for i, one in enumerate(names.key)]
+    same = [one == value for one, value in zip(names.key, row[2:], strict=True)]
     values = {"name": seal.seal(name, bound), "name_hash": seal.hash(names.hashed(name), bound)}
     return [*same, names.table.c.name == before], values
 
