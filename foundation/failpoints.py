@@ -90,6 +90,7 @@ SUMMARY_STEPS: Final = (
     "block.inserted",  # its row is written
     "block.committed",  # the transaction is committed
     "summaries.resealed",  # a page of summaries is sealed anew, not committed
+    "names.resealed",  # a page of names of folders or keywords is sealed anew, not committed
 )
 EVERY_STEP: Final = (
     *STEPS,

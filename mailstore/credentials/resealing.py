@@ -8,7 +8,7 @@ from mailstore.credentials import app_passwords, recovery_codes, totp
 from mailstore.credentials.credentials import CredentialKind
 from mailstore.db.database import Database
 from mailstore.db.people_schema import credentials
-from mailstore.errors import SealBroken
+from mailstore.errors import KeyMissing, SealBroken
 from mailstore.sealed.keyring import Keyring
 from mailstore.sealed.small_values import open_value, seal_value, sealing_key
 
@@ -23,7 +23,8 @@ _BOUND: Final = {
 def reseal_credentials(database: Database, keys: Keyring) -> int:
     """Seal anew what an older key sealed; returns the number of credentials.
 
-    Revoked credentials and altered rows stay as they are. Raises KeyMissing, StoreUnavailable.
+    Revoked credentials, altered rows and those whose key is missing stay as they are. Raises
+    StoreUnavailable.
     """
     keys.refresh()
     done, after = 0, 0
@@ -47,7 +48,7 @@ def reseal_credentials(database: Database, keys: Keyring) -> int:
                 bound = _BOUND[CredentialKind(row.kind)](row)
                 try:
                     sealed = seal_value(open_value(before, bound, keys), bound, keys)
-                except SealBroken:
+                except (KeyMissing, SealBroken):
                     continue
                 same = credentials.c.verifier == before
                 changed = conn.execute(

@@ -59,7 +59,7 @@ class KeywordReader:
         """The keywords now. Raises KeyMissing, SealBroken."""
         rows = conn.execute(_OF_MAILBOX, {"mailbox": self._mailbox_id})
         sealed = sorted((bit, bytes(name)) for bit, name, _ in rows)
-        known, bound = self._opened, _bound(self._mailbox_id)
+        known, bound = self._opened, keyword_bound(self._mailbox_id)
         self._opened = {
             one: known[one] if one in known else self._seal.open(one[1], bound) for one in sealed
         }
@@ -75,7 +75,7 @@ def keyword_bits(lock: MailboxLock, seal: RowSeal, names: Sequence[str]) -> int:
         return 0
     rows = lock.conn.execute(_OF_MAILBOX, {"mailbox": lock.mailbox_id}).all()
     by_hash = {bytes(row.name_hash): row.bit for row in rows}
-    bound, found = _bound(lock.mailbox_id), 0
+    bound, found = keyword_bound(lock.mailbox_id), 0
     missing: dict[str, str] = {}
     for name in names:
         if _NAME.fullmatch(name) is None:
@@ -115,7 +115,7 @@ def _freed(lock: MailboxLock, taken: set[int], wanted: int) -> list[int]:
 
 
 def _add(lock: MailboxLock, seal: RowSeal, bit: int, lower: str, name: str) -> None:
-    bound = _bound(lock.mailbox_id)
+    bound = keyword_bound(lock.mailbox_id)
     lock.conn.execute(
         insert(keywords).values(
             mailbox_id=lock.mailbox_id,
@@ -126,5 +126,6 @@ def _add(lock: MailboxLock, seal: RowSeal, bit: int, lower: str, name: str) -> N
     )
 
 
-def _bound(mailbox_id: int) -> bytes:
+def keyword_bound(mailbox_id: int) -> bytes:
+    """Facts that the names of a mailbox's keywords are bound to."""
     return b"keyword of %d" % mailbox_id

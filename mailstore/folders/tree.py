@@ -178,7 +178,7 @@ def rename_folder(
         raise InvalidState("a folder cannot be moved into itself")
     if tree.depth(parent_id) + tree.height(folder_id) > MAX_DEPTH:
         raise LimitReached(f"folders are {MAX_DEPTH} deep at most")
-    bound = _bound(lock.mailbox_id)
+    bound = folder_bound(lock.mailbox_id)
     _update(
         lock,
         folder_id,
@@ -253,7 +253,7 @@ class _Tree:
         """Raise NotFound for the parent, Conflict for a name that another folder there has."""
         if parent_id is not None:
             self.get(parent_id)
-        hashes = set(seal.hashes(name, _bound(self._mailbox_id)))
+        hashes = set(seal.hashes(name, folder_bound(self._mailbox_id)))
         for node in self.nodes.values():
             same_place = node.parent_id == parent_id and node.id != moved
             if same_place and bytes(node.name_hash) in hashes:
@@ -268,7 +268,7 @@ def _insert(
     role: Role | None,
     now: datetime,
 ) -> int:
-    bound = _bound(lock.mailbox_id)
+    bound = folder_bound(lock.mailbox_id)
     made = insert(folders).values(
         mailbox_id=lock.mailbox_id,
         parent_id=parent_id,
@@ -296,9 +296,10 @@ def _update(lock: MailboxLock, folder_id: int, **values: Any) -> None:
 def _folder(row: Row[*tuple[Any, ...]], mailbox_id: int, seal: RowSeal) -> Folder:
     found = row._asdict()
     found["role"] = None if row.role is None else Role(row.role)
-    found["name"] = seal.open(row.name, _bound(mailbox_id))
+    found["name"] = seal.open(row.name, folder_bound(mailbox_id))
     return Folder(**found)
 
 
-def _bound(mailbox_id: int) -> bytes:
+def folder_bound(mailbox_id: int) -> bytes:
+    """Facts that the names of a mailbox's folders are bound to."""
     return b"folder of %d" % mailbox_id

@@ -13,6 +13,7 @@ from mailstore.blobs.gc import GRACE, collect_garbage, rewrite_blobs
 from mailstore.blobs.store import Store
 from mailstore.blobs.verify import verify_blobs as check_store
 from mailstore.credentials.resealing import reseal_credentials
+from mailstore.mail.resealing import reseal_names
 from mailstore.messages.row_sealing import sealed_tables
 from mailstore.sealed.row_seal import RowSeal
 from mailstore.summary_store.resealing import reseal_summaries
@@ -109,14 +110,16 @@ def rewrite_all(act: Act) -> None:
     done = rewrite_blobs(act.store.blobs, _progress("rewritten"))
     act.audit("store.rewritten", bodies=done.blobs, problems=len(done.problems))
     keys = act.store.blobs.blob_format.keys
+    # Bodies whose key is lost must not keep rows from the newest key.
+    if keys is not None:
+        reseal_credentials(act.store.database, keys)
+        reseal_summaries(act.store.database, RowSeal(keys))
+        reseal_notes(act.store.database, RowSeal(keys))
+        reseal_names(act.store.database, RowSeal(keys))
+        for table in sealed_tables(TABLES, act.store.database):
+            table.whole()
     if not done.problems:
         store_mark.reseal(act.store.database, act.store.blobs)
-        if keys is not None:
-            reseal_credentials(act.store.database, keys)
-            reseal_summaries(act.store.database, RowSeal(keys))
-            reseal_notes(act.store.database, RowSeal(keys))
-            for table in sealed_tables(TABLES, act.store.database):
-                table.whole()
     for problem in done.problems:
         tell(f"mssante: {problem}", err=True)
     click.echo(f"rewrote {done.blobs} bodies")

@@ -93,9 +93,13 @@ def check_mailboxes(past: Past, daemon: Daemon) -> None:
     assert {one["type"] for one in before.values()} == {"PER", "ORG", "APP", "CAB"}
     new = {"red_list": False, "no_reply": False, "aliases": [], "holders": []}
     for address, box in now.items():
+        used = before[address].pop("used")  # bodies alone; today also the fields of their arrival
+        assert used <= box["used"] <= used + 1000 * (used > 0)
         assert {key: box[key] for key in before[address]} == before[address]
         assert {key: box[key] for key in new} == new
-        assert not any(value for key, value in box.items() if key not in {*before[address], *new})
+        assert not any(
+            value for key, value in box.items() if key not in {*before[address], *new, "used"}
+        )
     # DOMAIN §9.33: columns were added to the table, and its trigger is there.
     for statement in (
         "UPDATE mailboxes SET type = 'ORG' WHERE type = 'PER'",
