@@ -18,6 +18,7 @@ from mailstore.sealed.blob_format import (
     TAG,
     BlobHeader,
     SegmentOpener,
+    open_whole,
     plain_tag,
 )
 from mailstore.sealed.compression import Zstd
@@ -57,14 +58,16 @@ def content_of(stored: bytes, name: str, keys: Keyring | None) -> bytes:
     Raises as `open_content`.
     """
     header = BlobHeader.parse(stored[:HEADER])
-    rest = stored[HEADER:]
-    if header is None or header.key_id is None or header.compressed or len(rest) > SEGMENT + TAG:
+    if (
+        header is None
+        or header.key_id is None
+        or header.compressed
+        or len(stored) > HEADER + SEGMENT + TAG
+    ):
         with open_content(io.BytesIO(stored), name, keys) as file:
             return file.read()
-    opener = SegmentOpener(_key(keys, header.key_id), header, None)
     try:
-        opener.check(name, len(stored))
-        return opener.segment(rest, last=True)
+        return open_whole(stored, name, _key(keys, header.key_id), header)
     except BlobDamaged as error:
         raise BlobDamaged(f"cannot read the blob {name}: {error}") from error
 

@@ -6,11 +6,12 @@ from typing import Final
 from mailstore.blobs.store import Store
 from mailstore.sealed.row_seal import RowSeal
 from mailstore.search import criteria as c
-from mailstore.search.body_text import body_holds, field_holds, header_holds, may_hold
+from mailstore.search.body_text import body_holds, field_holds, header_holds
 from mailstore.search.criteria import Criterion
+from mailstore.search.first_look import likely_among
 from mailstore.summaries.model import Summary
 from mailstore.summary_store.folded import folded
-from mailstore.summary_store.making import UNREADABLE, load_summaries, open_bodies
+from mailstore.summary_store.making import load_summaries, read_messages
 
 _IN_MEMORY: Final = 16 * 1024 * 1024  # octets of messages that wait to be decoded
 
@@ -29,17 +30,12 @@ def body_hits(
     if not asked:
         return hits
     texts = {one: folded(one.text) for one in asked}
+    wanted_texts = list(dict.fromkeys(texts.values()))
     likely: dict[str, bytes] = {}
     octets = 0
-    for message_id, body, trace in open_bodies(store, message_ids):
-        if body is None:
-            continue
-        try:
-            message = trace + body.read()
-        except UNREADABLE:
-            continue
-        lowered = message.lower()
-        if any(may_hold(lowered, text) for text in texts.values()):
+    for batch in read_messages(store, message_ids):
+        for place in likely_among([message for _, message in batch], wanted_texts):
+            message_id, message = batch[place]
             likely[message_id] = message
             octets += len(message)
         if octets >= _IN_MEMORY:

@@ -1,8 +1,8 @@
 """Search in the texts of one message: its decoded header and text parts. Pure.
 
-`may_hold` first looks at the octets as they are, which costs a tenth of decoding: most messages are
-out then. A text part is decoded from base64 or quoted-printable and from its charset; of HTML,
-tags are left out. Attachments that are no text are not searched (RFC 9051 §6.4.4 allows that).
+`mailstore.search.first_look` comes before: most messages are out then. A text part is decoded from
+base64 or quoted-printable and from its charset; of HTML, tags are left out. Attachments that are no
+text are not searched (RFC 9051 §6.4.4 allows that).
 """
 
 import binascii
@@ -11,66 +11,14 @@ import re
 from collections.abc import Iterator
 from email.errors import HeaderParseError
 from email.header import decode_header
-from functools import lru_cache
 from typing import Final
 
 from mailstore.summaries.model import Part, Summary
 from mailstore.summary_store.folded import folded
 
-_RUN: Final = re.compile(r"[a-z0-9]+")
-# Forms in which a text is not among the octets as it is: they are decoded before a look.
-_OTHER_FORMS: Final = (b"\x00", b"\x1b", b"&#", b"?b?", b"base64")
-# Charsets that have ASCII as it is.
-_CHARSETS: Final = (b"utf-8", b"utf8", b"us-ascii", b"iso-8859", b"windows-125", b"ascii")
-_CHARSET: Final = b"charset"
-_ASCII: Final = bytes(range(128))
-# Letters of French and German, quotes and spaces of UTF-8: none of them folds into ASCII letters.
-_PLAIN: Final = re.compile(
-    rb"(?:(?:\xc3[\x80-\x9e\xa0-\xbf])+"
-    rb"|\xc5[\x92\x93\xb8]|\xc2[\xa0\xab\xb0\xbb]|\xe2\x80[\x90-\xa4])*"
-)
 _TAG: Final = re.compile(r"<[^>]*>")
 _SOFT: Final = re.compile(rb"=[ \t]*\r?\n")
 _FIELD: Final = re.compile(r"^([^\s:]+)[ \t]*:[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
-
-
-def may_hold(lowered: bytes, text: str) -> bool:
-    """False only if a message certainly does not hold a text; `lowered`: its octets, lower case.
-
-    `text` is folded.
-    """
-    run = longest_run(text)
-    if not run or run in lowered:
-        return True
-    for form in _OTHER_FORMS:
-        if form in lowered:
-            return True
-    if not _plain_charsets(lowered):
-        return True
-    if b"quoted-printable" in lowered or b"?q?" in lowered:
-        lowered = binascii.a2b_qp(lowered)
-        if run in lowered.lower():
-            return True
-    if lowered.isascii():
-        return False
-    return _PLAIN.fullmatch(lowered.translate(None, _ASCII)) is None
-
-
-def _plain_charsets(lowered: bytes) -> bool:
-    """True if each charset that is named leaves ASCII as it is."""
-    at = lowered.find(_CHARSET)
-    while at >= 0:
-        name = lowered[at + len(_CHARSET) : at + 32].lstrip(b" \t*0=\"'")
-        if not name.startswith(_CHARSETS):
-            return False
-        at = lowered.find(_CHARSET, at + len(_CHARSET))
-    return True
-
-
-@lru_cache(maxsize=16)
-def longest_run(text: str) -> bytes:
-    """The longest run of ASCII letters and digits in a folded text."""
-    return max(_RUN.findall(text), key=len, default="").encode("ascii")
 
 
 def body_holds(octets: bytes, summary: Summary, text: str) -> bool:

@@ -64,50 +64,59 @@ class _Mixed:
         self._criterion = criterion
         self._conditions: dict[Criterion, ColumnElement[bool]] = {}
         self._gather(criterion)
+        self._leaves = list(leaves(criterion))
         self._sets: dict[Criterion, set[str]] = {
-            one: set(one.ids) for one in leaves(criterion) if isinstance(one, c.MessageIds)
+            one: set(one.ids) for one in self._leaves if isinstance(one, c.MessageIds)
         }
-        wanted = [one for one in leaves(criterion) if one not in self._conditions]
+        wanted = [one for one in self._leaves if one not in self._conditions]
         self._sets |= block_hits(store, seal, scope.mailbox_id, wanted)
 
     def run(self) -> list[Hit]:
         """Find the messages."""
         columns = [one.label(f"c{number}") for number, one in enumerate(self._conditions.values())]
-        names = list(self._conditions)
-        needed = self._needed(self._criterion)
-        found = []
-        open_rows: list[tuple[Hit, dict[Criterion, bool]]] = []
-        for row in self._candidates(columns, needed):
-            hit = Hit(*row[:4])
-            facts = dict(zip(names, map(bool, row[4:]), strict=True))
-            decided = decide(self._criterion, lambda one: self._known(one, hit, facts))  # noqa: B023
-            if decided is None:
-                open_rows.append((hit, facts))
-            elif decided:
-                found.append(hit)
-        if open_rows:
-            found += self._by_bodies(open_rows)
+        rows = self._candidates(columns, self._needed(self._criterion))
+        found, left = self._decide(rows)
+        if left:
+            ids = list(dict.fromkeys(row[3] for row in left))
+            self._sets |= body_hits(self._store, self._seal, ids, self._leaves)
+            found += self._decide(left)[0]
             found.sort()
         return found
 
-    def _by_bodies(self, open_rows: Sequence[tuple[Hit, dict[Criterion, bool]]]) -> list[Hit]:
-        ids = list(dict.fromkeys(hit.message_id for hit, _ in open_rows))
-        bodies = body_hits(self._store, self._seal, ids, list(leaves(self._criterion)))
-        self._sets |= bodies
-        return [
-            hit
-            for hit, facts in open_rows
-            if decide(self._criterion, lambda one: self._known(one, hit, facts))  # noqa: B023
-        ]
+    def _decide(self, rows: Sequence[Any]) -> tuple[list[Hit], list[Any]]:
+        """Messages that meet the criterion, and rows of those that bodies decide.
 
-    def _known(self, one: Criterion, hit: Hit, facts: dict[Criterion, bool]) -> bool | None:
-        if one in facts:
-            return facts[one]
-        if one in self._sets:
-            return hit.message_id in self._sets[one]
-        if isinstance(one, c.Uids):
-            return any(min(ends) <= hit.uid <= max(ends) for ends in one.ranges)
-        return None
+        Rows with the same facts share a decision: there are few among many messages.
+        """
+        sets = list(self._sets.values())
+        by_uid = any(isinstance(one, c.Uids) for one in self._leaves)
+        decisions: dict[object, bool | None] = {}
+        found, left = [], []
+        for row in rows:
+            message_id = row[3]
+            alike = (*row[4:], *[message_id in one for one in sets], by_uid and row[1])
+            if alike not in decisions:
+                decisions[alike] = self._decision(row)
+            decided = decisions[alike]
+            if decided:
+                found.append(Hit(*row[:4]))
+            elif decided is None:
+                left.append(row)
+        return found, left
+
+    def _decision(self, row: Any) -> bool | None:
+        facts = dict(zip(self._conditions, map(bool, row[4:]), strict=True))
+
+        def known(one: Criterion) -> bool | None:
+            if one in facts:
+                return facts[one]
+            if one in self._sets:
+                return row[3] in self._sets[one]
+            if isinstance(one, c.Uids):
+                return any(min(ends) <= row[1] <= max(ends) for ends in one.ranges)
+            return None
+
+        return decide(self._criterion, known)
 
     def _gather(self, criterion: Criterion) -> None:
         """Conditions of the largest parts of the tree that the database decides."""

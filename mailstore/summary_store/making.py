@@ -6,9 +6,9 @@ and never an error for the others. No transaction is held while bodies are read.
 
 import io
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
-from sqlalchemy import Row, Select, bindparam, select
+from sqlalchemy import Select, bindparam, select
 
 from foundation.failpoints import failpoint
 from mailstore.blobs.store import Store
@@ -35,6 +35,15 @@ _BATCH_OCTETS: Final = 8 * 1024 * 1024  # of small bodies at once in memory
 _PLACES: Final[Select[Any]] = select(
     messages.c.id, messages.c.blob, messages.c.size, messages.c.trace
 ).where(messages.c.id.in_(bindparam("ids", expanding=True)))
+
+
+class _Place(NamedTuple):
+    """Place of a message's body."""
+
+    id: str
+    blob: str
+    size: int
+    trace: str
 
 
 def load_summaries(
@@ -84,12 +93,7 @@ def open_bodies(
     Small bodies are read by few queries. A body is closed before the next. Reading it may raise
     `UNREADABLE`. Raises StoreUnavailable.
     """
-    rows: list[Row[Any]] = []
-    with store.database.read() as conn:
-        for ids in grouped(message_ids):
-            rows += conn.execute(_PLACES, {"ids": ids}).all()
-    for batch in _batches(rows):
-        sealed = store.blobs.sealed({row.blob for row in batch})
+    for batch, sealed in _sealed_batches(store, message_ids):
         for row in batch:
             try:
                 body = (
@@ -104,15 +108,48 @@ def open_bodies(
                 yield row.id, body, row.trace.encode("utf-8", "surrogateescape")
 
 
+def read_messages(store: Store, message_ids: Sequence[str]) -> Iterator[list[tuple[str, bytes]]]:
+    """Batches of messages by id: all octets, trace fields first; unreadable ones are left out.
+
+    Raises StoreUnavailable.
+    """
+    content = store.blobs.content
+    for batch, sealed in _sealed_batches(store, message_ids):
+        found = []
+        for message_id, blob, size, trace in batch:
+            try:
+                if (octets := sealed.get(blob)) is not None:
+                    body = content(blob, octets)
+                else:
+                    with store.blobs.open(blob, size) as file:
+                        body = file.read()
+            except UNREADABLE:
+                continue
+            found.append((message_id, trace.encode("utf-8", "surrogateescape") + body))
+        yield found
+
+
+def _sealed_batches(
+    store: Store, message_ids: Sequence[str]
+) -> Iterator[tuple[list[_Place], dict[str, bytes]]]:
+    """Rows of messages, with the small bodies among theirs."""
+    for ids in grouped(message_ids):
+        with store.database.read() as conn:
+            # The driver's tuples: SQLAlchemy's rows take as long again as the reading.
+            found = conn.execute(_PLACES, {"ids": ids}).cursor.fetchall()
+        for batch in _batches([_Place(*row) for row in found]):
+            yield batch, store.blobs.sealed({one.blob for one in batch})
+
+
 def _batches(
-    rows: Sequence[Row[Any]],
-) -> Iterator[list[Row[Any]]]:
-    batch: list[Row[Any]] = []
+    rows: Sequence[_Place],
+) -> Iterator[list[_Place]]:
+    batch: list[_Place] = []
     octets = 0
     for row in rows:
         batch.append(row)
         octets += min(row.size, _BATCH_OCTETS)
-        if len(batch) == _BATCH or octets >= _BATCH_OCTETS:
+        if octets >= _BATCH_OCTETS:
             yield batch
             batch, octets = [], 0
     if batch:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailstore.search.body_text import body_holds, field_holds, header_holds, may_hold
+from mailstore.search.body_text import body_holds, field_holds, header_holds
+from mailstore.search.first_look import may_hold
 from mailstore.summaries.reader import read_summary
 from mailstore.summary_store.folded import folded
 
