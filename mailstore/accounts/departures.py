@@ -5,21 +5,18 @@ is seen by the team, and its person takes it again; a message that stays with so
 seen by nobody.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import assert_never
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from mailstore.accounts.endings import (
     AccountEnded,
     AssignmentEnded,
-    CredentialEnded,
     Ending,
     GrantEnded,
     MailboxEnded,
     MembershipEnded,
-    TeamMoveEnded,
 )
 from mailstore.db.people_schema import grants, group_members
 from mailstore.db.team_schema import message_assignments
@@ -35,8 +32,7 @@ def end_assignments(
 
     Needs a connection in a write transaction.
     """
-    found = (_of(one) for one in endings)
-    conditions = [one for one in found if one is not None]
+    conditions = list(_conditions(endings))
     if not conditions:
         return []
     return [
@@ -52,25 +48,28 @@ def count_assignments(endings: Sequence[Ending]) -> int:
     return sum(isinstance(one, AssignmentEnded) for one in endings)
 
 
-def _of(ending: Ending) -> ColumnElement[bool] | None:
-    match ending:
-        case AccountEnded():
-            return _ROW.account_id == ending.account if ending.closed else None
-        case MailboxEnded():
-            return _ROW.mailbox_id == ending.mailbox if ending.closed else None
-        case GrantEnded():
-            members = select(group_members.c.account_id).where(
-                group_members.c.group_id == ending.group
-            )
-            person = _ROW.account_id == ending.account
-            return and_(
-                _ROW.mailbox_id == ending.mailbox,
-                person if ending.group is None else _ROW.account_id.in_(members),
-            )
-        case MembershipEnded():
-            reached = select(grants.c.mailbox_id).where(grants.c.group_id == ending.group)
-            return and_(_ROW.account_id == ending.account, _ROW.mailbox_id.in_(reached))
-        case CredentialEnded() | TeamMoveEnded() | AssignmentEnded():
-            return None
-        case _:
-            assert_never(ending)
+def _conditions(endings: Sequence[Ending]) -> Iterator[ColumnElement[bool]]:
+    """Conditions on assignments, few however many endings: SQLite takes no thousand in a row."""
+    accounts = {one.account for one in endings if isinstance(one, AccountEnded) and one.closed}
+    boxes = {one.mailbox for one in endings if isinstance(one, MailboxEnded) and one.closed}
+    given: dict[tuple[int | None, int | None], set[int]] = {}
+    left: dict[int, set[int]] = {}
+    for one in endings:
+        if isinstance(one, GrantEnded) and one.mailbox not in boxes and one.account not in accounts:
+            given.setdefault((one.account, one.group), set()).add(one.mailbox)
+        elif isinstance(one, MembershipEnded) and one.account not in accounts:
+            left.setdefault(one.group, set()).add(one.account)
+    if accounts:
+        yield _ROW.account_id.in_(accounts)
+    if boxes:
+        yield _ROW.mailbox_id.in_(boxes)
+    for (account, group), mailboxes in given.items():
+        members = select(group_members.c.account_id).where(group_members.c.group_id == group)
+        person = _ROW.account_id == account
+        yield and_(
+            _ROW.mailbox_id.in_(mailboxes),
+            person if group is None else _ROW.account_id.in_(members),
+        )
+    for group, persons in left.items():
+        reached = select(grants.c.mailbox_id).where(grants.c.group_id == group)
+        yield and_(_ROW.account_id.in_(persons), _ROW.mailbox_id.in_(reached))

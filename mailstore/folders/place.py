@@ -10,6 +10,8 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     bindparam,
+    case,
+    exists,
     func,
     insert,
     literal,
@@ -21,7 +23,9 @@ from sqlalchemy import (
 from foundation.failpoints import failpoint
 from mailstore.db.folder_schema import folder_messages, folders
 from mailstore.db.schema import entries, messages
+from mailstore.db.team_schema import message_answers
 from mailstore.folders.counters import Counted, count, count_in_mailbox
+from mailstore.folders.flags import Flag
 from mailstore.folders.lock import MailboxLock
 from mailstore.folders.tree import Role
 from mailstore.mailboxes.usage import NOT_PLACED, OCTETS, of_new
@@ -42,6 +46,11 @@ _BATCH = of_new(
     .order_by(_E.id)
     .limit(bindparam("most"))
 ).subquery()
+# Linked to an answer before anybody looked (`mailstore.teams.answers`).
+_ANSWERED = exists().where(
+    message_answers.c.mailbox_id == bindparam("mailbox", type_=BigInteger),
+    message_answers.c.message_id == _BATCH.c.message_id,
+)
 _PLACED = insert(folder_messages).from_select(
     [
         "folder_id",
@@ -63,7 +72,7 @@ _PLACED = insert(folder_messages).from_select(
         bindparam("mailbox", type_=BigInteger),
         _BATCH.c.id,
         _BATCH.c.message_id,
-        literal(0, BigInteger),
+        case((_ANSWERED, int(Flag.ANSWERED)), else_=literal(0, BigInteger)),
         literal(0, BigInteger),
         bindparam("now", type_=BigInteger),
         bindparam("now", type_=BigInteger),

@@ -1,6 +1,6 @@
 """Commands on a message in a mailbox: move, flag, delete, restore."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,6 +8,7 @@ import click
 
 from mailstore.folders.tree import SPECIAL, Role
 
+from ...services.mail.folder_names import flags_given
 from ...services.mail.message_acts import (
     MessageAt,
     delete_message,
@@ -82,7 +83,7 @@ def message_flag(
     add, remove = changes["add"], changes["remove"]
     if not (add or remove):
         raise click.UsageError("give --add or --remove")
-    if {one.lower() for one in add} & {one.lower() for one in remove}:
+    if _same(add) & _same(remove):
         raise click.UsageError("a flag is in --add and in --remove")
     with who.open(load(given)) as act:
         flags = flag_message(act, MessageAt(mailbox, message_id, within), add, remove)
@@ -136,6 +137,10 @@ def message_restore(
     with who.open(load(given)) as act:
         restore_message(act, MessageAt(mailbox, message_id, within), folder)
     say(f"{message_id} is in {folder}")
+
+
+def _same(names: Sequence[str]) -> set[str]:
+    return {one.lower() for one in flags_given(names)}
 
 
 CHANGES: Final = (message_move, message_flag, message_delete, message_restore)

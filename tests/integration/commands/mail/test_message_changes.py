@@ -91,6 +91,7 @@ def test_flags_are_set_and_taken_away(desk: Desk) -> None:
         (("flag", "--add", "très"), 1, "a keyword has letters"),
         (("flag",), 2, "give --add or --remove"),
         (("flag", "--add", "seen", "--remove", "Seen"), 2, "in --add and in --remove"),
+        (("flag", "--add", "seen", "--remove", "\\Seen"), 2, "in --add and in --remove"),
         (("move", SECRET_NAME), 1, "no folder of this name; every mailbox has INBOX, Sent"),
         (("move", "INBOX"), 1, "is in this folder already"),
         (("move", "Sent", "--in", "Junk"), 1, "in this folder"),

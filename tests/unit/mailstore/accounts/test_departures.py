@@ -8,8 +8,15 @@ from sqlalchemy import Connection, select
 
 from mailstore.accounts.accounts import suspend_account
 from mailstore.accounts.closing import close_account
-from mailstore.accounts.departures import count_assignments
-from mailstore.accounts.endings import AssignmentEnded, Ending
+from mailstore.accounts.departures import count_assignments, end_assignments
+from mailstore.accounts.endings import (
+    AccountEnded,
+    AssignmentEnded,
+    Ending,
+    GrantEnded,
+    MailboxEnded,
+    MembershipEnded,
+)
 from mailstore.accounts.groups import add_group, add_member, remove_group, remove_member
 from mailstore.db.database import Database
 from mailstore.db.schema import mailboxes
@@ -107,3 +114,44 @@ def test_a_suspended_account_keeps_its_messages_until_their_end(database: Databa
         Departures(conn)
         suspend_account(conn, "claire", "congé", now=NOW)
         assert taken(conn) == {HERE, PAULS, THERE}
+
+
+def test_an_ending_of_thousands_is_one_act(database: Database) -> None:
+    """A group of a hospital; SQLite takes no expression of a thousand alternatives."""
+    later = NOW + HOUR
+    with database.write() as conn:
+        house = Departures(conn)
+        add_member(conn, house.group, "claire", now=NOW)
+        house.granted(conn, None, house.group.id)
+        many = range(10_000, 13_000)
+        group = house.group.id
+        endings: list[Ending] = [
+            *(MembershipEnded(account=one, group=group, at=later) for one in many),
+            MembershipEnded(account=house.team.claire, group=group, at=later),
+            *(
+                GrantEnded(grant=one, mailbox=one, account=None, group=group, at=later)
+                for one in many
+            ),
+        ]
+        ended = end_assignments(conn, endings, later)
+        assert [one.message for one in ended] == [HERE]
+        assert taken(conn) == {PAULS, THERE}
+        # Of a mailbox with as many grants, and of an account.
+        mailbox, account = house.team.mailbox, house.team.claire
+        all_grants = [
+            GrantEnded(grant=one, mailbox=one, account=account, group=None, at=later)
+            for one in many
+        ] + [
+            GrantEnded(grant=one, mailbox=mailbox, account=one, group=None, at=later)
+            for one in many
+        ]
+        end_assignments(
+            conn,
+            [
+                MailboxEnded(mailbox=mailbox, at=later, closed=True),
+                AccountEnded(account=account, at=later, closed=True),
+                *all_grants,
+            ],
+            later,
+        )
+        assert taken(conn) == set()

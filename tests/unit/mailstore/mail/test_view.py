@@ -16,6 +16,7 @@ from mailstore.mail.view import MailboxView
 from mailstore.mailboxes import erasure
 from mailstore.mailboxes.lifecycle import delete_mailbox
 from mailstore.messages.messages import get_message
+from mailstore.teams.answers import link_answer
 from mailstore.teams.assignments import take
 from tests.support.storage.mail_house import OCTETS, MailHouse
 
@@ -447,3 +448,13 @@ def test_removed_folders_are_remembered_up_to_a_limit(
     with house.database.read() as conn:
         kept = folders.c.removed_modseq.is_not(None)
         assert list(conn.scalars(select(folders.c.id).where(kept))) == removed[1:]
+
+
+def test_a_message_answered_before_the_first_look_is_shown_as_answered(house: MailHouse) -> None:
+    one, other = house.deliver(2)
+    with house.database.write() as conn:
+        link_answer(lock_mailbox(conn, house.a), one, "f" * 32, 7, now=house.now)
+    view = house.view()
+    inbox = folder(view, Role.INBOX).id
+    shown = {message.message_id: message.flags for message in view.messages(inbox)}
+    assert shown == {one: Flag.ANSWERED, other: 0}

@@ -8,16 +8,20 @@ from mailstore.db.database import Database
 from mailstore.db.folder_schema import mailbox_state
 from mailstore.errors import InvalidState, NotFound
 from mailstore.folders.lock import lock_mailbox
+from mailstore.sealed.row_seal import RowSeal
+from mailstore.teams.answers import answers_to
 from mailstore.teams.assignments import (
     assigned_to,
     assignment_of,
     assignments_of,
+    end,
     force_release,
     hand_over,
     release,
     take,
 )
-from mailstore.teams.model import LONGEST, AlreadyTaken, Assignment, NotTaken, WorkState
+from mailstore.teams.model import LONGEST, AlreadyTaken, Assignment, End, NotTaken, WorkState
+from mailstore.teams.notes import list_notes
 from mailstore.teams.work import states_of
 from tests.support.clock import NOW
 from tests.support.people.teams import Team, message_id, modseqs
@@ -143,3 +147,17 @@ def test_a_message_that_the_mailbox_does_not_hold_is_not_taken(
             take(lock, message_id(99), team.claire, now=NOW, until=SOON)
         before = conn.scalar(mailbox_state.select().with_only_columns(mailbox_state.c.modseq))
         assert before == lock.before
+
+
+def test_lists_of_any_length_are_asked_and_ended(database: Database, team: Team) -> None:
+    """SQLite takes 32 766 parameters, PostgreSQL 65 535."""
+    ids = [message_id(number) for number in range(70_000)]
+    with database.write() as conn:
+        lock = lock_mailbox(conn, team.mailbox)
+        mine = take(lock, ONE, team.claire, now=NOW, until=SOON)
+        assert assignments_of(conn, team.mailbox, ids, NOW) == {ONE: mine}
+        assert states_of(conn, team.mailbox, ids, NOW)[ONE].state is WorkState.TAKEN
+        assert answers_to(conn, team.mailbox, ids) == []
+        assert list_notes(conn, RowSeal(None), team.mailbox, ids) == []
+        end(lock, ids, End.DEPARTED, now=NOW)
+        assert assignments_of(conn, team.mailbox, ids, NOW) == {}
