@@ -14,18 +14,19 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    String,
     and_,
     bindparam,
     func,
     or_,
     select,
-    type_coerce,
 )
 
+from foundation.ins import PATIENT_DOMAIN
+from foundation.unreadable_text import SEALED
 from mailstore.db.folder_schema import folder_messages, seen_by_person
 from mailstore.db.listed import listed_numbers
 from mailstore.db.schema import entries, mailboxes, messages
+from mailstore.db.sealed_columns import is_address, raw
 from mailstore.folders.flags import Flag
 from mailstore.mailboxes.usage import NOT_PLACED, of_new
 
@@ -35,8 +36,9 @@ class EntryFilter:
     r"""Messages to list; None or False: any.
 
     `folder_ids`: in one of these folders; `new`: or mail that nobody has looked at. `sender`: part
-    of the envelope's, in any case. `larger`, `smaller`: octets of the body, exclusive. `since`:
-    arrived from then on; `until`: before then. `entry_ids`: among these entries.
+    of the envelope's, in any case; of a patient's, all or a part of the domain. `larger`,
+    `smaller`: octets of the body, exclusive. `since`: arrived from then on; `until`: before then.
+    `entry_ids`: among these entries.
     """
 
     folder_ids: Collection[int] | None = None
@@ -206,10 +208,7 @@ def _of_state(wanted: EntryFilter) -> list[ColumnElement[bool]]:
 def _of_envelope(wanted: EntryFilter) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if wanted.sender:
-        stored = func.lower(type_coerce(_M.sender, String))
-        # A sealed address is found as a whole only.
-        part = stored.contains(wanted.sender.lower(), autoescape=True)
-        found.append(or_(part, _M.sender == wanted.sender))
+        found.append(_has_sender(wanted.sender))
     if wanted.since is not None:
         found.append(_M.received_at >= wanted.since)
     if wanted.until is not None:
@@ -219,6 +218,20 @@ def _of_envelope(wanted: EntryFilter) -> list[ColumnElement[bool]]:
     if wanted.smaller is not None:
         found.append(_M.size < wanted.smaller)
     return found
+
+
+def _has_sender(text: str) -> ColumnElement[bool]:
+    """Whether an address has a part, in any case; a sealed one is found whole, or by its domain."""
+    stored = raw(_M.sender)
+    sealed = stored.startswith(SEALED, autoescape=True)
+    found = [
+        and_(~sealed, func.lower(stored).contains(text.lower(), autoescape=True)),
+        is_address(_M.sender, text),
+    ]
+    local, at, domain = text.lower().rpartition("@")
+    if not local and domain and f"{at}{domain}" in f"{at}{PATIENT_DOMAIN}":
+        found.append(and_(sealed, stored.endswith(f"@{PATIENT_DOMAIN}", autoescape=True)))
+    return or_(*found)
 
 
 def _between(query: Select[Any], after: int, before: int | None) -> Select[Any]:

@@ -87,7 +87,8 @@ def _again(
     except (KeyMissing, SealBroken):
         return None
     # A name that was changed meanwhile was sealed with the newest key.
-    same = [one == value for one, value in zip(names.key, row[2:], strict=True)]
+    place: tuple[int, ...] = tuple(row[2:])
+    same = [one == value for one, value in zip(names.key, place, strict=True)]
     values = {"name": seal.seal(name, bound), "name_hash": seal.hash(names.hashed(name), bound)}
     return [*same, names.table.c.name == before], values
 

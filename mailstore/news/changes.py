@@ -30,9 +30,10 @@ def note_changed(conn: Connection, mailbox_ids: Collection[int]) -> None:
 
 
 def note_delivered(conn: Connection, mailbox_ids: Collection[int]) -> None:
-    """Tell watchers of new entries, in the transaction that inserts them.
+    """Tell watchers of new entries, in the transaction that inserts them: for few of them.
 
-    SQLite writes nothing: its watchers find the entries by their ids.
+    Acceptance tells after its commit (`mailstore.news.deliveries`). SQLite writes nothing: its
+    watchers find the entries by their ids.
     """
     if conn.dialect.name != "sqlite":
         note_changed(conn, mailbox_ids)

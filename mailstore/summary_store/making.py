@@ -8,7 +8,8 @@ import io
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from sqlalchemy import Select, bindparam, select
+import structlog
+from sqlalchemy import Row, Select, bindparam, select
 
 from foundation.failpoints import failpoint
 from mailstore.blobs.store import Store
@@ -26,6 +27,8 @@ from mailstore.summary_store.summary_rows import (
     sealed_summaries,
     summary_bound,
 )
+
+_log = structlog.get_logger(__name__)
 
 # Of one body, not of the whole store: these messages are unreadable, the others are not.
 UNREADABLE: Final = (NotFound, BlobDamaged, KeyMissing, SealBroken, OSError)
@@ -71,7 +74,7 @@ def make_summaries(
     made: dict[str, Summary | None] = dict.fromkeys(message_ids)
     for start in range(0, len(message_ids), _BATCH):
         batch = message_ids[start : start + _BATCH]
-        read = {one: _read(body, trace) for one, body, trace in open_bodies(store, batch)}
+        read = _read_bodies(store, batch)
         octets = {one: to_octets(summary) for one, summary in read.items() if summary is not None}
         sealed = seal_summaries(octets, seal)
         failpoint("summaries.sealed")
@@ -156,18 +159,26 @@ def _batches(
         yield batch
 
 
-def _read(body: BinaryIO | None, trace: bytes) -> Summary | None:
-    if body is None:
-        return None
-    try:
-        return read_summary(body, trace)
-    except StoreUnavailable as error:
-        if isinstance(error, UNREADABLE):
-            return None
-        raise
-    except Exception:
-        # Any error: a message that the reader fails on must not hide all the others.
-        return None
+def _read_bodies(store: Store, message_ids: Sequence[str]) -> dict[str, Summary | None]:
+    read: dict[str, Summary | None] = {}
+    faults: dict[str, str] = {}  # message id by type of error
+    for message_id, body, trace in open_bodies(store, message_ids):
+        read[message_id] = None
+        if body is None:
+            continue
+        try:
+            read[message_id] = read_summary(body, trace)
+        except UNREADABLE:
+            continue
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            # Any error: a message that the reader fails on must not hide all the others.
+            faults.setdefault(type(error).__name__, message_id)
+    for kind, message_id in faults.items():
+        # Our own bug; its text may hold content.
+        _log.error("summaries.fault", why=kind, message=message_id)
+    return read
 
 
 def _opened(message_id: str, sealed: bytes, seal: RowSeal, *, structure: bool) -> Summary | None:

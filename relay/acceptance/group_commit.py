@@ -10,9 +10,10 @@ the others.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 import structlog
@@ -26,6 +27,7 @@ from mailstore.blobs.store import Store
 from mailstore.errors import StoreUnavailable
 from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
 from mailstore.news.changes import note_delivered
+from mailstore.news.deliveries import DeliveryNews, tell_delivered
 from relay import metrics
 from relay.acceptance.message import AcceptedMessage, WithReceipt
 from relay.queue.enqueue import enqueue
@@ -48,6 +50,7 @@ Record = Callable[..., None]  # of a journal
 
 
 InTransaction = Callable[[Connection], None]
+Tell = Callable[[Collection[int]], None]  # of mailboxes with new entries
 
 
 def _nothing(_connection: Connection) -> None:
@@ -64,6 +67,7 @@ def commit(
     now: datetime,
     record: Record = _unrecorded,
     first: InTransaction = _nothing,
+    tell: Tell | None = None,
 ) -> list[StoreDeferred | None]:
     """Make a group of messages durable, each with its receipt; blocks.
 
@@ -71,8 +75,10 @@ def commit(
 
     `now` is the time at which the messages reach their mailboxes.  Every draft has ended when this
     returns.  Deliveries that a hold rule keeps are recorded.  `first` is called at the start of
-    each transaction; an SmtpError of it passes, and nothing is stored.
+    each transaction; an SmtpError of it passes, and nothing is stored.  `tell` tells watchers of
+    mailboxes after the commit; without it, this waits until they are told.
     """
+    told = tell or partial(tell_delivered, store.database)
     drafts = [one.draft for pair in group for one in _both(pair)]
     bodies = iter(store.blobs.prepare(drafts))
     failpoint("blobs.anchored")
@@ -86,7 +92,7 @@ def commit(
         if why is None:
             ready.append((index, kept))
     try:
-        _insert(store, [one for _, parts in ready for one in parts], now, record, first)
+        _insert(store, [one for _, parts in ready for one in parts], now, record, first, told)
     except StoreUnavailable as error:
         for index, _ in ready:
             results[index] = StoreDeferred(str(error))
@@ -94,7 +100,7 @@ def commit(
         # A row was refused (a mailbox deleted meanwhile, say): find its message, store the others.
         for index, parts in ready:
             try:
-                _insert(store, parts, now, record, first)
+                _insert(store, parts, now, record, first, told)
             except StoreUnavailable as error:
                 results[index] = StoreDeferred(str(error))
             except _ITS_OWN as error:
@@ -114,17 +120,23 @@ def _both(pair: WithReceipt) -> tuple[AcceptedMessage, ...]:
 
 
 def _insert(
-    store: Store, kept: Sequence[_Kept], now: datetime, record: Record, first: InTransaction
+    store: Store,
+    kept: Sequence[_Kept],
+    now: datetime,
+    record: Record,
+    first: InTransaction,
+    tell: Tell,
 ) -> None:
     if not kept:
         return
     with store.database.write() as connection:
         first(connection)
         failpoint("rows.begun")
-        queued, held = insert_rows(store, connection, kept, now)
+        queued, held = _insert_rows(store, connection, kept, now)
         failpoint("rows.inserted")
     failpoint("rows.committed")
     with best_effort:
+        tell(_mailboxes(kept))
         if queued:
             notify_after_commit(store.database.url)
         record_held(held, record)
@@ -149,13 +161,23 @@ def insert_rows(
     """Insert messages whose larger bodies are durable, inside the caller's transaction.
 
     Returns whether any message is queued for a peer (the courier must be woken after the commit),
-    and the deliveries that a hold rule keeps.
+    and the deliveries that a hold rule keeps.  Watchers of the mailboxes are told at the commit.
     """
+    note_delivered(connection, _mailboxes(kept))
+    return _insert_rows(store, connection, kept, now)
+
+
+def _mailboxes(kept: Sequence[_Kept]) -> set[int]:
+    return {to.mailbox_id for message, _ in kept for to in message.local}
+
+
+def _insert_rows(
+    store: Store, connection: Connection, kept: Sequence[_Kept], now: datetime
+) -> tuple[bool, list[HeldBack]]:
     rows = [_row(message, body.blob) for message, body in kept]
     items = [item for message, _ in kept for item in _queue_items(message)]
     store.blobs.keep(connection, [body for _, body in kept], now=now)
     store_messages(connection, rows, now=now)
-    note_delivered(connection, {to.mailbox_id for row in rows for to in row.deliveries})
     held = enqueue(connection, items)
     if items:
         notify_in_transaction(connection)
@@ -219,6 +241,7 @@ class GroupCommitter:
         self._failed = failed
         self._record = record
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="commit")
+        self._news = DeliveryNews(store.database)
         self._waiting: list[tuple[WithReceipt, asyncio.Future[None]]] = []
         self._running: asyncio.Task[None] | None = None
         self._expected = 0  # messages in hand when the last group was done
@@ -245,6 +268,7 @@ class GroupCommitter:
         if self._running is not None:
             await self._running
         self._thread.shutdown()
+        self._news.close()
 
     async def _gather(self) -> None:
         loop = asyncio.get_running_loop()
@@ -287,7 +311,7 @@ class GroupCommitter:
     ) -> list[StoreDeferred | None]:
         pairs = [pair for pair, _ in group]
         try:
-            results = commit(self._store, pairs, self._clock(), self._record)
+            results = commit(self._store, pairs, self._clock(), self._record, tell=self._news.tell)
         except Exception as error:
             # Every waiting session needs a reply.
             _log.exception("commit.failed")

@@ -40,7 +40,7 @@ deliveries = Table(
     # New for each lease: after a fail-over, a number and an owner may mean another row.
     Column("lease_token", String(32), nullable=True),
     Column("created_at", UtcTime, nullable=False),
-    Column("last_error", Text, nullable=False),
+    Column("last_error", MaskedText, nullable=False),
     # Envelope sender, '' for the null sender; a copy, so that no query needs a join for it.
     Column("sender", SealedAddress("deliveries.sender"), nullable=False, server_default=""),
     # Class: `person` (interactive) or `bulk` (mail of programs, sent after interactive mail).
@@ -102,7 +102,7 @@ destinations = Table(
     # Deaths and failed probes since the last success, and the time of the next probe.
     Column("failures", Integer, nullable=False, server_default="0"),
     Column("dead_until", UtcTime, nullable=True),
-    Column("last_error", Text, nullable=False, server_default=""),
+    Column("last_error", MaskedText, nullable=False, server_default=""),
 )
 
 # Hold rules: new mail that matches every pattern (`*` and `?`; null matches all) is held.

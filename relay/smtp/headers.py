@@ -10,6 +10,7 @@ from email.utils import format_datetime
 from functools import lru_cache
 from typing import Final
 
+from foundation.privacy import mask
 from relay.smtp.author_domains import UNREADABLE, author_domains
 
 __all__ = [
@@ -168,9 +169,12 @@ def _date(at: datetime) -> str:
 
 @lru_cache(256)  # few peers send most mail
 def _comment_free(word: str) -> str:
-    """A peer-supplied word, reduced to the characters of a host name."""
+    """A peer-supplied word, reduced to the characters of a host name.
+
+    Without a patient's identifier: the field is stored in clear.
+    """
     return (
-        "".join(c for c in word if c.isascii() and (c.isalnum() or c in "-._:[]"))[:255]
+        "".join(c for c in mask(word) if c.isascii() and (c.isalnum() or c in "-._:[]"))[:255]
         or "unknown"
     )
 

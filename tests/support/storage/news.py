@@ -18,7 +18,8 @@ from mailstore.db.schema import mailboxes
 from mailstore.mailboxes.identifiers import Identifier, IdentifierKind, MailboxType
 from mailstore.mailboxes.mailboxes import add_domain, add_mailbox
 from mailstore.messages.messages import LocalDelivery, Message, NewMessage, store_messages
-from mailstore.news.changes import CHANNEL, note_changed, note_delivered
+from mailstore.news.changes import CHANNEL, note_changed
+from mailstore.news.deliveries import tell_delivered
 from mailstore.news.mailbox_news import MailboxNews
 from mailstore.news.payload import mailboxes_of
 from mailstore.news.sqlite_changes import SqliteChanges
@@ -55,7 +56,7 @@ def deliver(database: Database, to: Collection[int]) -> None:
     deliveries = tuple(LocalDelivery(box, "a@chu.mssante.fr") for box in to)
     with database.write() as conn:
         store_messages(conn, [NewMessage(one, deliveries)], now=NOW)
-        note_delivered(conn, to)
+    tell_delivered(database, to)
 
 
 async def wait_until_heard(news: MailboxNews) -> None:

@@ -26,9 +26,6 @@ BESIDES = {
         "mssante_operator.assembly.database.schema_revision",
     },
     "unit/relay/connection/test_strangers.py": {"mssante_operator.jobs.strangers_summary"},
-    "unit/relay/queue/test_sealed_recipients.py": {
-        "mssante_operator.assembly.database.database_check",
-    },
     "unit/relay/queue/test_unreadable_body.py": {
         "mssante_operator.jobs.queue_measurement",
         "mssante_operator.jobs.body_restoring",

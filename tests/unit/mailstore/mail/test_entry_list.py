@@ -1,9 +1,12 @@
 r"""Lists of a mailbox's messages by facts, new mail included."""
 
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
+from mailstore.db.database import Database
 from mailstore.folders.flags import Flag, FlagMode
 from mailstore.mail.entry_list import (
     EntryFilter,
@@ -12,7 +15,10 @@ from mailstore.mail.entry_list import (
     entries_of_message,
     list_newest,
 )
+from mailstore.sealed.address_seal import AddressSeal
 from tests.support.clock import NOW
+from tests.support.storage.blobs import keyring
+from tests.support.storage.letters import letter, opened_letters
 from tests.support.storage.mail_house import SIZE, MailHouse
 
 
@@ -96,3 +102,36 @@ def test_entries_of_a_message_in_all_mailboxes(house: MailHouse) -> None:
         assert entries_of_message(conn, "0" * 32) == []
     assert [(each.mailbox_id, each.entry.uid) for each in held] == [(house.a, 1), (house.b, None)]
     assert held[1].address == "b@a.mssante.fr"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("279035121518989@patient.mssante.fr", True),
+        ("279035121518989@PATIENT.mssante.fr", True),
+        ("@patient.mssante.fr", True),
+        ("patient.mssante", True),
+        ("mssante.fr", True),
+        ("279035121518989", False),
+        ("sealed", False),
+        ("8989@patient.mssante.fr", False),
+        ("279035121518988@patient.mssante.fr", False),
+        ("Q", False),  # letters of the token are no letters of the address
+        ("~", False),
+        ("@b.mssante.fr", False),
+    ],
+)
+def test_a_patient_is_found_by_the_whole_address_or_the_domain(
+    database: Database, tmp_path: Path, text: str, *, found: bool
+) -> None:
+    url = database.url.render_as_string(hide_password=False)
+    with (
+        closing(Database(url, seal=AddressSeal(keyring(tmp_path)))) as sealed,
+        opened_letters(sealed, tmp_path) as letters,
+    ):
+        ids = letters.deliver(letter(), sender="279035121518989@patient.mssante.fr")
+        with sealed.read() as conn:
+            (kept,) = conn.exec_driver_sql("SELECT sender FROM messages").scalars()
+            assert kept.startswith("~sealed:")
+            listed = list_newest(conn, letters.a, EntryFilter(sender=text), limit=9)
+        assert [one.message_id for one in listed] == (ids if found else [])

@@ -1,9 +1,11 @@
 """Summaries, threads and searches of a mailbox, as a session asks for them."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import BinaryIO
 
 import pytest
 from sqlalchemy import func, select
+from structlog.testing import capture_logs
 
 from mailstore.db.schema import bodies
 from mailstore.db.summary_schema import summaries
@@ -12,7 +14,10 @@ from mailstore.mail import reader as module
 from mailstore.mail.view import open_mailbox
 from mailstore.search import criteria as c
 from mailstore.search.criteria import Field
+from mailstore.summaries.model import Summary
+from mailstore.summaries.reader import read_summary
 from mailstore.summary_store.blocks import FEW, make_next_block
+from mailstore.summary_store.making import make_summaries
 from tests.support.clock import NOW
 from tests.support.storage.letters import Letters, letter
 
@@ -191,3 +196,24 @@ def test_a_thread_is_found_by_the_flags_of_its_messages(letters: Letters) -> Non
     assert found(letters, c.InThread(flagged)) == [first, answer]
     assert found(letters, c.Not(c.InThread(flagged))) == [alone]
     assert found(letters, c.Not(c.InThread(c.Not(flagged)))) == []
+
+
+def test_an_error_of_the_reader_is_logged_by_its_type_and_hides_no_other(
+    letters: Letters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = letters.deliver(letter("one"), letter("Zygomorphe"), letter("three"))
+
+    def failing(body: BinaryIO, trace: bytes) -> Summary:
+        if b"Zygomorphe" in body.read():
+            raise ZeroDivisionError("Zygomorphe")
+        body.seek(0)
+        return read_summary(body, trace)
+
+    monkeypatch.setattr("mailstore.summary_store.making.read_summary", failing)
+    with capture_logs() as logs:
+        found = make_summaries(letters.store, letters.seal, ids)
+    assert [one is None for one in found.values()] == [False, True, False]
+    (line,) = logs
+    assert (line["event"], line["log_level"]) == ("summaries.fault", "error")
+    assert (line["why"], line["message"]) == ("ZeroDivisionError", ids[1])
+    assert "Zygomorphe" not in str(logs)

@@ -50,7 +50,7 @@ def test_another_row_and_another_form(keys: Keyring) -> None:
             open_value(other, b"totp 1", keys)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 42), bit=st.integers(0, 7), cut=st.booleans())
 def test_each_changed_bit_is_found(keys: Keyring, place: int, bit: int, *, cut: bool) -> None:
     sealed = seal_value(b"secret", b"totp 1", keys)

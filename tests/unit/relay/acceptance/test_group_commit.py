@@ -13,7 +13,7 @@ from mailstore.blobs.bodies import SMALL
 from mailstore.blobs.store import Store
 from mailstore.db.database import Database
 from mailstore.messages.messages import get_message, list_entries
-from relay.acceptance.group_commit import BUSY, GroupCommitter, commit
+from relay.acceptance.group_commit import BUSY, GroupCommitter, Tell, commit
 from relay.acceptance.message import AcceptedMessage, LocalRecipient, WithReceipt
 from relay.smtp.address import SmtpAddress, parse_address
 from relay.smtp.errors import StoreDeferred
@@ -157,10 +157,10 @@ async def test_concurrent_messages_share_groups(
     groups: list[int] = []
 
     def counting(
-        store: Store, group: list[WithReceipt], now: datetime, _record: object
+        store: Store, group: list[WithReceipt], now: datetime, _record: object, tell: Tell
     ) -> list[StoreDeferred | None]:
         groups.append(len(group))
-        return commit(store, group, now)
+        return commit(store, group, now, tell=tell)
 
     monkeypatch.setattr("relay.acceptance.group_commit.commit", counting)
     committer = GroupCommitter(store, system_clock)
@@ -178,10 +178,10 @@ def watch_groups(monkeypatch: pytest.MonkeyPatch, gather: float) -> list[int]:
     groups: list[int] = []
 
     def noting(
-        store: Store, group: list[WithReceipt], now: datetime, _record: object
+        store: Store, group: list[WithReceipt], now: datetime, _record: object, tell: Tell
     ) -> list[StoreDeferred | None]:
         groups.append(len(group))
-        return commit(store, group, now)
+        return commit(store, group, now, tell=tell)
 
     monkeypatch.setattr("relay.acceptance.group_commit.commit", noting)
     monkeypatch.setattr("relay.acceptance.group_commit.GATHER_SECONDS", gather)

@@ -16,6 +16,7 @@ from mailstore.messages.row_sealing import TableSealing, sealed_tables
 from mailstore.sealed.address_seal import AddressSeal
 from mailstore.sealed.keyring import Keyring, make_first, rotate
 from relay.queue.attempt_result import attempt_result
+from relay.queue.destinations import write_health
 from relay.queue.due import due_by_sender, newest
 from relay.queue.leases import claim
 from relay.queue.model import Claim, Traffic
@@ -227,3 +228,16 @@ def test_a_rotation_seals_all_anew_but_what_it_cannot_open(
         assert senders == ["claire@a.mssante.fr", PATIENT, KEY_MISSING]
     assert everything(sealed) != before
     assert sum(table.whole() for table in sealed_tables(metadata.sorted_tables, sealed)) == 0
+
+
+@pytest.mark.parametrize("said", [f"550 {PATIENT} unknown", "421 280085912345669 refused"])
+def test_what_a_peer_said_of_a_patient_is_masked_in_the_errors_of_rows(
+    sealed: Database, said: str
+) -> None:
+    put(sealed, Letter(columns={"last_error": said}, recipient_columns={"reply": said}))
+    with sealed.write() as conn:
+        write_health(conn, "b.mssante.fr", failures=1, dead_until=NOW, last_error=said)
+    stored = everything(sealed)
+    assert INS not in stored
+    assert "280085912345669" not in stored
+    assert stored.count("***") == 3

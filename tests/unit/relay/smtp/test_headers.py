@@ -384,3 +384,11 @@ def uncommented(text: str) -> tuple[str, list[str]]:
             outside += part
     assert depth == 0
     return outside, comments
+
+
+@pytest.mark.parametrize(
+    "helo",
+    ["279035121518989", "279035121518989.b.mssante.fr", "279035121518989@patient.mssante.fr"],
+)
+def test_a_patient_in_the_name_of_a_peer_is_not_stored_in_clear(helo: str) -> None:
+    assert b"27903512151" not in received_field(replace(FACTS, helo=helo))
