@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, select
 
 from mailstore.blobs.store import Store
 from mailstore.db.folder_schema import folder_messages, mailbox_state
+from mailstore.db.listed import listed_texts
 from mailstore.folders.keywords import KeywordReader
 from mailstore.folders.lock import lock_mailbox
 from mailstore.sealed.row_seal import RowSeal
@@ -31,7 +32,7 @@ _HELD: Final = (
     select(folder_messages.c.message_id)
     .where(
         folder_messages.c.mailbox_id == bindparam("mailbox"),
-        folder_messages.c.message_id.in_(bindparam("ids", expanding=True)),
+        listed_texts(folder_messages.c.message_id, "ids"),
     )
     .distinct()
 )
@@ -63,7 +64,7 @@ class MailboxReader:
         wanted = list(dict.fromkeys(message_ids))
         held = self._held(wanted)
         found: dict[str, Summary | None] = {}
-        for one in wanted:
+        for one in wanted if self._kept else ():
             kept = self._kept.get((one, True)) or self._kept.get((one, structure))
             if kept is not None and one in held:
                 found[one] = kept
@@ -110,11 +111,9 @@ class MailboxReader:
         return Scope(self.mailbox_id, folder_id, person, lambda name: keywords.bits([name]))
 
     def _held(self, message_ids: Collection[str]) -> set[str]:
-        held: set[str] = set()
         with self._store.database.read() as conn:
-            for ids in grouped(list(message_ids)):
-                held.update(conn.scalars(_HELD, {"mailbox": self.mailbox_id, "ids": ids}).all())
-        return held
+            found = conn.execute(_HELD, {"mailbox": self.mailbox_id, "ids": message_ids})
+            return {one for (one,) in found.cursor.fetchall()}
 
     def _place(self, message_ids: list[str]) -> Mapping[str, str]:
         summaries = load_summaries(self._store, self._seal, message_ids)

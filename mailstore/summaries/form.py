@@ -57,7 +57,7 @@ def from_octets(octets: bytes, *, structure: bool = True) -> Summary:
     middle = _HEAD + int.from_bytes(octets[1:_HEAD], "big")
     size, unreadable, envelope, fields, preview, attachments, thread, clinical = _decode(
         octets[_HEAD:middle].decode()
-    )
+    )[0]
     tree = octets[middle:] if structure else b""
     message_id, references, base_subject = thread
     return Summary(
@@ -66,15 +66,16 @@ def from_octets(octets: bytes, *, structure: bool = True) -> Summary:
         _envelope(envelope),
         _pairs(fields),
         preview,
-        tuple([Attachment(*one) for one in attachments]),
+        tuple([Attachment(*one) for one in attachments]) if attachments else (),
         ThreadKeys(message_id, tuple(references), base_subject),
         _clinical(clinical) if clinical else _NO_FACTS,
-        _part(_decode(tree.decode())) if tree else None,
+        _part(_decode(tree.decode())[0]) if tree else None,
     )
 
 
 _NO_FACTS: Final = ClinicalFacts()
-_decode: Final[Callable[[str], Any]] = json.JSONDecoder().decode
+# `decode` would look for white space around, which takes as long as a short array.
+_decode: Final[Callable[[str], tuple[Any, int]]] = json.JSONDecoder().raw_decode
 # Named tuples become arrays.
 _encode: Final[Callable[[object], str]] = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), check_circular=False
@@ -87,7 +88,10 @@ def _octets(value: object) -> bytes:
 
 def _envelope(row: list[Any]) -> Envelope:
     for place in _LISTS:
-        row[place] = tuple([Address(*one) for one in row[place]])
+        if row[place]:
+            row[place] = tuple([Address(*one) for one in row[place]])
+        else:
+            row[place] = ()
     return Envelope(*row)
 
 

@@ -8,10 +8,11 @@ import io
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Select, select
 
 from foundation.failpoints import failpoint
 from mailstore.blobs.store import Store
+from mailstore.db.listed import listed_texts
 from mailstore.db.schema import messages
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, SealBroken, StoreUnavailable
 from mailstore.sealed.row_seal import RowSeal
@@ -34,7 +35,7 @@ _BATCH: Final = 100  # messages read before their summaries are kept
 _BATCH_OCTETS: Final = 8 * 1024 * 1024  # of small bodies at once in memory
 _PLACES: Final[Select[Any]] = select(
     messages.c.id, messages.c.blob, messages.c.size, messages.c.trace
-).where(messages.c.id.in_(bindparam("ids", expanding=True)))
+).where(listed_texts(messages.c.id, "ids"))
 
 
 class _Place(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Final
 from sqlalchemy import Connection, bindparam, select
 
 from mailstore.db.bulk_insert import BulkInsert
+from mailstore.db.listed import listed_texts
 from mailstore.db.schema import messages
 from mailstore.db.summary_schema import summaries
 from mailstore.sealed.row_seal import RowSeal
@@ -19,7 +20,7 @@ AT_ONCE: Final = 500  # parameters of a statement
 
 _ROWS: Final = summaries.c
 _FIND: Final = select(_ROWS.message_id, _ROWS.sealed).where(
-    _ROWS.message_id.in_(bindparam("ids", expanding=True)), _ROWS.version == VERSION
+    listed_texts(_ROWS.message_id, "ids"), _ROWS.version == VERSION
 )
 # Locked as by a foreign key: a message that another machine drops meanwhile is left out.
 _EXISTING: Final = (
@@ -44,10 +45,8 @@ def summary_bound(message_id: str) -> bytes:
 
 def sealed_summaries(conn: Connection, message_ids: Collection[str]) -> dict[str, bytes]:
     """Sealed summaries of this version's reader, by message id; missing if there is none."""
-    found: dict[str, bytes] = {}
-    for ids in grouped(list(message_ids)):
-        found.update((row[0], bytes(row[1])) for row in conn.execute(_FIND, {"ids": ids}).all())
-    return found
+    # The driver's tuples: SQLAlchemy's rows take as long again as the reading.
+    return dict(conn.execute(_FIND, {"ids": message_ids}).cursor.fetchall())
 
 
 def seal_summaries(made: Mapping[str, bytes], seal: RowSeal) -> dict[str, bytes]:
