@@ -22,7 +22,7 @@ from mailstore.search.conditions import Scope
 from mailstore.search.criteria import Criterion
 from mailstore.search.searching import Hit, search, search_uids
 from mailstore.summaries.model import Summary
-from mailstore.summary_store.making import load_summaries
+from mailstore.summary_store.making import load_summaries, stored_summaries
 from mailstore.summary_store.summary_rows import grouped
 from mailstore.summary_store.threads import place_in_threads, thread_members, threads_of
 
@@ -62,21 +62,25 @@ class MailboxReader:
         A message that the mailbox does not hold is left out. `structure`: with the tree of parts.
         """
         wanted = list(dict.fromkeys(message_ids))
-        held = self._held(wanted)
-        found: dict[str, Summary | None] = {}
-        for one in wanted if self._kept else ():
-            kept = self._kept.get((one, True)) or self._kept.get((one, structure))
-            if kept is not None and one in held:
-                found[one] = kept
-        missing = [one for one in wanted if one in held and one not in found]
-        loaded = load_summaries(self._store, self._seal, missing, structure=structure)
-        for one, summary in loaded.items():
-            if summary is not None:
+        kept = {one: summary for one in wanted if (summary := self._known(one, structure))}
+        new = [one for one in wanted if one not in kept]
+        found = stored_summaries(
+            self._store, self._seal, new, structure=structure, mailbox_id=self.mailbox_id
+        )
+        if len(found) < len(wanted):
+            held = self._held([one for one in wanted if one not in found])
+            missing = [one for one in new if one in held]
+            made = load_summaries(self._store, self._seal, missing, structure=structure)
+            found |= made | {one: summary for one, summary in kept.items() if one in held}
+        for one in new:
+            if summary := found.get(one):
                 self._kept[one, structure] = summary
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        found |= loaded
         return {one: found[one] for one in wanted if one in found}
+
+    def _known(self, message_id: str, structure: bool) -> Summary | None:  # noqa: FBT001
+        return self._kept.get((message_id, True)) or self._kept.get((message_id, structure))
 
     def threads(self, message_ids: Collection[str]) -> dict[str, str]:
         """Thread ids by message id (RFC 8621 §3); messages without a thread get one.

@@ -176,8 +176,7 @@ class _Mixed:
         where = [] if needed is None else [needed]
         if ids is None or len(ids) > FEW:
             return _rows(self._store, self._scope, columns, *where)
-        chosen = (_HELD.mailbox_id == self._scope.mailbox_id, _LISTED)
-        return _rows(self._store, self._scope, columns, *chosen, *where, ids=ids)
+        return _rows(self._store, self._scope, columns, *where, ids=ids)
 
 
 def _rows(
@@ -185,11 +184,11 @@ def _rows(
     scope: Scope,
     columns: Sequence[ColumnElement[bool]],
     *where: ColumnElement[bool],
-    ids: Collection[str] = (),
+    ids: Collection[str] | None = None,
 ) -> list[_Row]:
-    """Columns of `_HIT`, then `columns` as the driver has them; `ids` are for `_LISTED`."""
-    query = select(*_HIT, *columns).where(scope.within(), *where)
-    query = query.order_by(_HELD.folder_id, _HELD.uid)
+    """Columns of `_HIT`, then `columns` as the driver has them; `ids`: of these messages."""
+    within = [scope.within()] if ids is None else [scope.within(by_id=True), _LISTED]
+    query = select(*_HIT, *columns).where(*within, *where).order_by(_HELD.folder_id, _HELD.uid)
     with store.database.read() as conn:
         # The driver's tuples: SQLAlchemy's rows take as long again as the reading.
-        return cast("list[_Row]", conn.execute(query, {"ids": ids}).cursor.fetchall())
+        return cast("list[_Row]", conn.execute(query, {"ids": ids or ()}).cursor.fetchall())

@@ -22,6 +22,7 @@ from mailstore.summaries.model import (
     ThreadKeys,
 )
 
+_VERSION: Final = bytes([VERSION])
 _HEAD: Final = 5  # the version, then four octets with the size of the first array
 
 
@@ -44,7 +45,7 @@ def to_octets(summary: Summary) -> bytes:
         ]
     )
     structure = b"" if summary.structure is None else _octets(summary.structure)
-    return bytes([VERSION]) + len(listed).to_bytes(4, "big") + listed + structure
+    return _VERSION + len(listed).to_bytes(4, "big") + listed + structure
 
 
 def from_octets(octets: bytes, *, structure: bool = True) -> Summary:
@@ -52,7 +53,7 @@ def from_octets(octets: bytes, *, structure: bool = True) -> Summary:
 
     Raises `UnknownForm` for octets of another version.
     """
-    if octets[:1] != bytes([VERSION]):
+    if octets[:1] != _VERSION:
         raise UnknownForm("the summary is of another version: it is to be made anew")
     middle = _HEAD + int.from_bytes(octets[1:_HEAD], "big")
     size, unreadable, envelope, fields, preview, attachments, thread, clinical = _decode(
@@ -64,7 +65,7 @@ def from_octets(octets: bytes, *, structure: bool = True) -> Summary:
         size,
         bool(unreadable),
         _envelope(envelope),
-        _pairs(fields),
+        _pairs(fields) if fields else (),
         preview,
         tuple([Attachment(*one) for one in attachments]) if attachments else (),
         ThreadKeys(message_id, tuple(references), base_subject),

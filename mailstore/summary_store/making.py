@@ -54,12 +54,26 @@ def load_summaries(
 
     `structure`: with the tree of parts. Raises StoreUnavailable.
     """
+    found = stored_summaries(store, seal, message_ids, structure=structure)
+    missing = [one for one in dict.fromkeys(message_ids) if one not in found]
+    return found | make_summaries(store, seal, missing) if missing else found
+
+
+def stored_summaries(
+    store: Store,
+    seal: RowSeal,
+    message_ids: Collection[str],
+    *,
+    structure: bool = False,
+    mailbox_id: int | None = None,
+) -> dict[str, Summary | None]:
+    """Summaries that are made already, by message id; None: unreadable.
+
+    `mailbox_id`: of messages in a folder of it alone. Raises StoreUnavailable.
+    """
     with store.database.read() as conn:
-        rows = sealed_summaries(conn, message_ids)
-    found = {one: _opened(one, sealed, seal, structure=structure) for one, sealed in rows.items()}
-    missing = [one for one in dict.fromkeys(message_ids) if one not in rows]
-    found.update(make_summaries(store, seal, missing))
-    return found
+        rows = sealed_summaries(conn, message_ids, mailbox_id)
+    return {one: _opened(one, sealed, seal, structure=structure) for one, sealed in rows.items()}
 
 
 def make_summaries(
