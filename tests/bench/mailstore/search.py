@@ -1,6 +1,6 @@
 """Summaries and searches in a large mailbox: `python -m tests.bench.mailstore.search`.
 
-Prints the time of making all summaries and blocks, then of reads and searches: the median of several
+Prints the time of making all summaries and blocks, then of reads and searches: the median of some
 runs, the first, the lowest, and the lowest CPU time. Each run is a new session: nothing is kept.
 """
 
