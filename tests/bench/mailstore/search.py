@@ -97,7 +97,7 @@ def _measure(letters: Letters, count: int) -> None:
         "Text of the newest 100": c.And((c.Arrived(since=half), c.AnyText("zzzyx"))),
     }
     for name, criterion in texts.items():
-        _median(name, _search(letters, inbox, criterion), runs=2)
+        _median(name, _search(letters, inbox, criterion), runs=3)
 
 
 def _fill(letters: Letters, count: int) -> list[str]:
@@ -152,7 +152,7 @@ def _timed(name: str, work: Callable[[], _Found]) -> _Found:
     return found
 
 
-def _median(name: str, work: Callable[[], object], runs: int = 5) -> None:
+def _median(name: str, work: Callable[[], object], runs: int = 15) -> None:
     times, cpu = [], []
     found: object = None
     for _ in range(runs):
