@@ -62,7 +62,8 @@ class MailboxReader:
         A message that the mailbox does not hold is left out. `structure`: with the tree of parts.
         """
         wanted = list(dict.fromkeys(message_ids))
-        kept = {one: summary for one in wanted if (summary := self._known(one, structure))}
+        asked = wanted if self._kept else ()
+        kept = {one: summary for one in asked if (summary := self._known(one, structure))}
         new = [one for one in wanted if one not in kept]
         found = stored_summaries(
             self._store, self._seal, new, structure=structure, mailbox_id=self.mailbox_id
