@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, select
 
 from mailstore.blobs.store import Store
 from mailstore.db.folder_schema import folder_messages, mailbox_state
+from mailstore.db.listed import listed_texts
 from mailstore.folders.keywords import KeywordReader
 from mailstore.folders.lock import lock_mailbox
 from mailstore.mail.presence import check_present
@@ -22,7 +23,7 @@ from mailstore.search.conditions import Scope
 from mailstore.search.criteria import Criterion
 from mailstore.search.searching import Hit, search, search_uids
 from mailstore.summaries.model import Summary
-from mailstore.summary_store.making import load_summaries
+from mailstore.summary_store.making import load_summaries, stored_summaries
 from mailstore.summary_store.summary_rows import grouped
 from mailstore.summary_store.threads import place_in_threads, thread_members, threads_of
 
@@ -32,7 +33,7 @@ _HELD: Final = (
     select(folder_messages.c.message_id)
     .where(
         folder_messages.c.mailbox_id == bindparam("mailbox"),
-        folder_messages.c.message_id.in_(bindparam("ids", expanding=True)),
+        listed_texts(folder_messages.c.message_id, "ids"),
     )
     .distinct()
 )
@@ -62,21 +63,26 @@ class MailboxReader:
         A message that the mailbox does not hold is left out. `structure`: with the tree of parts.
         """
         wanted = list(dict.fromkeys(message_ids))
-        held = self._held(wanted)
-        found: dict[str, Summary | None] = {}
-        for one in wanted:
-            kept = self._kept.get((one, True)) or self._kept.get((one, structure))
-            if kept is not None and one in held:
-                found[one] = kept
-        missing = [one for one in wanted if one in held and one not in found]
-        loaded = load_summaries(self._store, self._seal, missing, structure=structure)
-        for one, summary in loaded.items():
-            if summary is not None:
+        asked = wanted if self._kept else ()
+        kept = {one: summary for one in asked if (summary := self._known(one, structure))}
+        new = [one for one in wanted if one not in kept]
+        found = stored_summaries(
+            self._store, self._seal, new, structure=structure, mailbox_id=self.mailbox_id
+        )
+        if len(found) < len(wanted):
+            held = self._held([one for one in wanted if one not in found])
+            missing = [one for one in new if one in held]
+            made = load_summaries(self._store, self._seal, missing, structure=structure)
+            found |= made | {one: summary for one, summary in kept.items() if one in held}
+        for one in new:
+            if summary := found.get(one):
                 self._kept[one, structure] = summary
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        found |= loaded
         return {one: found[one] for one in wanted if one in found}
+
+    def _known(self, message_id: str, structure: bool) -> Summary | None:  # noqa: FBT001
+        return self._kept.get((message_id, True)) or self._kept.get((message_id, structure))
 
     def threads(self, message_ids: Collection[str]) -> dict[str, str]:
         """Thread ids by message id (RFC 8621 §3); messages without a thread get one.
@@ -111,11 +117,9 @@ class MailboxReader:
         return Scope(self.mailbox_id, folder_id, person, lambda name: keywords.bits([name]))
 
     def _held(self, message_ids: Collection[str]) -> set[str]:
-        held: set[str] = set()
         with self._store.database.read() as conn:
-            for ids in grouped(list(message_ids)):
-                held.update(conn.scalars(_HELD, {"mailbox": self.mailbox_id, "ids": ids}).all())
-        return held
+            found = conn.execute(_HELD, {"mailbox": self.mailbox_id, "ids": message_ids})
+            return {one for (one,) in found.cursor.fetchall()}
 
     def _place(self, message_ids: list[str]) -> Mapping[str, str]:
         summaries = load_summaries(self._store, self._seal, message_ids)

@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from mailstore.errors import SealBroken
-from mailstore.sealed.keyring import ID_OCTETS, KEY_OCTETS, Key, Keyring
+from mailstore.sealed.keyring import ID_OCTETS, KEY_OCTETS, Keyring
 
 _VERSION: Final = b"\1"
 _NONCE: Final = 12
 _HEAD: Final = len(_VERSION) + ID_OCTETS
+_VALUE: Final = _HEAD + _NONCE
 
 
 def seal_value(value: bytes, bound: bytes, keys: Keyring) -> bytes:
@@ -29,17 +30,17 @@ def seal_value(value: bytes, bound: bytes, keys: Keyring) -> bytes:
     keys.refresh()
     key, nonce = keys.newest, os.urandom(_NONCE)
     head = _VERSION + key.id
-    return head + nonce + _cipher(key).encrypt(nonce, value, head + bound)
+    return head + nonce + _cipher(key.secret).encrypt(nonce, value, head + bound)
 
 
 def open_value(sealed: bytes, bound: bytes, keys: Keyring) -> bytes:
     """Open a sealed value. Raises KeyMissing; SealBroken if it or what it is bound to differs."""
-    head, rest = sealed[:_HEAD], sealed[_HEAD:]
-    if not head.startswith(_VERSION):
+    head = sealed[:_HEAD]
+    if head[:1] != _VERSION:
         raise SealBroken("a sealed value is of no form that this version reads")
-    cipher = _cipher(keys.get(sealing_key(sealed)))
+    cipher = _cipher(keys.get(head[1:]).secret)
     try:
-        return cipher.decrypt(rest[:_NONCE], rest[_NONCE:], head + bound)
+        return cipher.decrypt(sealed[_HEAD:_VALUE], sealed[_VALUE:], head + bound)
     except (InvalidTag, ValueError):
         raise SealBroken("a sealed value was altered, or belongs to another row") from None
 
@@ -49,6 +50,7 @@ def sealing_key(sealed: bytes) -> bytes:
     return sealed[len(_VERSION) : _HEAD]
 
 
+# By the secret: the hash of a `Key` costs more than opening a value.
 @lru_cache(maxsize=16)
-def _cipher(key: Key) -> AESGCM:
-    return AESGCM(HKDF(SHA256(), KEY_OCTETS, None, b"mssante small values").derive(key.secret))
+def _cipher(secret: bytes) -> AESGCM:
+    return AESGCM(HKDF(SHA256(), KEY_OCTETS, None, b"mssante small values").derive(secret))

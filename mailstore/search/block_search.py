@@ -45,12 +45,9 @@ def block_hits(
     if not looks:
         return hits
     for block in _blocks(store, seal, mailbox_id):
-        ids: list[str] = []
         for one, look in looks.items():
-            places = look(block)
-            if places:
-                ids = ids or block.message_ids()
-                hits[one].update([ids[place] for place in places])
+            if places := look(block):
+                hits[one].update(block.message_ids_at(places))
     return hits
 
 

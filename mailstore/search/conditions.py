@@ -37,11 +37,13 @@ class Scope:
     seen_of: int | None
     keyword_bits: Callable[[str], int]
 
-    def within(self) -> _Condition:
-        """Condition for the messages of the scope."""
+    def within(self, *, by_id: bool = False) -> _Condition:
+        """Condition for the messages of the scope; `by_id`: found by the ids of messages."""
         if self.folder_id is None:
             return _HELD.mailbox_id == self.mailbox_id
-        return and_(_HELD.folder_id == self.folder_id, _HELD.mailbox_id == self.mailbox_id)
+        # SQLite would read the whole folder by its key; not if the column is an expression.
+        folder_id = _HELD.folder_id + 0 if by_id else _HELD.folder_id
+        return and_(folder_id == self.folder_id, _HELD.mailbox_id == self.mailbox_id)
 
 
 def condition(criterion: c.Criterion, scope: Scope, held: Any = _HELD) -> _Condition | None:

@@ -4,13 +4,14 @@ Each step decides all that it can for less than the next costs: a body is read o
 that rows and blocks leave open. Nothing is kept after the search.
 """
 
-from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import Any, Final, NamedTuple, cast
 
 from sqlalchemy import ColumnElement, and_, or_, select
 
 from mailstore.blobs.store import Store
 from mailstore.db.folder_schema import folder_messages
+from mailstore.db.listed import listed_texts
 from mailstore.sealed.row_seal import RowSeal
 from mailstore.search import criteria as c
 from mailstore.search.block_search import block_hits
@@ -18,12 +19,15 @@ from mailstore.search.body_search import body_hits
 from mailstore.search.conditions import Scope, condition
 from mailstore.search.criteria import Criterion
 from mailstore.search.deciding import cheaper, decide, leaves
-from mailstore.summary_store.summary_rows import grouped
 
-FEW: Final = 5000  # messages that are looked up by id; for more, all rows are read
+FEW: Final = 20_000  # messages that are looked up by id; for more, all rows are read
 
 _HELD: Final = folder_messages.c
+_LISTED: Final = listed_texts(_HELD.message_id, "ids")
 _HIT: Final = (_HELD.folder_id, _HELD.uid, _HELD.entry_id, _HELD.message_id)
+
+
+_Row = tuple[Any, ...]
 
 
 class Hit(NamedTuple):
@@ -83,7 +87,7 @@ class _Mixed:
             found.sort()
         return found
 
-    def _decide(self, rows: Sequence[Any]) -> tuple[list[Hit], list[Any]]:
+    def _decide(self, rows: Sequence[_Row]) -> tuple[list[Hit], list[_Row]]:
         """Messages that meet the criterion, and rows of those that bodies decide.
 
         Rows with the same facts share a decision: there are few among many messages.
@@ -104,7 +108,7 @@ class _Mixed:
                 left.append(row)
         return found, left
 
-    def _decision(self, row: Any) -> bool | None:
+    def _decision(self, row: _Row) -> bool | None:
         facts = dict(zip(self._conditions, map(bool, row[4:]), strict=True))
 
         def known(one: Criterion) -> bool | None:
@@ -167,17 +171,12 @@ class _Mixed:
 
     def _candidates(
         self, columns: Sequence[ColumnElement[bool]], needed: ColumnElement[bool] | None
-    ) -> list[Any]:
+    ) -> list[_Row]:
         ids = self._ids(self._criterion)
         where = [] if needed is None else [needed]
         if ids is None or len(ids) > FEW:
             return _rows(self._store, self._scope, columns, *where)
-        rows: list[Any] = []
-        for some in grouped(sorted(ids)):
-            chosen = (_HELD.mailbox_id == self._scope.mailbox_id, _HELD.message_id.in_(some))
-            rows += _rows(self._store, self._scope, columns, *chosen, *where)
-        rows.sort(key=lambda row: (row[0], row[1]))
-        return rows
+        return _rows(self._store, self._scope, columns, *where, ids=ids)
 
 
 def _rows(
@@ -185,7 +184,11 @@ def _rows(
     scope: Scope,
     columns: Sequence[ColumnElement[bool]],
     *where: ColumnElement[bool],
-) -> list[Any]:
-    query = select(*_HIT, *columns).where(scope.within(), *where)
+    ids: Collection[str] | None = None,
+) -> list[_Row]:
+    """Columns of `_HIT`, then `columns` as the driver has them; `ids`: of these messages."""
+    within = [scope.within()] if ids is None else [scope.within(by_id=True), _LISTED]
+    query = select(*_HIT, *columns).where(*within, *where).order_by(_HELD.folder_id, _HELD.uid)
     with store.database.read() as conn:
-        return list(conn.execute(query.order_by(_HELD.folder_id, _HELD.uid)).all())
+        # The driver's tuples: SQLAlchemy's rows take as long again as the reading.
+        return cast("list[_Row]", conn.execute(query, {"ids": ids or ()}).cursor.fetchall())

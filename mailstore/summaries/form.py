@@ -22,6 +22,7 @@ from mailstore.summaries.model import (
     ThreadKeys,
 )
 
+_VERSION: Final = bytes([VERSION])
 _HEAD: Final = 5  # the version, then four octets with the size of the first array
 
 
@@ -44,7 +45,7 @@ def to_octets(summary: Summary) -> bytes:
         ]
     )
     structure = b"" if summary.structure is None else _octets(summary.structure)
-    return bytes([VERSION]) + len(listed).to_bytes(4, "big") + listed + structure
+    return _VERSION + len(listed).to_bytes(4, "big") + listed + structure
 
 
 def from_octets(octets: bytes, *, structure: bool = True) -> Summary:
@@ -52,29 +53,30 @@ def from_octets(octets: bytes, *, structure: bool = True) -> Summary:
 
     Raises `UnknownForm` for octets of another version.
     """
-    if octets[:1] != bytes([VERSION]):
+    if octets[:1] != _VERSION:
         raise UnknownForm("the summary is of another version: it is to be made anew")
     middle = _HEAD + int.from_bytes(octets[1:_HEAD], "big")
     size, unreadable, envelope, fields, preview, attachments, thread, clinical = _decode(
         octets[_HEAD:middle].decode()
-    )
+    )[0]
     tree = octets[middle:] if structure else b""
     message_id, references, base_subject = thread
     return Summary(
         size,
         bool(unreadable),
         _envelope(envelope),
-        _pairs(fields),
+        _pairs(fields) if fields else (),
         preview,
-        tuple([Attachment(*one) for one in attachments]),
+        tuple([Attachment(*one) for one in attachments]) if attachments else (),
         ThreadKeys(message_id, tuple(references), base_subject),
         _clinical(clinical) if clinical else _NO_FACTS,
-        _part(_decode(tree.decode())) if tree else None,
+        _part(_decode(tree.decode())[0]) if tree else None,
     )
 
 
 _NO_FACTS: Final = ClinicalFacts()
-_decode: Final[Callable[[str], Any]] = json.JSONDecoder().decode
+# `decode` would look for white space around, which takes as long as a short array.
+_decode: Final[Callable[[str], tuple[Any, int]]] = json.JSONDecoder().raw_decode
 # Named tuples become arrays.
 _encode: Final[Callable[[object], str]] = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), check_circular=False
@@ -87,7 +89,10 @@ def _octets(value: object) -> bytes:
 
 def _envelope(row: list[Any]) -> Envelope:
     for place in _LISTS:
-        row[place] = tuple([Address(*one) for one in row[place]])
+        if row[place]:
+            row[place] = tuple([Address(*one) for one in row[place]])
+        else:
+            row[place] = ()
     return Envelope(*row)
 
 

@@ -6,7 +6,6 @@ octets from the beginning of the message, the trace fields in front of it includ
 since a list makes thousands of them.
 """
 
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 VERSION: Final = 1
@@ -193,8 +192,7 @@ class ClinicalFacts(NamedTuple):
         return _hidden(self)
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """All of a message that is read once.
 
     `unreadable`: the message exceeds a limit of the reader (`limits.py`); only `octets` is known.
@@ -205,10 +203,13 @@ class Summary:
 
     octets: int
     unreadable: bool = False
-    envelope: Envelope = field(default_factory=Envelope, repr=False)
-    fields: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    preview: str = field(default="", repr=False)
-    attachments: tuple[Attachment, ...] = field(default=(), repr=False)
-    thread: ThreadKeys = field(default_factory=ThreadKeys, repr=False)
-    clinical: ClinicalFacts = field(default_factory=ClinicalFacts, repr=False)
-    structure: Part | None = field(default=None, repr=False)
+    envelope: Envelope = Envelope()
+    fields: tuple[tuple[str, str], ...] = ()
+    preview: str = ""
+    attachments: tuple[Attachment, ...] = ()
+    thread: ThreadKeys = ThreadKeys()
+    clinical: ClinicalFacts = ClinicalFacts()
+    structure: Part | None = None
+
+    def __repr__(self) -> str:
+        return f"<Summary of {self.octets} octets{', unreadable' if self.unreadable else ''}>"

@@ -102,6 +102,12 @@ class Block:
         step = 2 * _ID_OCTETS
         return [digits[at : at + step] for at in range(0, len(digits), step)]
 
+    def message_ids_at(self, places: Sequence[int]) -> list[str]:
+        """Message ids at some places, without the others."""
+        octets = self._unpacked(1)
+        starts = [_ID_OCTETS * place for place in places]
+        return [octets[at : at + _ID_OCTETS].hex() for at in starts]
+
     def entry_ids(self) -> "array[int]":
         """Entry ids."""
         return self._number_column(0)

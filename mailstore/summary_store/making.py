@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import structlog
-from sqlalchemy import Row, Select, bindparam, select
+from sqlalchemy import Select, select
 
 from foundation.failpoints import failpoint
 from mailstore.blobs.store import Store
+from mailstore.db.listed import listed_texts
 from mailstore.db.schema import messages
 from mailstore.errors import BlobDamaged, KeyMissing, NotFound, SealBroken, StoreUnavailable
 from mailstore.sealed.row_seal import RowSeal
@@ -37,7 +38,7 @@ _BATCH: Final = 100  # messages read before their summaries are kept
 _BATCH_OCTETS: Final = 8 * 1024 * 1024  # of small bodies at once in memory
 _PLACES: Final[Select[Any]] = select(
     messages.c.id, messages.c.blob, messages.c.size, messages.c.trace
-).where(messages.c.id.in_(bindparam("ids", expanding=True)))
+).where(listed_texts(messages.c.id, "ids"))
 
 
 class _Place(NamedTuple):
@@ -56,12 +57,26 @@ def load_summaries(
 
     `structure`: with the tree of parts. Raises StoreUnavailable.
     """
+    found = stored_summaries(store, seal, message_ids, structure=structure)
+    missing = [one for one in dict.fromkeys(message_ids) if one not in found]
+    return found | make_summaries(store, seal, missing) if missing else found
+
+
+def stored_summaries(
+    store: Store,
+    seal: RowSeal,
+    message_ids: Collection[str],
+    *,
+    structure: bool = False,
+    mailbox_id: int | None = None,
+) -> dict[str, Summary | None]:
+    """Summaries that are made already, by message id; None: unreadable.
+
+    `mailbox_id`: of messages in a folder of it alone. Raises StoreUnavailable.
+    """
     with store.database.read() as conn:
-        rows = sealed_summaries(conn, message_ids)
-    found = {one: _opened(one, sealed, seal, structure=structure) for one, sealed in rows.items()}
-    missing = [one for one in dict.fromkeys(message_ids) if one not in rows]
-    found.update(make_summaries(store, seal, missing))
-    return found
+        rows = sealed_summaries(conn, message_ids, mailbox_id)
+    return {one: _opened(one, sealed, seal, structure=structure) for one, sealed in rows.items()}
 
 
 def make_summaries(

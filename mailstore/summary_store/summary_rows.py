@@ -7,9 +7,11 @@ a connection in a transaction. The row goes with its message (`mailstore.blobs.r
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, exists, select
 
 from mailstore.db.bulk_insert import BulkInsert
+from mailstore.db.folder_schema import folder_messages
+from mailstore.db.listed import listed_texts
 from mailstore.db.schema import messages
 from mailstore.db.summary_schema import summaries
 from mailstore.sealed.row_seal import RowSeal
@@ -19,7 +21,13 @@ AT_ONCE: Final = 500  # parameters of a statement
 
 _ROWS: Final = summaries.c
 _FIND: Final = select(_ROWS.message_id, _ROWS.sealed).where(
-    _ROWS.message_id.in_(bindparam("ids", expanding=True)), _ROWS.version == VERSION
+    listed_texts(_ROWS.message_id, "ids"), _ROWS.version == VERSION
+)
+_FIND_HELD: Final = _FIND.where(
+    exists().where(
+        folder_messages.c.mailbox_id == bindparam("mailbox"),
+        folder_messages.c.message_id == _ROWS.message_id,
+    )
 )
 # Locked as by a foreign key: a message that another machine drops meanwhile is left out.
 _EXISTING: Final = (
@@ -42,12 +50,17 @@ def summary_bound(message_id: str) -> bytes:
     return b"summaries\0" + message_id.encode("ascii")
 
 
-def sealed_summaries(conn: Connection, message_ids: Collection[str]) -> dict[str, bytes]:
-    """Sealed summaries of this version's reader, by message id; missing if there is none."""
-    found: dict[str, bytes] = {}
-    for ids in grouped(list(message_ids)):
-        found.update((row[0], bytes(row[1])) for row in conn.execute(_FIND, {"ids": ids}).all())
-    return found
+def sealed_summaries(
+    conn: Connection, message_ids: Collection[str], mailbox_id: int | None = None
+) -> dict[str, bytes]:
+    """Sealed summaries of this version's reader, by message id; missing if there is none.
+
+    `mailbox_id`: of messages that are in a folder of the mailbox alone.
+    """
+    query = _FIND if mailbox_id is None else _FIND_HELD
+    asked = {"ids": message_ids, "mailbox": mailbox_id}
+    # The driver's tuples: SQLAlchemy's rows take as long again as the reading.
+    return dict(conn.execute(query, asked).cursor.fetchall())
 
 
 def seal_summaries(made: Mapping[str, bytes], seal: RowSeal) -> dict[str, bytes]:

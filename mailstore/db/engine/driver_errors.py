@@ -40,6 +40,7 @@ _SQLSTATE_CHANGED = frozenset(
     {"42P01", "42703", "42883", "3F000", "42804", "42846", "42P10", "42809"}
 )
 _SQLSTATE_NO_RIGHT = "42501"
+_OUTDATED: Final = "is its schema up to date? (mssante db upgrade)"
 # A prepared statement that is missing, or exists already: the session has changed.
 _SQLSTATE_SHARED = frozenset({"26000", "42P05"})
 
@@ -57,6 +58,12 @@ def unavailable_if_unwell() -> Iterator[None]:
         if reason is None:
             raise
         raise StoreUnavailable(f"the database is unavailable: {reason}") from error
+    except sqlite3.Error as error:
+        # From rows read as the driver's tuples, which SQLAlchemy does not see.
+        reason = _sqlite_reason(error)
+        if reason is None:
+            raise
+        raise StoreUnavailable(f"the database is unavailable: {reason}") from error
 
 
 def _unwell_reason(error: SQLAlchemyError) -> str | None:
@@ -65,23 +72,30 @@ def _unwell_reason(error: SQLAlchemyError) -> str | None:
     if not isinstance(error, DBAPIError) or error.orig is None:
         return None
     cause = error.orig
-    first_line = next(iter(str(cause).splitlines()), type(cause).__name__)
+    first_line = _first_line(cause)
     if isinstance(cause, sqlite3.Error):
-        if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_UNWELL:
-            return first_line
-        outdated = first_line.startswith(("no such table", "no such column"))
-    else:
-        # psycopg errors are recognised by code: its import would cost each process that uses
-        # SQLite.
-        sqlstate = getattr(cause, "sqlstate", None) or ""
-        if sqlstate in _SQLSTATE_SHARED:
-            return f"{first_line}; {SHARED_BY_TRANSACTIONS}"
-        if isinstance(error, OperationalError | InterfaceError) or sqlstate in _SQLSTATE_UNWELL:
-            return first_line
-        if sqlstate == _SQLSTATE_NO_RIGHT:
-            return f"{first_line}; give the role its rights (mssante config check names them)"
-        outdated = sqlstate in _SQLSTATE_CHANGED
-    return f"{first_line}; is its schema up to date? (mssante db upgrade)" if outdated else None
+        return _sqlite_reason(cause)
+    # psycopg errors are recognised by code: its import would cost each process that uses SQLite.
+    sqlstate = getattr(cause, "sqlstate", None) or ""
+    if sqlstate in _SQLSTATE_SHARED:
+        return f"{first_line}; {SHARED_BY_TRANSACTIONS}"
+    if isinstance(error, OperationalError | InterfaceError) or sqlstate in _SQLSTATE_UNWELL:
+        return first_line
+    if sqlstate == _SQLSTATE_NO_RIGHT:
+        return f"{first_line}; give the role its rights (mssante config check names them)"
+    return f"{first_line}; {_OUTDATED}" if sqlstate in _SQLSTATE_CHANGED else None
+
+
+def _sqlite_reason(cause: sqlite3.Error) -> str | None:
+    first_line = _first_line(cause)
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _SQLITE_UNWELL:
+        return first_line
+    outdated = first_line.startswith(("no such table", "no such column"))
+    return f"{first_line}; {_OUTDATED}" if outdated else None
+
+
+def _first_line(cause: BaseException) -> str:
+    return next(iter(str(cause).splitlines()), type(cause).__name__)
 
 
 def read_only(connection: Connection) -> str:

@@ -1,5 +1,6 @@
 """Summaries, threads and searches of a mailbox, as a session asks for them."""
 
+import itertools
 from datetime import UTC, date, datetime, timedelta
 from typing import BinaryIO
 
@@ -13,6 +14,8 @@ from mailstore.folders.flags import Flag, FlagMode
 from mailstore.mail import reader as module
 from mailstore.mail.view import open_mailbox
 from mailstore.search import criteria as c
+from mailstore.search import searching
+from mailstore.search.conditions import MAX_RANGES
 from mailstore.search.criteria import Field
 from mailstore.summaries.model import Summary
 from mailstore.summaries.reader import read_summary
@@ -141,6 +144,31 @@ def test_flags_dates_and_sizes_are_asked_of_the_rows(letters: Letters) -> None:
     for criterion, ids in expected.items():
         assert found(letters, criterion) == ids, criterion
     assert letters.reader().search_folder(inbox, c.Not(c.Flagged(Flag.SEEN))) == [2]
+
+
+@pytest.mark.parametrize("few", [0, 20_000], ids=["all rows", "rows by id"])
+def test_facts_of_rows_blocks_and_bodies_are_joined_for_each_message(
+    letters: Letters, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(searching, "FEW", few)
+    words = [("biopsie", "foie"), ("biopsie", "rate"), ("bilan", "foie"), ("bilan", "rate")] * 3
+    letters.deliver(*(letter(subject, text) for subject, text in words))
+    view = letters.view()
+    inbox = view.folders()[0].id
+    view.set_flags(inbox, range(1, 13, 3), FlagMode.ADD, ["\\Seen"])
+    leaves: dict[c.Criterion, set[int]] = {
+        c.Holds(Field.SUBJECT, "biopsie"): {n for n in range(1, 13) if n % 4 in (1, 2)},
+        c.Body("foie"): set(range(1, 13, 2)),
+        c.AnyText("bilan"): {n for n in range(1, 13) if n % 4 in (3, 0)},
+        c.Flagged(Flag.SEEN): set(range(1, 13, 3)),
+        c.Uids(tuple((n, n) for n in range(2, 9) for _ in range(MAX_RANGES))): set(range(2, 9)),
+    }
+    search, everything = letters.reader().search_folder, set(range(1, 13))
+    for (one, first), (two, second), (three, third) in itertools.permutations(leaves.items(), 3):
+        both = c.And((one, c.Not(two)))
+        assert search(inbox, both) == sorted(first - second)
+        assert search(inbox, c.Or((both, three))) == sorted(first - second | third)
+        assert search(inbox, c.Not(both)) == sorted(everything - first | second)
 
 
 def test_seen_is_each_persons_own_where_it_is_private(letters: Letters) -> None:

@@ -25,6 +25,8 @@ def test_records_come_back_as_they_were(records: list[Record]) -> None:
     block = Block(to_octets(records))
     assert block.count == len(records)
     assert block.records() == records
+    places = range(len(records))[::2]
+    assert block.message_ids_at(places) == [one.message_id for one in records[::2]]
 
 
 @given(st.lists(_records, max_size=5), _texts)
