@@ -18,7 +18,8 @@ from mailstore.blobs.store import Store
 from mailstore.folders.flags import FlagMode
 from mailstore.folders.lock import lock_mailbox
 from mailstore.mail.reader import open_reader
-from mailstore.mail.view import MailboxView, NewMessage, open_mailbox
+from mailstore.mail.view import MailboxView, open_mailbox
+from mailstore.mail.view_facts import NewMessage
 from mailstore.mailboxes.mailboxes import get_mailbox
 from mailstore.sealed.draft import Draft
 from mailstore.sealed.row_seal import RowSeal
