@@ -78,7 +78,8 @@ _OF_CLEANUP = {
     "max_header_bytes": "header_size_limit",
     "max_received": "hopcount_limit",
 }
-_NONE = {"peer", "max_header_fields"}  # Postfix counts no fields
+# Postfix counts no fields, and has no quota of a domain.
+_NONE = {"peer", "max_header_fields", "domain_quota"}
 
 
 def _options(settings: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

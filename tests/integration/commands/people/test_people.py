@@ -141,7 +141,7 @@ def test_a_customer_s_people_from_first_to_last(operator_q: Daemon) -> None:
     subjects = [row["subject"] for row in rows if row["event"].startswith("account.")]
     assert subjects == ["claire", "pfi", "claire", "claire", "claire", "claire"]
     closed = next(json.loads(row["facts"]) for row in rows if row["event"] == "account.closed")
-    assert closed == {"reason": "départ", "credentials": 1, "grants": 0}
+    assert closed == {"reason": "départ", "credentials": 1, "grants": 0, "assignments": 0}
 
 
 def test_nothing_is_changed_by_what_is_refused(operator_a: Daemon) -> None:
