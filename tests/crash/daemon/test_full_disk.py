@@ -59,10 +59,13 @@ def set_floor(daemon: Daemon, octets: int) -> None:
 
 
 def fill(path: Path, leave: int) -> None:
-    """Write a file until so many octets are free."""
-    free = os.statvfs(path.parent).f_bavail * os.statvfs(path.parent).f_frsize
+    """Write a file until so many octets are free; again if the daemon uses a page meanwhile."""
     with path.open("wb", buffering=0) as file:
-        os.posix_fallocate(file.fileno(), 0, max(1, free - leave))
+        while True:
+            free = os.statvfs(path.parent).f_bavail * os.statvfs(path.parent).f_frsize
+            with suppress(OSError):
+                os.posix_fallocate(file.fileno(), 0, max(1, free - leave))
+                return
 
 
 def assert_nothing_half(peer: Peer, taken: list[bytes], refused: list[bytes]) -> None:
