@@ -26,7 +26,7 @@ summaries = Table(
     Column("sealed", LargeBinary, nullable=False),
 )
 
-# What a search by header needs, of up to 256 messages of a mailbox, sealed as a whole.
+# Blocks: header texts of up to 256 messages of a mailbox, for searches; sealed as a whole.
 search_blocks = Table(
     "search_blocks",
     metadata,

@@ -64,7 +64,7 @@ class MailboxReader:
         """
         wanted = list(dict.fromkeys(message_ids))
         asked = wanted if self._kept else ()
-        kept = {one: summary for one in asked if (summary := self._known(one, structure))}
+        kept = {one: summary for one in asked if (summary := self._known(one, structure=structure))}
         new = [one for one in wanted if one not in kept]
         found = stored_summaries(
             self._store, self._seal, new, structure=structure, mailbox_id=self.mailbox_id
@@ -81,7 +81,7 @@ class MailboxReader:
             self._kept.popitem(last=False)
         return {one: found[one] for one in wanted if one in found}
 
-    def _known(self, message_id: str, structure: bool) -> Summary | None:  # noqa: FBT001
+    def _known(self, message_id: str, *, structure: bool) -> Summary | None:
         return self._kept.get((message_id, True)) or self._kept.get((message_id, structure))
 
     def threads(self, message_ids: Collection[str]) -> dict[str, str]:

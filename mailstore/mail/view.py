@@ -362,7 +362,7 @@ class MailboxView:
         now = self._clock()
         check_room(lock.conn, self.mailbox_id, sum(one.draft.size for one in new))
         self._store.blobs.keep(lock.conn, bodies, now=now)
-        # Those of all messages at once: the bit of a keyword that no row has yet may be given away.
+        # Keywords of all messages first: a bit that no row has yet may be given away.
         self._bits(lock, [name for one in new for name in one.flags])
         prepared = [
             append.PreparedMessage(

@@ -146,7 +146,7 @@ class InFolders:
 
 @dataclass(frozen=True, slots=True)
 class MessageIds:
-    """One of these messages (RFC 8474 §6: EMAILID)."""
+    """Messages with these ids (RFC 8474 §6: EMAILID)."""
 
     ids: tuple[str, ...]
 

@@ -15,14 +15,13 @@ from mailstore.blobs.verify import verify_blobs as check_store
 from mailstore.credentials.resealing import reseal_credentials
 from mailstore.mail.resealing import reseal_names
 from mailstore.messages.row_sealing import sealed_tables
-from mailstore.sealed.row_seal import RowSeal
 from mailstore.summary_store.resealing import reseal_summaries
 from mailstore.teams.resealing import reseal_notes
 
 from ..assembly import store_mark
 from ..assembly.clock import utc_now
 from ..assembly.database.database_check import TABLES
-from ..assembly.storage import compare_clocks, open_store
+from ..assembly.storage import compare_clocks, open_store, row_seal
 from ..errors import OperatorError
 from ..services.acts import Act, open_act
 from ..settings.model import load
@@ -113,9 +112,9 @@ def rewrite_all(act: Act) -> None:
     # Bodies whose key is lost must not keep rows from the newest key.
     if keys is not None:
         reseal_credentials(act.store.database, keys)
-        reseal_summaries(act.store.database, RowSeal(keys))
-        reseal_notes(act.store.database, RowSeal(keys))
-        reseal_names(act.store.database, RowSeal(keys))
+        seal = row_seal(act.store)
+        for reseal in (reseal_summaries, reseal_notes, reseal_names):
+            reseal(act.store.database, seal)
         for table in sealed_tables(TABLES, act.store.database):
             table.whole()
     if not done.problems:

@@ -23,7 +23,6 @@ from foundation.journal.writer import Journal
 from mailstore.audit.event import Door
 from mailstore.audit.trail import AuditTrail
 from mailstore.blobs.store import Store
-from mailstore.sealed.row_seal import RowSeal
 from relay.connection.own_port import OwnPort
 from relay.machines.list_sharing import ListSharing
 from relay.policy.trust_state import TrustState
@@ -41,7 +40,7 @@ from ..assembly.relay import (
     open_scanners,
     postmaster_address,
 )
-from ..assembly.storage import compare_clocks, open_store, storage_folder
+from ..assembly.storage import compare_clocks, open_store, row_seal, storage_folder
 from ..assembly.trust import open_crl_refresher, open_list_refresher, open_trust, open_trust_state
 from ..daemon.control_channel import Orders
 from ..daemon.lasting_tasks import keep_running
@@ -185,7 +184,7 @@ async def _maintain(
         in_doubt,
         rounds=rounds,
     )
-    summaries = SummaryJob(store, RowSeal(store.blobs.blob_format.keys), utc_now, rounds=rounds)
+    summaries = SummaryJob(store, row_seal(store), utc_now, rounds=rounds)
     quotas = QuotaWatch(writer, journal, utc_now, rounds=rounds)
     labels = open_operator_labels(settings, trust_state)
     queue_measurement = QueueMeasurement(store.database, labels, utc_now)

@@ -19,10 +19,10 @@ from mailstore.folders.lock import MailboxLock, lock_mailbox
 from mailstore.rights.facts import load_actor
 from mailstore.rights.may import entitled
 from mailstore.rights.model import Action, MailboxFacts
-from mailstore.sealed.row_seal import RowSeal
 from mailstore.teams import assignments, notes, work
 from mailstore.teams.model import Assignment, Note, Work, WorkState
 
+from ..assembly.storage import row_seal
 from .acts import Act, ActTransaction
 
 USUAL_TIME: Final = timedelta(hours=24)  # for which a message is taken
@@ -121,7 +121,7 @@ def set_work_state(act: Act, address: str, message_id: str, state: WorkState) ->
 def write_note(act: Act, address: str, message_id: str, text: str) -> Note:
     """Add a note to a message.  Raises InvalidNote, InvalidState, KeyMissing."""
     with _begun(act, address, Action.ACT) as team:
-        seal = row_seal(act)
+        seal = row_seal(act.store)
         now = act.clock()
         made = notes.add_note(team.lock, seal, message_id, team.person, text, now=now)
         team.audit("note.added", message_id, note=made.id)
@@ -136,11 +136,6 @@ def remove_note(act: Act, address: str, note_id: int) -> None:
         team.change.require(Action.ACT if own else Action.MANAGE, team.mailbox, address)
         notes.remove_note(team.lock, note_id, now=act.clock())
         team.audit("note.removed", message_id, author, note=note_id)
-
-
-def row_seal(act: Act) -> RowSeal:
-    """Seal of the store's rows."""
-    return RowSeal(act.store.blobs.blob_format.keys)
 
 
 @contextmanager

@@ -74,7 +74,7 @@ class FolderNames:
 
 
 def hidden(folder_id: int) -> str:
-    """What stands for the name of a folder that a person has made."""
+    """Placeholder for the name of a folder that a person has made."""
     return f"(folder {folder_id})"
 
 

@@ -1,4 +1,4 @@
-"""One person at most has a message."""
+"""Assignments: a message has one person at most."""
 
 from datetime import timedelta
 

@@ -24,6 +24,7 @@ from mailstore.rights.grants import Grantee
 from mailstore.rights.model import Period, Right, RightsPolicy
 from mailstore.teams.model import AlreadyTaken, NotTaken, WorkState
 from mailstore.teams.notes import list_notes
+from mssante_operator.assembly.storage import row_seal
 from mssante_operator.services import team_acts
 from mssante_operator.services.acts import Act
 from mssante_operator.services.permission import NotAllowed
@@ -168,7 +169,7 @@ def test_notes_are_sealed_with_the_keys_of_the_store(world: World) -> None:
     act = world.by("sec.durand")
     team_acts.write_note(act, house.ORG, ONE, "Rappeler")
     with world.database.read() as conn:
-        (note,) = list_notes(conn, team_acts.row_seal(act), world.home.mailboxes[house.ORG], [ONE])
+        (note,) = list_notes(conn, row_seal(act.store), world.home.mailboxes[house.ORG], [ONE])
         assert note.text == "Rappeler"
         (stored,) = conn.scalars(select(message_notes.c.text))
     assert b"Rappeler" not in stored
